@@ -1,0 +1,79 @@
+//! Documents: a parsed view with the bytes that it is a view of.
+
+use serde::de::DeserializeOwned;
+
+use crate::{Descriptor, Error, Result, json};
+
+/// A document as it was received, and a view of it.
+///
+/// The bytes are what is stored and sent on; the view is for reading only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document<T> {
+    /// The name of `bytes`.
+    pub descriptor: Descriptor,
+    /// What was received, and what is sent on.
+    pub bytes: Vec<u8>,
+    /// A view of `bytes`, for reading only.
+    pub value: T,
+}
+
+/// A type that can be the view of a [`Document`].
+pub trait DocumentType: DeserializeOwned {
+    /// What errors call it.
+    const NAME: &'static str;
+    /// The largest size in bytes that is read (CNS-09).
+    const LIMIT: u64;
+
+    /// Checks the rules that the shape of the JSON does not show, given the descriptor's type.
+    fn check(&self, media_type: &str) -> Result<()>;
+}
+
+impl<T: DocumentType> Document<T> {
+    /// Returns `bytes` as the document that `descriptor` names.
+    ///
+    /// Checks size and digest before it parses anything (DSC-17).
+    pub fn verify(descriptor: Descriptor, bytes: Vec<u8>) -> Result<Self> {
+        check_limit::<T>(descriptor.size)?;
+        descriptor.verify(&bytes)?;
+        Self::trusted(descriptor, bytes)
+    }
+
+    /// Returns `bytes` as a document named by their own digest.
+    pub fn from_bytes(media_type: &str, bytes: Vec<u8>) -> Result<Self> {
+        check_limit::<T>(bytes.len() as u64)?;
+        Self::trusted(Descriptor::of(media_type, &bytes), bytes)
+    }
+
+    fn trusted(descriptor: Descriptor, bytes: Vec<u8>) -> Result<Self> {
+        if descriptor.kind() == crate::Kind::Schema1 {
+            return Err(Error::Schema1 {
+                media_type: descriptor.media_type,
+            });
+        }
+        let value: T = json::parse(T::NAME, &bytes)?;
+        value.check(&descriptor.media_type)?;
+        Ok(Self {
+            descriptor,
+            bytes,
+            value,
+        })
+    }
+}
+
+/// Checks `size` against the limit of the document type `T`.
+pub fn check_limit<T: DocumentType>(size: u64) -> Result<()> {
+    if size <= T::LIMIT {
+        return Ok(());
+    }
+    Err(Error::TooLarge {
+        document: T::NAME,
+        size,
+        limit: T::LIMIT,
+    })
+}
+
+/// Serialises a document that we made ourselves: compact, fields in the order of its type.
+pub fn to_bytes<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value)
+        .expect("our document types have string keys and no failing serializer")
+}
