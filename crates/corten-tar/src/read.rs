@@ -1,0 +1,423 @@
+//! Entries out of a stream.
+
+use std::io::{self, Read};
+
+use crate::assemble::assemble;
+use crate::entry::{Entry, EntryKind};
+use crate::error::{Error, Result, at};
+use crate::header::{self, BLOCK, Flag, Header};
+use crate::input::Input;
+use crate::limits::{self, Limits};
+use crate::pax::{self, Extended};
+use crate::sparse::{BodyMap, Map, PaxForm};
+use crate::ustar::padding;
+
+/// An entry, and where its content is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// What the archive says about the file.
+    pub entry: Entry,
+    /// Where its data begins, in bytes of the uncompressed stream.
+    pub offset: u64,
+    /// Bytes of its data there. For a sparse file these are its segments, one after the other.
+    pub stored_size: u64,
+}
+
+/// Reads an uncompressed archive from its start to its end, whatever mixture of V7, USTAR, GNU and
+/// PAX it is.
+///
+/// The stream is hostile: nothing is allocated by a size it names, and what two programs would
+/// read differently is refused. After an error the position means nothing: read no more.
+///
+/// ```
+/// use std::io::Read as _;
+/// use corten_tar::{Entry, EntryKind, Limits, Reader, Writer};
+///
+/// let mut writer = Writer::new(Vec::new());
+/// let entry = Entry { size: 5, ..Entry::new(EntryKind::File, "hello") };
+/// writer.entry(&entry, &mut &b"world"[..])?;
+/// let archive = writer.finish()?;
+///
+/// let mut reader = Reader::new(&archive[..], Limits::default());
+/// while let Some(located) = reader.next_entry()? {
+///     assert_eq!(located.entry, entry);
+///     let mut content = String::new();
+///     reader.read_body().read_to_string(&mut content).unwrap();
+///     assert_eq!(content, "world");
+/// }
+/// reader.finish()?;
+/// # Ok::<(), corten_tar::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Reader<R> {
+    input: Input<R>,
+    limits: Limits,
+    n_entries: u64,
+    logical_bytes: u64,
+    body_left: u64,
+    padding_left: u64,
+    ended: bool,
+    scratch: Vec<u8>,
+}
+
+/// The stored data of the entry that [`Reader::next_entry`] returned last.
+#[derive(Debug)]
+pub struct Body<'a, R> {
+    reader: &'a mut Reader<R>,
+}
+
+/// What the headers before an entry's own say about it.
+#[derive(Debug, Default)]
+struct Pending {
+    extended: Option<Extended>,
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+}
+
+impl<R: Read> Reader<R> {
+    /// Starts to read; `inner` needs no buffer of its own.
+    pub fn new(inner: R, limits: Limits) -> Self {
+        Self {
+            input: Input::new(inner, limits.total_bytes),
+            limits,
+            n_entries: 0,
+            logical_bytes: 0,
+            body_left: 0,
+            padding_left: 0,
+            ended: false,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Returns the next entry, having passed over what was not read of the last one's body.
+    ///
+    /// `None` at the end of the archive; what follows the end marker is for [`Reader::finish`].
+    pub fn next_entry(&mut self) -> Result<Option<Located>> {
+        self.input.skip(std::mem::take(&mut self.body_left))?;
+        self.input.skip(std::mem::take(&mut self.padding_left))?;
+        let mut pending = Pending::default();
+        while !self.ended {
+            let offset = self.input.position();
+            let block = self.input.block()?.filter(|block| !is_zero(block));
+            let Some(block) = block else {
+                self.end(offset, &pending)?;
+                break;
+            };
+            let header = Header::parse(&block).map_err(at(offset, "header"))?;
+            match header.flag() {
+                Flag::Entry(kind) => return self.locate(offset, &header, kind, pending).map(Some),
+                Flag::GnuSparse => {
+                    return self
+                        .locate(offset, &header, EntryKind::File, pending)
+                        .map(Some);
+                }
+                Flag::Extended => self.extended(offset, &header, &mut pending)?,
+                Flag::Global => self.global(offset, &header)?,
+                Flag::LongName => self.long_name(offset, &header, &mut pending.path)?,
+                Flag::LongLink => self.long_name(offset, &header, &mut pending.link)?,
+                Flag::Volume => self.volume(offset, &header, &pending)?,
+                Flag::Unknown(flag) => {
+                    return Err(Error::UnknownType {
+                        offset,
+                        path: header.path(),
+                        flag,
+                    });
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns what has not been read yet of the current entry's data.
+    pub fn read_body(&mut self) -> Body<'_, R> {
+        Body { reader: self }
+    }
+
+    /// Returns the bytes read of the stream so far.
+    pub fn position(&self) -> u64 {
+        self.input.position()
+    }
+
+    /// Reads the stream to its end, so that a reader beneath that hashes has seen every byte, and
+    /// returns that reader.
+    ///
+    /// What follows the end marker belongs to the digest of the archive but not to its meaning.
+    /// Entries that have not been asked for are passed over unchecked.
+    pub fn finish(mut self) -> Result<R> {
+        self.input.drain()?;
+        Ok(self.input.into_inner())
+    }
+
+    /// Judges the end of the archive: no block, or a block of zeros at `offset`.
+    fn end(&mut self, offset: u64, pending: &Pending) -> Result<()> {
+        if !pending.is_empty() {
+            return Err(at(offset, "extended header")("it has no entry"));
+        }
+        // One block of zeros, then more entries: some readers stop here, and some do not.
+        if self.input.block()?.is_some_and(|block| !is_zero(&block)) {
+            return Err(at(offset, "end marker")("a header follows its first block"));
+        }
+        self.ended = true;
+        Ok(())
+    }
+
+    /// Reads the body of an extended header into `self.scratch`.
+    fn body(&mut self, offset: u64, header: &Header<'_>, limit: Bound) -> Result<()> {
+        let size = header.size().map_err(at(offset, "header"))?;
+        limits::check(limit.name, size, limit.maximum)?;
+        let len = usize::try_from(size).map_err(|_| Error::Limit {
+            limit: limit.name,
+            maximum: limit.maximum,
+        })?;
+        self.input.bytes(len, &mut self.scratch)?;
+        self.input.skip(padding(size) as u64)
+    }
+
+    fn extended(&mut self, offset: u64, header: &Header<'_>, pending: &mut Pending) -> Result<()> {
+        self.body(offset, header, Bound::pax(&self.limits))?;
+        let segments = self.limits.sparse_segments;
+        let extended = Extended::parse(&self.scratch, Map::new(segments))
+            .map_err(at(offset, "extended header"))?;
+        if pending.extended.replace(extended).is_some() {
+            return Err(at(offset, "extended header")("its entry has another one"));
+        }
+        Ok(())
+    }
+
+    /// Checks a global header and forgets it: layers have none, except those of `git archive`.
+    fn global(&mut self, offset: u64, header: &Header<'_>) -> Result<()> {
+        self.body(offset, header, Bound::pax(&self.limits))?;
+        pax::records(&self.scratch)
+            .try_for_each(|record| record.map(drop))
+            .map_err(at(offset, "global header"))
+    }
+
+    fn long_name(
+        &mut self,
+        offset: u64,
+        header: &Header<'_>,
+        name: &mut Option<Vec<u8>>,
+    ) -> Result<()> {
+        // The NUL at the end is counted in the size.
+        let maximum = self.limits.path_bytes.saturating_add(1);
+        self.body(
+            offset,
+            header,
+            Bound {
+                name: "path_bytes",
+                maximum,
+            },
+        )?;
+        if name.replace(header::text(&self.scratch).to_vec()).is_some() {
+            return Err(at(offset, "long name")("its entry has another one"));
+        }
+        Ok(())
+    }
+
+    fn volume(&mut self, offset: u64, header: &Header<'_>, pending: &Pending) -> Result<()> {
+        if !pending.is_empty() {
+            return Err(at(offset, "volume header")(
+                "an extended header precedes it",
+            ));
+        }
+        let size = header.size().map_err(at(offset, "header"))?;
+        self.input.skip(size)?;
+        self.input.skip(padding(size) as u64)
+    }
+
+    fn locate(
+        &mut self,
+        offset: u64,
+        header: &Header<'_>,
+        kind: EntryKind,
+        pending: Pending,
+    ) -> Result<Located> {
+        let Pending {
+            extended,
+            path,
+            link,
+        } = pending;
+        let mut extended = extended.unwrap_or_default();
+        let mut sparse = std::mem::take(&mut extended.sparse);
+        if (path.is_some() && extended.path.is_some())
+            || (link.is_some() && extended.link.is_some())
+        {
+            return Err(at(offset, "extended header")(
+                "its entry has a GNU long name too",
+            ));
+        }
+        let pax_path = sparse.name.take().or(extended.path.take());
+        extended.path = pax_path.or(path);
+        extended.link = extended.link.take().or(link);
+        let stored = extended.size;
+        let mut entry = assemble(header, kind, extended).map_err(at(offset, "header"))?;
+
+        // The PAX size counts, in both directions, before the body is located (CVE-2025-62518).
+        let stored = match entry.kind {
+            EntryKind::File => match stored {
+                Some(stored) => stored,
+                None => header.size().map_err(at(offset, "header"))?,
+            },
+            EntryKind::HardLink
+            | EntryKind::Symlink
+            | EntryKind::CharDevice
+            | EntryKind::BlockDevice
+            | EntryKind::Directory
+            | EntryKind::Fifo => 0,
+        };
+        let form = sparse.form().map_err(at(offset, "sparse map"))?;
+        let stored = self.apply_sparse(offset, header, form, &mut entry, stored)?;
+        self.check_limits(&entry)?;
+        self.body_left = stored;
+        self.padding_left = padding(stored) as u64;
+        Ok(Located {
+            entry,
+            offset: self.input.position(),
+            stored_size: stored,
+        })
+    }
+
+    /// Sets size and segments of the entry, reads a map that is in the stream, and returns the
+    /// bytes of data that then follow.
+    fn apply_sparse(
+        &mut self,
+        offset: u64,
+        header: &Header<'_>,
+        form: PaxForm,
+        entry: &mut Entry,
+        stored: u64,
+    ) -> Result<u64> {
+        let old = header.flag() == Flag::GnuSparse;
+        let (map, real_size, stored) = match form {
+            PaxForm::Whole if !old => {
+                entry.size = stored;
+                return Ok(stored);
+            }
+            PaxForm::Whole => {
+                let real_size = header.gnu_real_size().map_err(at(offset, "sparse map"))?;
+                (self.old_map(offset, header)?, real_size, stored)
+            }
+            PaxForm::Mapped { .. } | PaxForm::InBody { .. }
+                if old || entry.kind != EntryKind::File =>
+            {
+                return Err(at(offset, "sparse map")("its entry is not a plain file"));
+            }
+            PaxForm::Mapped { map, real_size } => (map, real_size, stored),
+            PaxForm::InBody { map, real_size } => {
+                let (map, len) = self.body_map(offset, map, stored)?;
+                (map, real_size, stored - len)
+            }
+        };
+        entry.size = real_size;
+        entry.sparse = Some(
+            map.finish(real_size, stored)
+                .map_err(at(offset, "sparse map"))?,
+        );
+        Ok(stored)
+    }
+
+    fn old_map(&mut self, offset: u64, header: &Header<'_>) -> Result<Map> {
+        let mut map = Map::new(self.limits.sparse_segments);
+        let (pairs, mut more) = header.gnu_sparse();
+        map.push_old(pairs).map_err(at(offset, "sparse map"))?;
+        while more {
+            let block = self.input.block()?;
+            let block = block.ok_or(Error::Truncated {
+                offset: self.input.position(),
+            })?;
+            more = map
+                .push_extension(&block)
+                .map_err(at(offset, "sparse map"))?;
+        }
+        Ok(map)
+    }
+
+    /// Reads the map in a body of `stored` bytes and returns it with its own length.
+    fn body_map(&mut self, offset: u64, map: Map, stored: u64) -> Result<(Map, u64)> {
+        let mut parser = BodyMap::new(map);
+        let mut len = 0;
+        loop {
+            len += BLOCK as u64;
+            if len > stored {
+                return Err(at(offset, "sparse map")("it is longer than the body"));
+            }
+            let block = self.input.block()?;
+            let block = block.ok_or(Error::Truncated {
+                offset: self.input.position(),
+            })?;
+            if parser
+                .push_block(&block)
+                .map_err(at(offset, "sparse map"))?
+            {
+                return Ok((parser.into_map(), len));
+            }
+        }
+    }
+
+    fn check_limits(&mut self, entry: &Entry) -> Result<()> {
+        self.n_entries += 1;
+        self.logical_bytes = self.logical_bytes.saturating_add(entry.size);
+        let limits = &self.limits;
+        limits::check("entries", self.n_entries, limits.entries)?;
+        limits::check("file_bytes", entry.size, limits.file_bytes)?;
+        limits::check("total_bytes", self.logical_bytes, limits.total_bytes)?;
+        limits::check("path_bytes", entry.path.len() as u64, limits.path_bytes)?;
+        limits::check("path_bytes", entry.link.len() as u64, limits.path_bytes)?;
+        limits::check("path_depth", depth(&entry.path), limits.path_depth)
+    }
+}
+
+impl<R: Read> Read for Body<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let Reader {
+            input, body_left, ..
+        } = &mut *self.reader;
+        let len = usize::try_from(*body_left)
+            .unwrap_or(usize::MAX)
+            .min(buf.len());
+        if len == 0 {
+            return Ok(0);
+        }
+        let read = input.read(&mut buf[..len])?;
+        if read == 0 {
+            return Err(Error::Truncated {
+                offset: input.position(),
+            }
+            .into());
+        }
+        *body_left -= read as u64;
+        Ok(read)
+    }
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.extended.is_none() && self.path.is_none() && self.link.is_none()
+    }
+}
+
+/// A limit and its name.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    name: &'static str,
+    maximum: u64,
+}
+
+impl Bound {
+    fn pax(limits: &Limits) -> Self {
+        Self {
+            name: "pax_bytes",
+            maximum: limits.pax_bytes,
+        }
+    }
+}
+
+fn is_zero(block: &[u8; BLOCK]) -> bool {
+    block.iter().all(|byte| *byte == 0)
+}
+
+fn depth(path: &[u8]) -> u64 {
+    path.split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty())
+        .count() as u64
+}

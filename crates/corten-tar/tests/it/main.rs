@@ -1,0 +1,18 @@
+//! The public interface of `corten-tar`.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the lint knows test functions, not what they call"
+)]
+#![expect(clippy::print_stdout, reason = "a test that is not run says so")]
+
+mod archive;
+mod compressed;
+mod gnu_tar;
+mod hostile;
+mod limits;
+mod malformed;
+mod meaning;
+mod round_trip;
+mod sparse;
+mod written;
