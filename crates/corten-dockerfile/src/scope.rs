@@ -1,0 +1,108 @@
+//! What every stage of a plan knows: names of stages, build arguments, global arguments.
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::Diagnostic;
+use crate::expand::{self, Expanded};
+use crate::words::Word;
+
+/// Where a stage begins, or where COPY takes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    /// Nothing.
+    Scratch,
+    /// An earlier stage, by its number in the Dockerfile, from 0.
+    Stage(usize),
+    /// An image or a named context.
+    Image {
+        /// The name as written, variables expanded, neither normalised nor checked.
+        name: String,
+        /// What it is wanted for.
+        platform: crate::platform::Platform,
+    },
+}
+
+/// Shared by the plan and the states of its stages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Scope {
+    pub(crate) escape: char,
+    pub(crate) build_args: BTreeMap<String, String>,
+    pub(crate) global_args: Vec<(String, String)>,
+    pub(crate) proxy_env: Vec<(String, String)>,
+    pub(crate) platform: crate::platform::Platform,
+    /// Names in lower case; of two stages with one name the later one.
+    pub(crate) stage_names: BTreeMap<String, usize>,
+    pub(crate) n_stages: usize,
+}
+
+impl Scope {
+    /// Resolves the `--from` of a COPY in stage `current`.
+    pub(crate) fn copy_from(&self, from: &Word, current: usize) -> Result<Base, Diagnostic> {
+        let text = &from.text;
+        let plain = expand::expand(text, &[], self.escape).is_ok_and(|e| e.text == *text);
+        if !plain {
+            return Err(
+                Diagnostic::new("variables are not expanded in `--from`", from.span)
+                    .with_hint("name a stage with `FROM $VARIABLE AS name` and copy from that"),
+            );
+        }
+        let stage = match text.parse::<i64>() {
+            Ok(number) => {
+                let stage = usize::try_from(number)
+                    .ok()
+                    .filter(|stage| *stage < self.n_stages);
+                Some(stage.ok_or_else(|| {
+                    let message = format!("there is no stage number {number}");
+                    let label = format!("the stages are 0 to {}", self.n_stages.saturating_sub(1));
+                    Diagnostic::new(message, from.span).with_label(label)
+                })?)
+            }
+            Err(_) => self.stage_names.get(&text.to_lowercase()).copied(),
+        };
+        match stage {
+            Some(stage) if stage < current => Ok(Base::Stage(stage)),
+            Some(stage) if stage == current => {
+                let message = "a stage cannot copy from itself";
+                Err(Diagnostic::new(message, from.span))
+            }
+            Some(_) => {
+                let message = format!("the stage `{text}` comes after this one");
+                Err(Diagnostic::new(message, from.span)
+                    .with_label("only earlier stages can be used"))
+            }
+            None if text == "scratch" => Ok(Base::Scratch),
+            None => Ok(Base::Image {
+                name: text.clone(),
+                platform: self.platform.clone(),
+            }),
+        }
+    }
+}
+
+/// Expands a word, with what is wrong shown at its place.
+pub(crate) fn expand_word(
+    word: &Word,
+    env: &[(String, String)],
+    escape: char,
+) -> Result<Expanded, Diagnostic> {
+    expand::expand(&word.text, env, escape).map_err(|error| refused(&error, word))
+}
+
+pub(crate) fn refused(error: &crate::error::Error, word: &Word) -> Diagnostic {
+    use crate::error::Error;
+    let message = match error {
+        // The word itself is underlined.
+        Error::Expansion { reason, .. } => reason.clone(),
+        Error::Syntax { .. }
+        | Error::IgnorePattern { .. }
+        | Error::Pattern { .. }
+        | Error::Platform { .. } => error.to_string(),
+    };
+    Diagnostic::new(message, word.span)
+}
+
+/// Gives `name` a value, as the newest of `env`.
+pub(crate) fn set(env: &mut Vec<(String, String)>, name: &str, value: &str) {
+    env.retain(|(key, _)| key != name);
+    env.push((name.to_owned(), value.to_owned()));
+}
