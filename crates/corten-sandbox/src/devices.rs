@@ -1,0 +1,190 @@
+//! `/dev`, `/proc` and `/sys` of a sandbox.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{
+    CWD, FileType, Mode, OFlags, chmodat, makedev, mkdirat, mknodat, openat, symlinkat,
+};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::channel::Window;
+use crate::error::{Doing, Failure};
+use crate::mountpoint::InRoot;
+use crate::mounts;
+
+/// The nodes every runtime provides (runtime-spec config-linux.md#default-devices).
+const NODES: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
+
+/// Links of `/dev`, as `(name, target)`.
+const LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+
+const NO_EXECUTION: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
+    .union(MountAttrFlags::MOUNT_ATTR_NODEV)
+    .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
+
+/// A terminal of the sandbox: the parent's side and the process' side.
+#[derive(Debug)]
+pub(crate) struct Pty {
+    pub(crate) master: OwnedFd,
+    pub(crate) slave: OwnedFd,
+}
+
+/// Mounts a `/proc` that shows this pid namespace only, and returns it.
+pub(crate) fn mount_proc(root: &mut InRoot<'_>) -> Result<OwnedFd, Failure> {
+    let path = Path::new("/proc");
+    let target = root.system_directory("proc")?;
+    let proc = mounts::new("proc", &[], NO_EXECUTION).doing("making", path)?;
+    mounts::attach(proc.as_fd(), target.as_fd()).doing("mounting", path)?;
+    Ok(proc)
+}
+
+/// Mounts a read-only `/sys` and returns it.
+///
+/// A user namespace may only mount one for a network namespace of its own; with the host's network
+/// it gets a copy of the host's, which is as read-only.
+pub(crate) fn mount_sys(root: &mut InRoot<'_>) -> Result<OwnedFd, Failure> {
+    let path = Path::new("/sys");
+    let attributes = NO_EXECUTION | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let target = root.system_directory("sys")?;
+    let sys = match mounts::new("sysfs", &[], attributes) {
+        Err(Errno::PERM) => {
+            let copy = mounts::copy(CWD, path).doing("copying", path)?;
+            mounts::restrict(copy.as_fd(), attributes).doing("making read-only", path)?;
+            copy
+        }
+        sys => sys.doing("making", path)?,
+    };
+    mounts::attach(sys.as_fd(), target.as_fd()).doing("mounting", path)?;
+    Ok(sys)
+}
+
+/// Mounts a small `/dev`, with a terminal if one is asked for.
+pub(crate) fn mount_dev(
+    root: &mut InRoot<'_>,
+    terminal: Option<Window>,
+) -> Result<Option<Pty>, Failure> {
+    let path = Path::new("/dev");
+    let target = root.system_directory("dev")?;
+    let options = [("mode", "755"), ("size", "65536k")];
+    let dev = mounts::new("tmpfs", &options, MountAttrFlags::MOUNT_ATTR_NOSUID);
+    let dev = dev.doing("making", path)?;
+    let dev = dev.as_fd();
+    mounts::attach(dev, target.as_fd()).doing("mounting", path)?;
+    for (name, major, minor) in NODES {
+        make_node(dev, name, makedev(major, minor)).doing("making", &path.join(name))?;
+    }
+    for (name, link) in LINKS {
+        symlinkat(link, dev, name).doing("making", &path.join(name))?;
+    }
+    let pts = make_pts(dev).doing("mounting", Path::new("/dev/pts"))?;
+    let shm = [("mode", "1777"), ("size", "65536k")];
+    make_mount(dev, "shm", "tmpfs", &shm).doing("mounting", Path::new("/dev/shm"))?;
+    match make_mount(dev, "mqueue", "mqueue", &[]) {
+        // This kernel has no message queues, and few programs ask for them.
+        Err(Errno::NODEV) => {}
+        mqueue => drop(mqueue.doing("mounting", Path::new("/dev/mqueue"))?),
+    }
+    let pty = terminal
+        .map(|window| make_pty(dev, pts.as_fd(), window))
+        .transpose();
+    pty.doing("making", Path::new("/dev/console"))
+}
+
+/// In a user namespace mknod(2) is refused, and a copy of the host's node does.
+///
+/// The copy is taken from `/dev` of the host, which no process of a sandbox can reach, and it is
+/// checked to be the device it is taken for (CVE-2025-31133).
+fn make_node(dev: BorrowedFd<'_>, name: &str, device: u64) -> Result<(), Errno> {
+    let mode = Mode::from_raw_mode(0o666);
+    match mknodat(dev, name, FileType::CharacterDevice, mode, device) {
+        Err(Errno::PERM) => {}
+        Ok(()) => return chmodat(dev, name, mode, rustix::fs::AtFlags::empty()),
+        other => return other,
+    }
+    let node = mounts::copy(CWD, &Path::new("/dev").join(name))?;
+    check_device(node.as_fd(), device)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+    let target = openat(dev, name, flags, mode)?;
+    mounts::attach(node.as_fd(), target.as_fd())
+}
+
+/// Returns `ENODEV` unless `node` is the character device `device`.
+pub(crate) fn check_device(node: BorrowedFd<'_>, device: u64) -> Result<(), Errno> {
+    let stat = rustix::fs::fstat(node)?;
+    let character = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+    if character && stat.st_rdev == device {
+        Ok(())
+    } else {
+        Err(Errno::NODEV)
+    }
+}
+
+fn make_mount(
+    dev: BorrowedFd<'_>,
+    name: &str,
+    kind: &str,
+    options: &[(&str, &str)],
+) -> Result<OwnedFd, Errno> {
+    mkdirat(dev, name, Mode::from_raw_mode(0o755))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let target = openat(dev, name, flags, Mode::empty())?;
+    let attributes = if kind == "devpts" {
+        NO_EXECUTION - MountAttrFlags::MOUNT_ATTR_NODEV
+    } else {
+        NO_EXECUTION
+    };
+    let mount = mounts::new(kind, options, attributes)?;
+    mounts::attach(mount.as_fd(), target.as_fd())?;
+    Ok(mount)
+}
+
+/// Group 5 is `tty` in every distribution, and mapped wherever more than one id is.
+fn make_pts(dev: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    make_mount(
+        dev,
+        "pts",
+        "devpts",
+        &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")],
+    )
+}
+
+/// The process' side is opened through the parent's side, never by a path a process could have
+/// changed (CVE-2025-52565).
+fn make_pty(dev: BorrowedFd<'_>, pts: BorrowedFd<'_>, window: Window) -> Result<Pty, Errno> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let master = openat(pts, "ptmx", flags, Mode::empty())?;
+    unlockpt(&master)?;
+    let slave = ioctl_tiocgptpeer(
+        &master,
+        OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
+    )?;
+    let size = Winsize {
+        ws_row: window.rows,
+        ws_col: window.columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(&slave, size)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+    let console = openat(dev, "console", flags, Mode::from_raw_mode(0o600))?;
+    let copy = mounts::copy(slave.as_fd(), Path::new(""))?;
+    mounts::attach(copy.as_fd(), console.as_fd())?;
+    Ok(Pty { master, slave })
+}

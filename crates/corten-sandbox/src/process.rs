@@ -1,0 +1,189 @@
+//! The last steps in the child: from root with all its rights to the process that was asked for.
+
+use std::ffi::CString;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Access, FileType, access, fchown, fstat};
+use rustix::io::Errno;
+use rustix::process::{
+    Signal, chdir, getcwd, ioctl_tiocsctty, set_parent_process_death_signal, setsid, umask,
+};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+use rustix::thread::{
+    CapabilitySet, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
+
+use crate::channel::{self, Report};
+use crate::error::{Doing, Failure};
+use crate::spec::{Process, User};
+use crate::stage::Never;
+use crate::{caps, seccomp, sys};
+
+/// Gives up every right the process is not to have and becomes it.
+pub(crate) fn execute(
+    process: &Process,
+    terminal: Option<OwnedFd>,
+    created: Vec<String>,
+    socket: BorrowedFd<'_>,
+) -> Result<Never, Failure> {
+    let what = Path::new("the process");
+    let capabilities = caps::parse(&process.capabilities)
+        .map_err(|_| Errno::INVAL)
+        .doing("reading the capabilities of", what)?;
+    start_session(terminal).doing("starting the session of", what)?;
+    give_pipes(&process.user).doing("giving its pipes to", what)?;
+    restrict(process, capabilities)?;
+    sys::close_on_exec_from(3).doing("closing the descriptors of", what)?;
+    channel::send(socket, &Report::Ready { created }, None).doing("reporting on", what)?;
+    replace(process)
+}
+
+/// A session of its own also keeps the process from typing into the caller's terminal (TIOCSTI).
+fn start_session(terminal: Option<OwnedFd>) -> Result<(), Errno> {
+    setsid()?;
+    if let Some(terminal) = terminal {
+        ioctl_tiocsctty(&terminal)?;
+        dup2_stdin(&terminal)?;
+        dup2_stdout(&terminal)?;
+        dup2_stderr(&terminal)?;
+    }
+    Ok(())
+}
+
+/// Without this an ordinary user could not open `/dev/stdout`. Only pipes and terminals are given
+/// away: files and devices are the caller's.
+fn give_pipes(user: &User) -> Result<(), Errno> {
+    if user.uid == 0 {
+        return Ok(());
+    }
+    let uid = rustix::fs::Uid::from_raw(user.uid);
+    let descriptors = [
+        rustix::stdio::stdin(),
+        rustix::stdio::stdout(),
+        rustix::stdio::stderr(),
+    ];
+    for fd in descriptors {
+        let is_pipe = FileType::from_raw_mode(fstat(fd)?.st_mode) == FileType::Fifo;
+        let is_own_terminal = rustix::termios::tcgetsid(fd).is_ok();
+        if is_pipe || is_own_terminal {
+            match fchown(fd, Some(uid), None) {
+                // A pipe of the caller's whose owner has no id here.
+                Err(Errno::PERM | Errno::INVAL) | Ok(()) => {}
+                other => return other,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The order matters: each step needs a right that a later one gives up.
+fn restrict(process: &Process, capabilities: CapabilitySet) -> Result<(), Failure> {
+    let what = Path::new("the process");
+    umask(rustix::fs::Mode::from_raw_mode(0o022));
+    caps::drop_bounding(capabilities).doing("taking capabilities from", what)?;
+    set_groups(&process.user).doing("setting the groups of", what)?;
+    if process.no_new_privileges {
+        set_no_new_privs(true).doing("taking privileges from", what)?;
+    }
+    for program in seccomp::programs(capabilities)
+        .map_err(|_| Errno::INVAL)
+        .doing("compiling the system call filter of", what)?
+    {
+        sys::install_filter(&program).doing("filtering the system calls of", what)?;
+    }
+    enter_directory(&process.cwd)?;
+    let uid = rustix::thread::Uid::from_raw(process.user.uid);
+    set_thread_res_uid(uid, uid, uid).doing("setting the user of", what)?;
+    let keep = if process.user.uid == 0 {
+        capabilities
+    } else {
+        CapabilitySet::empty()
+    };
+    caps::keep_only(keep).doing("setting the capabilities of", what)?;
+    // Changing the user has cleared it.
+    set_parent_process_death_signal(Some(Signal::KILL)).doing("tying to its parent", what)
+}
+
+fn set_groups(user: &User) -> Result<(), Errno> {
+    let groups: Vec<_> = user
+        .additional_gids
+        .iter()
+        .map(|&gid| rustix::thread::Gid::from_raw(gid))
+        .collect();
+    set_thread_groups(&groups)?;
+    let gid = rustix::thread::Gid::from_raw(user.gid);
+    set_thread_res_gid(gid, gid, gid)
+}
+
+/// A directory reached through a descriptor that leaked from outside has no path in this root, and
+/// the kernel says so (CVE-2024-21626).
+fn enter_directory(cwd: &Path) -> Result<(), Failure> {
+    let failure = |errno: Errno| Failure::WorkingDirectory {
+        path: cwd.to_string_lossy().into_owned(),
+        errno: errno.raw_os_error(),
+    };
+    chdir(cwd).map_err(failure)?;
+    let path = getcwd(Vec::new()).map_err(failure)?;
+    if path.as_bytes().first() == Some(&b'/') {
+        Ok(())
+    } else {
+        Err(failure(Errno::XDEV))
+    }
+}
+
+/// Executes the process, looking it up in its own `PATH`, as execvp(3) does.
+fn replace(process: &Process) -> Result<Never, Failure> {
+    let what = Path::new("the process");
+    let c_strings = |strings: &[String]| {
+        strings
+            .iter()
+            .map(|s| CString::new(s.as_str()))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let argv = c_strings(&process.args)
+        .map_err(invalid_nul)
+        .doing("starting", what)?;
+    let env = c_strings(&process.env)
+        .map_err(invalid_nul)
+        .doing("starting", what)?;
+    let executable = process.args.first().map(String::as_str).unwrap_or_default();
+    if executable.contains('/') {
+        let path = CString::new(executable)
+            .map_err(invalid_nul)
+            .doing("starting", what)?;
+        return Err(exec_failure(executable, sys::execve(&path, &argv, &env)));
+    }
+    let search = process
+        .env
+        .iter()
+        .find_map(|entry| entry.strip_prefix("PATH="));
+    let search = search.unwrap_or_default();
+    let mut refused = None;
+    for directory in search.split(':').filter(|directory| !directory.is_empty()) {
+        let candidate = format!("{directory}/{executable}");
+        let path = CString::new(candidate.as_str())
+            .map_err(invalid_nul)
+            .doing("starting", what)?;
+        match sys::execve(&path, &argv, &env) {
+            Errno::NOENT | Errno::NOTDIR if access(&path, Access::EXISTS).is_err() => {}
+            Errno::ACCESS => refused = refused.or(Some(exec_failure(&candidate, Errno::ACCESS))),
+            errno => return Err(exec_failure(&candidate, errno)),
+        }
+    }
+    Err(refused.unwrap_or_else(|| Failure::ExecutableNotFound {
+        executable: executable.to_owned(),
+        path: search.to_owned(),
+    }))
+}
+
+fn invalid_nul(_: std::ffi::NulError) -> Errno {
+    Errno::INVAL
+}
+
+fn exec_failure(executable: &str, errno: Errno) -> Failure {
+    Failure::Exec {
+        executable: executable.to_owned(),
+        errno: errno.raw_os_error(),
+    }
+}

@@ -1,0 +1,151 @@
+//! What to run and in what: the values a caller fills in, close to the runtime specification's.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::caps::DEFAULT_CAPABILITIES;
+
+/// A process and the world it sees.
+///
+/// The caller must be root, either of the machine or of a user namespace it entered with
+/// [`reexec_in_user_namespace`](crate::reexec_in_user_namespace); ids are those of that namespace.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// The root file system.
+    pub root: Root,
+    /// Further mounts, made in this order after `/proc`, `/dev` and `/sys`.
+    pub mounts: Vec<Mount>,
+    /// The host name the process sees; at most 64 bytes.
+    pub hostname: String,
+    /// Which network the process has.
+    pub network: Network,
+    /// What runs as process 1.
+    pub init: Init,
+    /// The process itself.
+    pub process: Process,
+}
+
+/// The root file system of a sandbox.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Root {
+    /// Where its files come from.
+    pub kind: RootKind,
+    /// Whether the process may change it. Missing mount points are made all the same.
+    pub readonly: bool,
+}
+
+/// Where the files of a root come from. All paths are the caller's and are absolute.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum RootKind {
+    /// A directory, changed in place.
+    Directory(PathBuf),
+    /// A stack of directories; changes go to `upper`.
+    ///
+    /// Mounted with `volatile`: after a crash of the machine, not of the process, `upper` must not be
+    /// trusted, and `fsync` inside costs nothing. Besides what the process changed, `upper` receives
+    /// each mount point the image does not have (`proc`, `dev`, `sys` and those of
+    /// [`Sandbox::mounts`]); [`Outcome::created_mount_points`](crate::Outcome::created_mount_points)
+    /// names them. The times of the directories they are in change, too.
+    Overlay {
+        /// The layers beneath, the nearest first; at least one.
+        lower: Vec<PathBuf>,
+        /// The directory that receives changes.
+        upper: PathBuf,
+        /// An empty directory on the file system of `upper`.
+        work: PathBuf,
+        /// Whether overlay's own attributes are `user.overlay.*`, as they must be in a user namespace
+        /// and should not be elsewhere.
+        userxattr: bool,
+    },
+}
+
+/// A mount inside the root.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Mount {
+    /// The absolute path inside the root; links on the way are resolved inside the root. A missing
+    /// mount point is made: a directory, or a file for the bind of a file.
+    pub destination: PathBuf,
+    /// What is mounted.
+    pub kind: MountKind,
+    /// Whether the process may not change what is mounted, nor what is mounted beneath it.
+    pub readonly: bool,
+}
+
+/// What a [`Mount`] mounts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum MountKind {
+    /// A file or directory of the caller's, with all that is mounted beneath it.
+    Bind {
+        /// The caller's absolute path.
+        source: PathBuf,
+    },
+    /// An empty file system in memory.
+    Tmpfs {
+        /// Its limit in bytes; half of the memory if absent.
+        size: Option<u64>,
+        /// The permission bits of its root directory.
+        mode: u32,
+    },
+}
+
+/// Which network a process has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// The caller's.
+    Host,
+    /// Its own, with nothing but a loopback interface.
+    None,
+}
+
+/// What runs as process 1 of the sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Init {
+    /// The process itself.
+    Process,
+    /// A small reaper, which starts the process, hands signals on to it and collects orphans.
+    Reaper,
+}
+
+/// The process a sandbox runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Process {
+    /// The executable, looked up in the `PATH` of `env` if it has no `/`, and its arguments.
+    pub args: Vec<String>,
+    /// The whole environment, each entry `NAME=value`.
+    pub env: Vec<String>,
+    /// The working directory, absolute inside the root. It must exist.
+    pub cwd: PathBuf,
+    /// Whom the process runs as.
+    pub user: User,
+    /// What the process may do if it is or becomes root: names as in capabilities(7), `CAP_…`.
+    pub capabilities: Vec<String>,
+    /// Whether set-user-ID bits and file capabilities have no effect, so that `su` and `sudo` fail.
+    pub no_new_privileges: bool,
+}
+
+impl Process {
+    /// Makes a process that runs `args` as root in `/` with the default capabilities and no
+    /// environment.
+    pub fn new(args: Vec<String>) -> Self {
+        Self {
+            args,
+            env: Vec::new(),
+            cwd: PathBuf::from("/"),
+            user: User::default(),
+            capabilities: DEFAULT_CAPABILITIES.map(String::from).to_vec(),
+            no_new_privileges: false,
+        }
+    }
+}
+
+/// Whom a process runs as, in numbers: names are looked up by the caller, in the image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// The user id; 0 by default.
+    pub uid: u32,
+    /// The group id; 0 by default.
+    pub gid: u32,
+    /// All supplementary groups.
+    pub additional_gids: Vec<u32>,
+}

@@ -1,0 +1,43 @@
+//! Sandboxes of a tiny root, made from the static busybox of this machine.
+//!
+//! This is no ordinary test executable: a sandbox' stage is the executable started again, so `main`
+//! begins with `init_if_child`. It takes `--list` and filters like one.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests, which clippy knows only by the harness this executable cannot have"
+)]
+
+mod escapes;
+mod files;
+mod harness;
+mod isolation;
+mod lifetime;
+mod rootless;
+mod terminal;
+mod world;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    corten_sandbox::init_if_child();
+    let args: Vec<String> = std::env::args().collect();
+    match args.get(1).map(String::as_str) {
+        Some(lifetime::HOLD) => lifetime::hold(),
+        Some(terminal::TYPE) => terminal::show(&args[2]),
+        Some(rootless::SCENARIO) => rootless::scenario(&args[2]),
+        Some(rootless::PROBE) => rootless::print_probe(),
+        _ => harness::main(
+            &args,
+            &[
+                ("isolation", isolation::TESTS),
+                ("files", files::TESTS),
+                ("escapes", escapes::TESTS),
+                ("lifetime", lifetime::TESTS),
+                ("terminal", terminal::TESTS),
+                ("rootless", rootless::TESTS),
+            ],
+        ),
+    }
+}
