@@ -1,0 +1,193 @@
+//! A repository of a registry: where its endpoints are, and what is asked of them.
+
+use std::sync::Arc;
+
+use corten_content::{Error as ContentError, Result as ContentResult};
+use corten_spec::{Digest, Reference, reference};
+
+use crate::auth::Realm;
+use crate::client::{Call, Client, read_body};
+use crate::kept::Kept;
+use crate::transport::{Body, Headers, Method};
+use crate::{Error, Result, Url, header, token};
+
+/// The longest manifest that is read or written, in bytes.
+pub(crate) const LONGEST_MANIFEST: u64 = 16 << 20;
+
+/// Every type that we can read, so that registries do not convert (DST-05).
+pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.docker.distribution.manifest.v2+json, */*;q=0.5";
+
+/// A repository: a source to pull from, a sink to push to. Clones share what they know.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    pub(crate) client: Client,
+    pub(crate) name: String,
+    pub(crate) origin: Endpoint,
+    pub(crate) mirrors: Vec<Endpoint>,
+    pub(crate) kept: Arc<Kept>,
+}
+
+/// A repository as one host has it.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    /// `https://host/v2/repository`.
+    base: Url,
+    /// What users call the host.
+    pub(crate) host: String,
+    pub(crate) repository: String,
+    /// The registry that this mirror is asked on behalf of.
+    namespace: Option<String>,
+}
+
+impl Endpoint {
+    /// Returns the URL of `tail`, such as `tags/list`, in the repository.
+    pub(crate) fn url(&self, tail: &str) -> Url {
+        let url = self.base.below(tail);
+        match &self.namespace {
+            Some(namespace) => url.with("ns", namespace),
+            None => url,
+        }
+    }
+
+    /// Returns a call without headers and body, for a token that allows `actions`.
+    pub(crate) fn call(&self, method: Method, url: Url, actions: &str) -> Call {
+        Call {
+            method,
+            url,
+            headers: Headers::new(),
+            body: Body::Empty,
+            realm: Realm {
+                host: self.host.clone(),
+                repository: self.repository.clone(),
+                scopes: vec![token::scope(&self.repository, actions)],
+            },
+        }
+    }
+
+    /// Returns a call that only reads.
+    pub(crate) fn pull(&self, method: Method, tail: &str) -> Call {
+        self.call(method, self.url(tail), "pull")
+    }
+
+    /// Returns a call that writes to `url`.
+    pub(crate) fn push(&self, method: Method, url: Url) -> Call {
+        self.call(method, url, "pull,push")
+    }
+}
+
+impl Repository {
+    /// Returns the repository that `reference` names; its tag and digest are ignored. Sends
+    /// nothing.
+    ///
+    /// # Errors
+    /// Fails if the settings name a mirror that is no URL.
+    pub fn new(client: &Client, reference: &Reference) -> Result<Self> {
+        let settings = client.settings();
+        let endpoint = |root: &Url, host: &str, namespace: Option<&str>| Endpoint {
+            base: root.below(reference.repository()),
+            host: host.to_owned(),
+            repository: reference.repository().to_owned(),
+            namespace: namespace.map(str::to_owned),
+        };
+        let registry = reference.registry();
+        let mut mirrors = Vec::new();
+        for mirror in settings
+            .mirrors
+            .iter()
+            .filter(|mirror| mirror.of == registry)
+        {
+            let (root, host) = mirror.base(settings)?;
+            mirrors.push(endpoint(&root, &host, Some(registry)));
+        }
+        Ok(Self {
+            client: client.clone(),
+            name: reference.name(),
+            origin: endpoint(&settings.base(registry)?, registry, None),
+            mirrors,
+            kept: Arc::default(),
+        })
+    }
+
+    /// Lists the repository's tags, in the registry's order.
+    pub fn tags(&self) -> ContentResult<Vec<String>> {
+        #[derive(serde::Deserialize)]
+        struct Page {
+            // Some registries answer `null` for none.
+            tags: Option<Vec<String>>,
+        }
+        let mut tags = Vec::new();
+        let first = self.origin.url("tags/list").with("n", "1000");
+        self.pages(first, |url, body| {
+            let page: Page = serde_json::from_slice(body).map_err(|_| Error::Protocol {
+                url: url.clone(),
+                reason: "it is no list of tags".into(),
+            })?;
+            let page = page.tags.unwrap_or_default();
+            tags.extend(page.into_iter().filter(|tag| reference::is_tag(tag)));
+            Ok(())
+        })
+        .map_err(|error| error.into_content(&self.name, "tags"))?;
+        Ok(tags)
+    }
+
+    /// Deletes the manifest `digest` and with it, in most registries, every tag on it.
+    ///
+    /// A manifest with a subject is also taken off the subject's fallback tag, where the registry
+    /// keeps no list of referrers itself.
+    pub fn delete_manifest(&self, digest: &Digest) -> ContentResult<()> {
+        let url = self.origin.url(&format!("manifests/{digest}"));
+        let subject = self.subject_of(digest);
+        self.client
+            .expect(
+                self.origin.call(Method::Delete, url, "delete,pull,push"),
+                &[200, 202, 204],
+            )
+            .map_err(|error| self.error(error, digest.as_str()))?;
+        match subject {
+            Some(subject) => self.forget_referrer(&subject, digest),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads a list page by page; `take` gets each page's URL and body.
+    pub(crate) fn pages(
+        &self,
+        first: Url,
+        mut take: impl FnMut(&Url, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        /// At a thousand entries a page this is more than any registry has; it ends a circle.
+        const LIMIT: usize = 10_000;
+        let mut url = first;
+        for _ in 0..LIMIT {
+            let call = self.origin.call(Method::Get, url.clone(), "pull");
+            let response = self.client.expect(call, &[200])?;
+            let next = match response.headers.value("link").and_then(header::next_link) {
+                Some(link) => Some(url.join(link)?),
+                None => None,
+            };
+            take(&url, &read_body(response, LONGEST_MANIFEST, &url)?)?;
+            match next {
+                // Our token goes along, so the list has to go on where it began.
+                Some(next) if next.has_origin_of(&url) && next != url => url = next,
+                Some(_) => {
+                    return Err(Error::Protocol {
+                        url,
+                        reason: "its next page is the same page, or another server's".into(),
+                    });
+                }
+                None => return Ok(()),
+            }
+        }
+        Err(Error::Protocol {
+            url,
+            reason: format!("it has more than {LIMIT} pages"),
+        })
+    }
+
+    pub(crate) fn error(&self, error: Error, name: &str) -> ContentError {
+        error.into_content(&self.name, name)
+    }
+}

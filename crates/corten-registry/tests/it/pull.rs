@@ -1,0 +1,177 @@
+//! Reading from a registry that behaves.
+
+use std::io::Read;
+
+use corten_content::Source;
+use corten_registry::Mirror;
+use corten_spec::{Descriptor, media_type};
+
+use crate::fake::{Fake, Quirks};
+use crate::{chain, repository, repository_with};
+
+pub(crate) const INDEX: &[u8] = br#"{"schemaVersion":2,"manifests":[]}"#;
+
+#[test]
+fn a_tag_becomes_a_descriptor_then_bytes() {
+    #[track_caller]
+    fn check(quirks: &Quirks, n_requests: usize) {
+        let fake = Fake::start(quirks.clone());
+        let digest = fake.put_manifest("acme/app", "1", media_type::OCI_INDEX, INDEX);
+        let source = repository(&fake);
+        let found = source.resolve("1").unwrap();
+        assert_eq!(
+            found,
+            Descriptor::of(media_type::OCI_INDEX, INDEX),
+            "{quirks:?}"
+        );
+        assert_eq!(source.resolve(digest.as_str()).unwrap(), found);
+        assert_eq!(corten_content::read(&source, &found, 1000).unwrap(), INDEX);
+        assert_eq!(fake.lines().len(), n_requests, "{:?}", fake.lines());
+    }
+    // HEAD, HEAD, GET.
+    check(&Quirks::default(), 3);
+    check(
+        &Quirks {
+            charset: true,
+            ..Quirks::default()
+        },
+        3,
+    );
+    // HEAD and GET twice; what GET brought is kept.
+    check(
+        &Quirks {
+            no_head: true,
+            ..Quirks::default()
+        },
+        4,
+    );
+    check(
+        &Quirks {
+            content_type: Some("text/plain"),
+            ..Quirks::default()
+        },
+        4,
+    );
+}
+
+#[test]
+fn what_is_not_there() {
+    let fake = Fake::start(Quirks::default());
+    let source = repository(&fake);
+    let error = source.resolve("missing").unwrap_err();
+    assert!(error.is_not_found());
+    assert_eq!(
+        error.to_string(),
+        format!("`missing` is not in {}/acme/app", fake.host)
+    );
+    let absent = Descriptor::of("a/b", b"absent");
+    assert!(source.fetch(&absent, 0).err().unwrap().is_not_found());
+    for name in ["../x", "a b", "sha256:1", "a?b"] {
+        assert!(source.resolve(name).is_err(), "{name:?}");
+    }
+    assert_eq!(fake.lines().len(), 2);
+}
+
+#[test]
+fn a_blob_from_an_offset() {
+    #[track_caller]
+    fn check(quirks: &Quirks, offset: u64, expected: &[u8]) {
+        let fake = Fake::start(quirks.clone());
+        fake.put_blob("acme/app", b"0123456789");
+        let source = repository(&fake);
+        let content = Descriptor::of("a/b", b"0123456789");
+        let mut bytes = Vec::new();
+        source
+            .fetch(&content, offset)
+            .unwrap()
+            .read_to_end(&mut bytes)
+            .unwrap();
+        assert_eq!(bytes, expected, "{offset} {quirks:?}");
+    }
+    let no_ranges = || Quirks {
+        no_ranges: true,
+        ..Quirks::default()
+    };
+    let short = || Quirks {
+        short_blobs: true,
+        ..Quirks::default()
+    };
+    check(&Quirks::default(), 0, b"0123456789");
+    check(&Quirks::default(), 4, b"456789");
+    check(&Quirks::default(), 10, b"");
+    check(&no_ranges(), 4, b"456789");
+    check(&short(), 9, b"");
+}
+
+#[test]
+fn tags_come_page_by_page() {
+    let fake = Fake::start(Quirks {
+        page: Some(2),
+        ..Quirks::default()
+    });
+    for tag in ["a", "b", "c", "d", "e"] {
+        fake.put_manifest("acme/app", tag, media_type::OCI_INDEX, INDEX);
+    }
+    assert_eq!(repository(&fake).tags().unwrap(), ["a", "b", "c", "d", "e"]);
+    assert_eq!(fake.lines().len(), 3);
+}
+
+#[test]
+fn a_mirror_is_asked_first_and_the_registry_after_it() {
+    let (mirror, origin) = (
+        Fake::start(Quirks::default()),
+        Fake::start(Quirks::default()),
+    );
+    mirror.put_blob("acme/app", b"mirrored");
+    origin.put_blob("acme/app", b"only here");
+    let mut settings = crate::settings();
+    settings.mirrors.push(Mirror {
+        of: origin.host.clone(),
+        base: format!("http://{}", mirror.host),
+    });
+    settings
+        .logins
+        .insert(origin.host.clone(), crate::login(crate::password("s3cret")));
+    let source = repository_with(settings, &origin.host, "acme/app");
+    for bytes in [&b"mirrored"[..], b"only here"] {
+        let content = Descriptor::of("a/b", bytes);
+        assert_eq!(corten_content::read(&source, &content, 100).unwrap(), bytes);
+    }
+    let asked = mirror.state().log.clone();
+    assert_eq!(asked.len(), 2);
+    assert!(
+        asked[0].target.ends_with(&format!("?ns={}", origin.host)),
+        "{}",
+        asked[0].target
+    );
+    assert_eq!(origin.lines().len(), 1);
+    // The mirror asks for a password, and must not get the registry's.
+    mirror.state().quirks.auth = crate::fake::Auth::Basic;
+    let content = Descriptor::of("a/b", b"only here");
+    corten_content::read(&source, &content, 100).unwrap();
+    let asked = mirror.state().log.clone();
+    assert!(
+        asked
+            .iter()
+            .all(|seen| !seen.headers.contains_key("authorization"))
+    );
+    let error = source.resolve("missing").unwrap_err();
+    assert!(chain(&error).contains(&origin.host), "{error}");
+}
+
+#[test]
+fn warnings_are_collected_once_each() {
+    let fake = Fake::start(Quirks {
+        warning: Some(r#"299 - "this repository moves""#),
+        ..Quirks::default()
+    });
+    fake.put_manifest("acme/app", "1", media_type::OCI_INDEX, INDEX);
+    let client = corten_registry::Client::new(crate::settings()).unwrap();
+    let reference = format!("{}/acme/app", fake.host).parse().unwrap();
+    let source = corten_registry::Repository::new(&client, &reference).unwrap();
+    source.resolve("1").unwrap();
+    source.resolve("1").unwrap();
+    let warnings = client.warnings();
+    assert_eq!(warnings.len(), 1);
+    assert_eq!(warnings[0].text, "this repository moves");
+}
