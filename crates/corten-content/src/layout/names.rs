@@ -39,8 +39,16 @@ pub fn named(content: &Descriptor, name: &str) -> Descriptor {
 }
 
 /// Returns the digest that `name` is, with or without `@` before it.
+///
+/// Without it only algorithms that we know count: `debian:12` has the form of a digest, too.
 pub fn as_digest(name: &str) -> Option<Digest> {
-    name.strip_prefix('@').unwrap_or(name).parse().ok()
+    match name.strip_prefix('@') {
+        Some(digest) => digest.parse().ok(),
+        None => name
+            .parse()
+            .ok()
+            .filter(|digest: &Digest| digest.algorithm().is_some()),
+    }
 }
 
 /// Returns the entries that `name` means, each content once. An empty name means all.
