@@ -3,10 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::Digest as _;
-
 use crate::{Error, Result};
+use ring::digest::{Context, SHA256, SHA512};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The hash of stored bytes with its algorithm: `sha256:…`.
 ///
@@ -28,13 +27,10 @@ pub enum Algorithm {
 }
 
 /// Computes a digest over bytes that arrive in pieces.
-#[derive(Debug, Clone)]
-pub struct Hasher(State);
-
-#[derive(Debug, Clone)]
-enum State {
-    Sha256(sha2::Sha256),
-    Sha512(sha2::Sha512),
+#[derive(Clone)]
+pub struct Hasher {
+    algorithm: Algorithm,
+    context: Context,
 }
 
 impl Digest {
@@ -123,35 +119,38 @@ impl Algorithm {
 impl Hasher {
     /// Starts a hash of `algorithm`.
     pub fn new(algorithm: Algorithm) -> Self {
-        Self(match algorithm {
-            Algorithm::Sha256 => State::Sha256(sha2::Sha256::new()),
-            Algorithm::Sha512 => State::Sha512(sha2::Sha512::new()),
-        })
+        let context = Context::new(match algorithm {
+            Algorithm::Sha256 => &SHA256,
+            Algorithm::Sha512 => &SHA512,
+        });
+        Self { algorithm, context }
     }
 
     /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
-        match &mut self.0 {
-            State::Sha256(state) => state.update(bytes),
-            State::Sha512(state) => state.update(bytes),
-        }
+        self.context.update(bytes);
     }
 
     /// Returns the digest of everything added.
     pub fn finish(self) -> Digest {
-        let (algorithm, hash) = match self.0 {
-            State::Sha256(state) => (Algorithm::Sha256, state.finalize().to_vec()),
-            State::Sha512(state) => (Algorithm::Sha512, state.finalize().to_vec()),
-        };
-        let name = algorithm.name();
-        let mut text = String::with_capacity(name.len() + 1 + hash.len() * 2);
+        let hash = self.context.finish();
+        let name = self.algorithm.name();
+        let mut text = String::with_capacity(name.len() + 1 + hash.as_ref().len() * 2);
         text.push_str(name);
         text.push(':');
-        push_hex(&hash, &mut text);
+        push_hex(hash.as_ref(), &mut text);
         Digest {
             text: text.into(),
             colon: name.len(),
         }
+    }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hasher")
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
     }
 }
 
