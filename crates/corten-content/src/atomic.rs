@@ -21,6 +21,14 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     replace(&RealFiles(Durability::Full), path, bytes)
 }
 
+/// Replaces the file at `path` by one that holds `bytes`, without waiting for stable storage.
+///
+/// For what can be made again: whoever reads `path` sees the old content or the new one, but after a
+/// power failure possibly neither, so the reader must tell a damaged file from a whole one.
+pub fn write_unsynced(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(&RealFiles(Durability::None), path, bytes)
+}
+
 /// Does what [`write`] does, through `files`.
 pub(crate) fn replace(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result<()> {
     publish(files, path, bytes, |temporary| {
