@@ -1,0 +1,116 @@
+//! Giving what is on a disk the attributes that a tree says.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Mutex;
+
+use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use crate::apply::is_never_applied;
+use crate::beneath::{Root, proc_path};
+use crate::changeset::{Item, Put};
+use crate::directory::Owners;
+use crate::{Error, Meta, Result, Shown, path};
+
+/// Sets owners, extended attributes, modes and times, in that order (rule 53).
+pub(crate) struct Attributes<'a> {
+    pub(crate) root: &'a Root,
+    pub(crate) owners: Owners,
+    /// Extended attributes that the file system refused, as path and name.
+    pub(crate) refused: Mutex<Vec<Shown>>,
+}
+
+impl Attributes<'_> {
+    /// Sets the attributes of a file or directory.
+    pub(crate) fn set_by_handle(&self, fd: BorrowedFd<'_>, path: &[u8], meta: &Meta) -> Result<()> {
+        let failed = |action| {
+            let shown = self.root.shown(path);
+            move |error: Errno| Error::system(action, shown)(error.into())
+        };
+        if self.owners == Owners::Set {
+            let (owner, group) = (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid));
+            rustix::fs::fchown(fd, Some(owner), Some(group)).map_err(failed("set the owner of"))?;
+        }
+        for (name, value) in applied_xattrs(meta) {
+            let result = rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty());
+            self.note_refusal(path, name, result)
+                .map_err(failed("set an extended attribute of"))?;
+        }
+        rustix::fs::fchmod(fd, Mode::from_raw_mode(meta.mode))
+            .map_err(failed("set the mode of"))?;
+        rustix::fs::futimens(fd, &times(meta)).map_err(failed("set the time of"))
+    }
+
+    /// Sets the attributes of what cannot be opened: links, devices and pipes.
+    pub(crate) fn set_by_name(
+        &self,
+        directory: BorrowedFd<'_>,
+        path: &[u8],
+        put: &Put,
+    ) -> Result<()> {
+        let (_, name) = path::split(path);
+        let failed = |action| {
+            let shown = self.root.shown(path);
+            move |error: Errno| Error::system(action, shown)(error.into())
+        };
+        let meta = &put.meta;
+        if self.owners == Owners::Set {
+            let (owner, group) = (Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)));
+            rustix::fs::chownat(directory, name, owner, group, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(failed("set the owner of"))?;
+        }
+        for (xattr, value) in applied_xattrs(meta) {
+            let reached = proc_path(directory, name);
+            let result =
+                rustix::fs::lsetxattr(reached, xattr.as_slice(), value, XattrFlags::empty());
+            self.note_refusal(path, xattr, result)
+                .map_err(failed("set an extended attribute of"))?;
+        }
+        if !matches!(put.item, Item::Symlink(_)) {
+            // The name was made by us a moment ago in a directory that nobody else writes to.
+            rustix::fs::chmodat(
+                directory,
+                name,
+                Mode::from_raw_mode(meta.mode),
+                AtFlags::empty(),
+            )
+            .map_err(failed("set the mode of"))?;
+        }
+        rustix::fs::utimensat(directory, name, &times(meta), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(failed("set the time of"))
+    }
+
+    fn note_refusal(
+        &self,
+        path: &[u8],
+        name: &[u8],
+        result: rustix::io::Result<()>,
+    ) -> rustix::io::Result<()> {
+        match result {
+            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL) => {
+                let shown = Shown::from([path, b" ", name].concat().as_slice());
+                self.refused.lock().expect("no panic holds it").push(shown);
+                Ok(())
+            }
+            result => result,
+        }
+    }
+}
+
+/// Whoever makes a changeset may have found attributes of another overlay; ours must not get them.
+fn applied_xattrs(meta: &Meta) -> impl Iterator<Item = &(Vec<u8>, Vec<u8>)> {
+    meta.xattrs()
+        .iter()
+        .filter(|(name, _)| !is_never_applied(name))
+}
+
+fn times(meta: &Meta) -> Timestamps {
+    let time = Timespec {
+        tv_sec: meta.mtime.seconds,
+        tv_nsec: meta.mtime.nanoseconds.into(),
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
+}

@@ -1,0 +1,216 @@
+//! Reading directories of the host: what they hold, in a fixed order, without following links.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use corten_tar::Timestamp;
+use rustix::fs::{AtFlags, Dir, FileType, Stat, major, minor};
+use rustix::io::Errno;
+
+use crate::beneath::{Root, proc_path};
+use crate::{Error, Meta, Result, path};
+
+/// What was found at a path.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Its type.
+    pub kind: FoundKind,
+    /// Its attributes; extended ones only where they were asked for.
+    pub meta: Meta,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The device and inode that it is, equal for hard links.
+    pub inode: (u64, u64),
+    /// How many names it has.
+    pub n_links: u64,
+}
+
+/// The type of what was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FoundKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link and its target.
+    Symlink(Box<[u8]>),
+    /// A device node.
+    Device {
+        /// Whether it is a block device.
+        block: bool,
+        /// Its major number.
+        major: u32,
+        /// Its minor number.
+        minor: u32,
+    },
+    /// A named pipe.
+    Fifo,
+    /// A socket, which no layer can hold (rule 65).
+    Socket,
+}
+
+/// Whether to look into a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Descend {
+    /// What is in it is visited too.
+    Into,
+    /// It is left alone.
+    Past,
+}
+
+/// Whether extended attributes are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Xattrs {
+    /// They are, at the cost of a call or more for each path.
+    Read,
+    /// They are not.
+    Leave,
+}
+
+/// Calls `visit` for everything below `start`, a directory beneath `root`. Paths are relative to
+/// `root`.
+///
+/// What one directory holds is visited together, sorted by name; then each directory in it. The
+/// order is therefore fixed, and parents come first.
+pub fn scan(
+    root: &Root,
+    start: &[u8],
+    xattrs: Xattrs,
+    visit: &mut dyn FnMut(&[u8], Found) -> Result<Descend>,
+) -> Result<()> {
+    let mut todo = vec![start.to_vec()];
+    while let Some(next) = todo.pop() {
+        let mut waiting = Vec::new();
+        let directory = root.directory(&next)?;
+        for name in names(&directory)
+            .map_err(|error| Error::system("list", root.shown(&next))(error.into()))?
+        {
+            let path = path::join(&next, &name);
+            let found = inspect(directory.as_fd(), &name, xattrs)
+                .map_err(|error| Error::system("examine", root.shown(&path))(error.into()))?;
+            let Some(found) = found else { continue };
+            let is_directory = found.kind == FoundKind::Directory;
+            if visit(&path, found)? == Descend::Into && is_directory {
+                waiting.push(path);
+            }
+        }
+        todo.extend(waiting.into_iter().rev());
+    }
+    Ok(())
+}
+
+/// Returns the names in a directory, sorted, without `.` and `..`.
+pub fn names(directory: impl AsFd) -> rustix::io::Result<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(name.to_vec());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Examines `name` in `directory` without following it; `None` if it is gone.
+pub fn inspect(
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+    xattrs: Xattrs,
+) -> rustix::io::Result<Option<Found>> {
+    let stat = match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(None),
+        result => result?,
+    };
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => FoundKind::Directory,
+        FileType::Symlink => {
+            let target = rustix::fs::readlinkat(directory, name, Vec::new())?;
+            FoundKind::Symlink(target.into_bytes().into())
+        }
+        FileType::Fifo => FoundKind::Fifo,
+        FileType::Socket => FoundKind::Socket,
+        kind @ (FileType::CharacterDevice | FileType::BlockDevice) => FoundKind::Device {
+            block: kind == FileType::BlockDevice,
+            major: major(stat.st_rdev),
+            minor: minor(stat.st_rdev),
+        },
+        FileType::RegularFile | FileType::Unknown => FoundKind::File,
+    };
+    let mut meta = meta_of(&stat);
+    if xattrs == Xattrs::Read {
+        meta = meta.with_extended(read_xattrs(&proc_path(directory, name))?, Vec::new());
+    }
+    Ok(Some(Found {
+        size: if kind == FoundKind::File {
+            stat.st_size.cast_unsigned()
+        } else {
+            0
+        },
+        kind,
+        meta,
+        inode: (stat.st_dev, stat.st_ino),
+        #[expect(
+            clippy::useless_conversion,
+            reason = "the field's type differs between architectures"
+        )]
+        n_links: u64::from(stat.st_nlink),
+    }))
+}
+
+/// Returns the attributes of the root of a scan, which [`scan`] itself does not visit.
+pub fn inspect_root(root: &Root, xattrs: Xattrs) -> Result<Found> {
+    let failed = |error: Errno| Error::system("examine", root.path())(error.into());
+    let found = inspect(root.as_fd(), b".", xattrs).map_err(failed)?;
+    found.ok_or_else(|| failed(Errno::NOENT))
+}
+
+fn meta_of(stat: &Stat) -> Meta {
+    #[expect(
+        clippy::unnecessary_cast,
+        reason = "the fields' types differ between architectures"
+    )]
+    let mtime = Timestamp {
+        seconds: stat.st_mtime as i64,
+        nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or_default(),
+    };
+    Meta::new(stat.st_mode, stat.st_uid, stat.st_gid, mtime)
+}
+
+/// Returns every extended attribute, sorted by name; none where there is no support for them.
+fn read_xattrs(path: &[u8]) -> rustix::io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let list = match grow(|buf| rustix::fs::llistxattr(path, buf)) {
+        Err(Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => return Ok(Vec::new()),
+        list => list?,
+    };
+    let mut xattrs = Vec::new();
+    for name in list
+        .split(|&byte| byte == 0)
+        .filter(|name| !name.is_empty())
+    {
+        match grow(|buf| rustix::fs::lgetxattr(path, name, buf)) {
+            Ok(value) => xattrs.push((name.to_vec(), value)),
+            // It was removed meanwhile, or is of a namespace that we may not read.
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    xattrs.sort_unstable();
+    Ok(xattrs)
+}
+
+/// The kernel's limit for the list of names and for each value.
+const XATTR_MAX: usize = 64 << 10;
+
+fn grow(read: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
+    let mut buf = vec![0; 256];
+    let len = match read(&mut buf) {
+        Err(Errno::RANGE) => {
+            buf.resize(XATTR_MAX, 0);
+            read(&mut buf)?
+        }
+        len => len?,
+    };
+    buf.truncate(len);
+    Ok(buf)
+}

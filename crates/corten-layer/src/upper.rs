@@ -1,0 +1,336 @@
+//! Reading the upper directory of an overlay: what was changed on top of a tree.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Read};
+use std::os::fd::AsFd as _;
+use std::sync::Mutex;
+
+use rustix::fs::OFlags;
+
+use crate::attributes::Attributes;
+use crate::beneath::{Links, Root};
+use crate::changeset::{Changeset, Put};
+use crate::diff::{SameContent, same_node};
+use crate::directory::Owners;
+use crate::scan::{Descend, Found, FoundKind, Xattrs, inspect_root, scan};
+use crate::tree::{Data, Directory, File, Kind, Node};
+use crate::{Contents, Error, Meta, NodeId, Result, Tree, path};
+
+/// What an upper directory changes, and where its files are.
+#[derive(Debug)]
+pub struct Upper {
+    /// The changes; contents are [`Data::External`] and opened through `files`.
+    pub changes: Changeset,
+    /// The files of the changes.
+    pub files: Files,
+    /// Sockets, which no layer can hold.
+    pub sockets: Vec<Vec<u8>>,
+}
+
+/// Files beneath a directory, by number.
+#[derive(Debug)]
+pub struct Files {
+    root: Root,
+    paths: Vec<Vec<u8>>,
+}
+
+/// Paths that are never part of a layer, such as mount points that were made for the process.
+pub type Excluded<'a> = dyn Fn(&[u8], &Found) -> bool + 'a;
+
+/// Gives `upper`, an empty directory that is to be the upper one of an overlay over `lower`, the
+/// attributes of the root of `lower`: the overlay shows them, whatever lies below.
+pub fn prepare(lower: &Tree, upper: &Root, owners: Owners) -> Result<()> {
+    let attributes = Attributes {
+        root: upper,
+        owners,
+        refused: Mutex::default(),
+    };
+    let meta = &lower.node(Tree::ROOT).meta;
+    attributes.set_by_handle(upper.directory(b"")?.as_fd(), b"", meta)
+}
+
+/// Compares `upper`, the upper directory of an overlay over `lower`, with what lies below.
+///
+/// The attributes of `upper` itself are those of the root: [`prepare`] it before it is mounted.
+///
+/// Only what is in `upper` is looked at, so the cost grows with what changed. A path that overlayfs
+/// copied up without any change is no change; `lower_contents` is read to find out.
+pub fn read_upper(
+    lower: &Tree,
+    lower_contents: &dyn Contents,
+    upper: Root,
+    excluded: &Excluded<'_>,
+) -> Result<Upper> {
+    let mut reader = Reader {
+        lower,
+        lower_contents,
+        files: Files {
+            root: upper,
+            paths: Vec::new(),
+        },
+        found: Vec::new(),
+        opaque: Vec::new(),
+    };
+    reader.scan(excluded)?;
+    reader.changes()
+}
+
+struct Reader<'a> {
+    lower: &'a Tree,
+    lower_contents: &'a dyn Contents,
+    files: Files,
+    found: Vec<(Vec<u8>, Found)>,
+    opaque: Vec<Vec<u8>>,
+}
+
+impl Reader<'_> {
+    fn scan(&mut self, excluded: &Excluded<'_>) -> Result<()> {
+        let found = &mut self.found;
+        found.push((Vec::new(), inspect_root(&self.files.root, Xattrs::Read)?));
+        scan(&self.files.root, b"", Xattrs::Read, &mut |path, entry| {
+            if excluded(path, &entry) {
+                return Ok(Descend::Past);
+            }
+            found.push((path.to_vec(), entry));
+            Ok(Descend::Into)
+        })?;
+        found.sort_by(|(left, _), (right, _)| path::compare(left, right));
+        Ok(())
+    }
+
+    fn changes(mut self) -> Result<Upper> {
+        let mut changes = Changeset::default();
+        let mut sockets = Vec::new();
+        let found = std::mem::take(&mut self.found);
+        let groups = groups_of(&found);
+        for (path, entry) in &found {
+            match &entry.kind {
+                FoundKind::Device {
+                    block: false,
+                    major: 0,
+                    minor: 0,
+                } => {
+                    if self.lower_node(path).is_some() {
+                        changes.remove(path)?;
+                    }
+                }
+                FoundKind::Socket => {
+                    // What it replaced is gone all the same.
+                    if self.lower_node(path).is_some() {
+                        changes.remove(path)?;
+                    }
+                    sockets.push(path.clone());
+                }
+                _ => self.put(&mut changes, path, entry, &groups)?,
+            }
+        }
+        for directory in &self.opaque {
+            self.hide_lower(&mut changes, directory, &found)?;
+        }
+        Ok(Upper {
+            changes,
+            files: self.files,
+            sockets,
+        })
+    }
+
+    fn put(
+        &mut self,
+        changes: &mut Changeset,
+        path: &[u8],
+        entry: &Found,
+        groups: &HashMap<(u64, u64), Vec<&[u8]>>,
+    ) -> Result<()> {
+        let (overlay, own): (Vec<_>, Vec<_>) = entry
+            .meta
+            .xattrs()
+            .iter()
+            .cloned()
+            .partition(|(name, _)| is_overlay(name));
+        for (name, reason) in UNSUPPORTED {
+            if overlay.iter().any(|(key, _)| key.ends_with(name)) {
+                return Err(Error::Unrepresentable {
+                    path: path.into(),
+                    reason,
+                });
+            }
+        }
+        if overlay
+            .iter()
+            .any(|(name, value)| name.ends_with(b"overlay.opaque") && value == b"y")
+        {
+            self.opaque.push(path.to_vec());
+        }
+        let records = self
+            .lower_node(path)
+            .map(|id| self.lower.node(id).meta.records().to_vec());
+        let own = own
+            .into_iter()
+            .filter(|(name, _)| name != b"security.selinux")
+            .collect();
+        let meta = Meta::new(
+            entry.meta.mode,
+            entry.meta.uid,
+            entry.meta.gid,
+            entry.meta.mtime,
+        )
+        .with_extended(own, records.unwrap_or_default());
+        let names = groups.get(&entry.inode).filter(|names| names.len() > 1);
+        let node = Node {
+            kind: self.kind_of(path, entry),
+            meta,
+            n_links: names.map_or(1, |names| u32::try_from(names.len()).unwrap_or(u32::MAX)),
+            layer: 0,
+        };
+        if names.is_none() && self.is_unchanged(path, &node)? {
+            return Ok(());
+        }
+        let group = names.map(|_| entry.inode.1);
+        changes.put(
+            path,
+            Put {
+                group,
+                ..Put::of_node(&node, 0)
+            },
+        )
+    }
+
+    fn kind_of(&mut self, path: &[u8], entry: &Found) -> Kind {
+        match &entry.kind {
+            FoundKind::File | FoundKind::Socket => {
+                self.files.paths.push(path.to_vec());
+                let number = self.files.paths.len() as u64 - 1;
+                Kind::File(File {
+                    size: entry.size,
+                    data: Data::External(number),
+                    sparse: None,
+                })
+            }
+            FoundKind::Directory => Kind::Directory(Directory::default()),
+            FoundKind::Symlink(target) => Kind::Symlink(target.clone()),
+            &FoundKind::Device {
+                block,
+                major,
+                minor,
+            } => Kind::Device {
+                block,
+                major,
+                minor,
+            },
+            FoundKind::Fifo => Kind::Fifo,
+        }
+    }
+
+    fn lower_node(&self, path: &[u8]) -> Option<NodeId> {
+        // The overlay shows real paths only: what was a link may be a directory now.
+        self.lower.exact(path)
+    }
+
+    fn is_unchanged(&self, path: &[u8], node: &Node) -> Result<bool> {
+        let Some(old) = self.lower_node(path).map(|id| self.lower.node(id)) else {
+            return Ok(false);
+        };
+        // Writing to one of several names copied that one up: for whoever wrote, the others stay
+        // what they were, so it is a file of its own now.
+        if old.n_links > 1 && !matches!(old.kind, Kind::Directory(_)) {
+            return Ok(false);
+        }
+        let compare = |lower: &File, upper: &File| -> Result<bool> {
+            let failed = |source| Error::Content {
+                path: path.into(),
+                source,
+            };
+            let mut old = self.lower_contents.open(lower).map_err(failed)?;
+            let mut new = self.files.open(upper).map_err(failed)?;
+            crate::diff::same_bytes(&mut *old, &mut *new).map_err(failed)
+        };
+        same_node(old, node, &compare as &dyn SameContent)
+    }
+
+    /// Everything that lies below an opaque directory is gone, unless it is there again.
+    fn hide_lower(
+        &self,
+        changes: &mut Changeset,
+        directory: &[u8],
+        found: &[(Vec<u8>, Found)],
+    ) -> Result<()> {
+        let Some(lower) = self.lower_node(directory) else {
+            return Ok(());
+        };
+        for (name, _) in self.lower.children(lower) {
+            let path = path::join(directory, name);
+            match found.binary_search_by(|(other, _)| path::compare(other, &path)) {
+                Ok(at) => {
+                    self.renew(changes, &path, found.get(at).map(|(_, entry)| entry), found)?;
+                }
+                Err(_) => changes.remove(&path)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A directory in an opaque one is new even if one of its name lies below.
+    fn renew(
+        &self,
+        changes: &mut Changeset,
+        path: &[u8],
+        entry: Option<&Found>,
+        found: &[(Vec<u8>, Found)],
+    ) -> Result<()> {
+        if entry.is_some_and(|entry| entry.kind == FoundKind::Directory) {
+            self.hide_lower(changes, path, found)?;
+        }
+        Ok(())
+    }
+}
+
+/// What overlayfs leaves in an upper directory under options that we never mount it with.
+const UNSUPPORTED: [(&[u8], &str); 2] = [
+    (
+        b"overlay.redirect",
+        "overlayfs recorded a rename, which is switched off when we mount it",
+    ),
+    (
+        b"overlay.metacopy",
+        "overlayfs left its content below, which is switched off when we mount it",
+    ),
+];
+
+fn is_overlay(name: &[u8]) -> bool {
+    name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
+}
+
+fn groups_of(found: &[(Vec<u8>, Found)]) -> HashMap<(u64, u64), Vec<&[u8]>> {
+    let mut groups: HashMap<_, Vec<&[u8]>> = HashMap::new();
+    for (path, entry) in found {
+        if entry.n_links > 1 && entry.kind != FoundKind::Directory {
+            groups.entry(entry.inode).or_default().push(path);
+        }
+    }
+    groups
+}
+
+impl Files {
+    /// Returns the path of the file that [`Data::External`] calls `number`.
+    pub fn path(&self, number: u64) -> Option<&[u8]> {
+        self.paths
+            .get(usize::try_from(number).ok()?)
+            .map(Vec::as_slice)
+    }
+}
+
+impl Contents for Files {
+    fn open<'a>(&'a self, file: &'a File) -> io::Result<Box<dyn Read + Send + 'a>> {
+        let Data::External(number) = file.data else {
+            return Err(io::Error::other("the file is not in the upper directory"));
+        };
+        let path = self
+            .path(number)
+            .ok_or_else(|| io::Error::other("no such file"))?;
+        let fd = self
+            .root
+            .open_at(path, OFlags::RDONLY | OFlags::NOFOLLOW, Links::Refuse)?;
+        Ok(Box::new(fs::File::from(fd)))
+    }
+}
