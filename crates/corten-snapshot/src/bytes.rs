@@ -1,0 +1,65 @@
+//! The bytes of layers, from their exact tars.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex};
+
+use corten_layer::LayerBytes;
+use corten_spec::DiffId;
+
+use crate::{Error, LayerRef, Result, Snapshots};
+
+/// Reads the layers of an image at any offset; a tar is made when it is first needed.
+#[derive(Debug)]
+pub struct Bytes<'a> {
+    snapshots: Snapshots<'a>,
+    layers: HashMap<DiffId, LayerRef>,
+    open: Mutex<HashMap<DiffId, Arc<File>>>,
+}
+
+impl<'a> Bytes<'a> {
+    /// Returns a reader of `layers`.
+    pub fn new(snapshots: Snapshots<'a>, layers: &[LayerRef]) -> Self {
+        let layers = layers
+            .iter()
+            .map(|layer| (layer.diff_id.clone(), layer.clone()))
+            .collect();
+        Self {
+            snapshots,
+            layers,
+            open: Mutex::default(),
+        }
+    }
+
+    fn file(&self, diff_id: &DiffId) -> Result<Arc<File>> {
+        // Held while a tar is made, so that two threads do not make it twice.
+        let mut open = self.open.lock().expect("no panic holds it");
+        if let Some(file) = open.get(diff_id) {
+            return Ok(Arc::clone(file));
+        }
+        let layer = self
+            .layers
+            .get(diff_id)
+            .ok_or_else(|| corten_layer::Error::NoBytes {
+                diff_id: diff_id.clone(),
+            })?;
+        let path = self.snapshots.tar(layer)?;
+        let file = Arc::new(File::open(&path).map_err(Error::system("open", &path))?);
+        open.insert(diff_id.clone(), Arc::clone(&file));
+        Ok(file)
+    }
+}
+
+impl LayerBytes for Bytes<'_> {
+    fn read_at(&self, layer: &DiffId, offset: u64, buf: &mut [u8]) -> corten_layer::Result<()> {
+        let failed = |source| corten_layer::Error::Content {
+            path: layer.0.as_str().as_bytes().into(),
+            source,
+        };
+        let file = self
+            .file(layer)
+            .map_err(|error| failed(std::io::Error::other(error)))?;
+        file.read_exact_at(buf, offset).map_err(failed)
+    }
+}

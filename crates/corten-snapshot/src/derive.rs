@@ -1,0 +1,156 @@
+//! Reading a layer's blob once: its headers, and its exact tar where that is wanted.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use corten_content::Source;
+use corten_spec::{Algorithm, DiffId, Hasher};
+use corten_tar::{DecodeLimits, Decoder, Limits, Located, Reader};
+
+use crate::readahead::ReadAhead;
+use crate::snapshots::{Shelf, boot, remove};
+use crate::{Error, LayerRef, Result, Snapshots};
+
+/// What is wanted of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Its entries alone.
+    Index,
+    /// Its tar too.
+    Tar,
+}
+
+impl Snapshots<'_> {
+    /// Returns the path of the exact tar of a layer; it is made if it is not there.
+    pub fn tar(&self, layer: &LayerRef) -> Result<PathBuf> {
+        let path = self.place(Shelf::Tar, &layer.diff_id.0)?;
+        if self.is_whole_tar(&path, &layer.diff_id)? {
+            return Ok(path);
+        }
+        let entries = derive(self, layer, Keep::Tar)?;
+        self.put_entries(&layer.diff_id, &entries)?;
+        Ok(path)
+    }
+
+    /// A tar that was made in this boot is whole; another is hashed once, since a power failure may
+    /// have taken its end.
+    fn is_whole_tar(&self, path: &std::path::Path, diff_id: &DiffId) -> Result<bool> {
+        if !path.exists() {
+            return Ok(false);
+        }
+        let marker = path.with_extension("boot");
+        if fs::read(&marker).is_ok_and(|made| made == boot()) {
+            return Ok(true);
+        }
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        let mut file = File::open(path).map_err(Error::system("open", path))?;
+        let mut buf = vec![0; 256 << 10];
+        loop {
+            match file.read(&mut buf).map_err(Error::system("read", path))? {
+                0 => break,
+                n_read => hasher.update(buf.get(..n_read).unwrap_or_default()),
+            }
+        }
+        if hasher.finish() != diff_id.0 {
+            remove(path)?;
+            return Ok(false);
+        }
+        self.mark(path)?;
+        Ok(true)
+    }
+
+    fn mark(&self, tar: &std::path::Path) -> Result<()> {
+        let (marker, temporary) = (tar.with_extension("boot"), self.temporary()?);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a temporary name, renamed when it is whole"
+        )]
+        fs::write(&temporary, boot()).map_err(Error::system("write", &temporary))?;
+        fs::rename(&temporary, &marker).map_err(Error::system("write", &marker))
+    }
+}
+
+/// Reads the blob of `layer` once and returns its entries; the DiffID is checked, which covers every
+/// byte, so the blob's own digest is not computed again.
+///
+/// One thread reads and decompresses, another hashes, parses and writes: together they keep two
+/// processors busy.
+pub(crate) fn derive(
+    snapshots: &Snapshots<'_>,
+    layer: &LayerRef,
+    keep: Keep,
+) -> Result<Vec<Located>> {
+    let temporary = snapshots.temporary()?;
+    let file = match keep {
+        Keep::Index => None,
+        Keep::Tar => Some(File::create(&temporary).map_err(Error::system("create", &temporary))?),
+    };
+    let blob = snapshots.store().fetch(&layer.blob, 0)?;
+    let result = read_layer(blob, file, &layer.diff_id);
+    let entries = match result {
+        Ok(entries) => entries,
+        Err(error) => {
+            remove(&temporary)?;
+            return Err(error);
+        }
+    };
+    if keep == Keep::Tar {
+        let path = snapshots.place(Shelf::Tar, &layer.diff_id.0)?;
+        let read_only = fs::Permissions::from_mode(0o444);
+        fs::set_permissions(&temporary, read_only)
+            .map_err(Error::system("set the mode of", &temporary))?;
+        fs::rename(&temporary, &path).map_err(Error::system("write", &path))?;
+        snapshots.mark(&path)?;
+    }
+    Ok(entries)
+}
+
+fn read_layer(
+    blob: Box<dyn Read + Send + '_>,
+    file: Option<File>,
+    expected: &DiffId,
+) -> Result<Vec<Located>> {
+    let decoder = Decoder::new(blob, DecodeLimits::default()).map_err(corten_layer::Error::from)?;
+    std::thread::scope(|scope| {
+        let tee = Tee {
+            inner: ReadAhead::spawn(scope, decoder),
+            hasher: Hasher::new(Algorithm::Sha256),
+            file,
+        };
+        let mut reader = Reader::new(tee, Limits::default());
+        let mut entries = Vec::new();
+        while let Some(located) = reader.next_entry().map_err(corten_layer::Error::from)? {
+            entries.push(located);
+        }
+        let tee = reader.finish().map_err(corten_layer::Error::from)?;
+        let received = DiffId(tee.hasher.finish());
+        if received != *expected {
+            return Err(Error::DiffIdMismatch {
+                expected: expected.clone(),
+                received,
+            });
+        }
+        Ok(entries)
+    })
+}
+
+/// Hashes and stores what is read through it.
+struct Tee {
+    inner: ReadAhead,
+    hasher: Hasher,
+    file: Option<File>,
+}
+
+impl Read for Tee {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n_read = self.inner.read(buf)?;
+        let bytes = buf.get(..n_read).unwrap_or_default();
+        self.hasher.update(bytes);
+        if let Some(file) = &mut self.file {
+            file.write_all(bytes)?;
+        }
+        Ok(n_read)
+    }
+}

@@ -1,0 +1,140 @@
+//! Directories that overlayfs stacks to show an image.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use corten_layer::Tree;
+use corten_layer::beneath::Root;
+use corten_layer::bytes::TreeContents;
+use corten_layer::diff::diff;
+use corten_layer::directory::{Devices, DirectoryOptions, Owners, write_overlay};
+use corten_layer::tree::File;
+use corten_spec::{ChainId, DiffId};
+
+use crate::bytes::Bytes;
+use crate::snapshots::{Shelf, boot, of_image, remove};
+use crate::{Error, LayerRef, Result, Snapshots};
+
+/// The directory inside each snapshot that holds the files.
+const FILES: &str = "fs";
+const BOOT: &str = "boot";
+
+impl Snapshots<'_> {
+    /// Returns the directories that overlayfs stacks to show `layers`, the topmost first.
+    ///
+    /// What is missing is unpacked: each directory holds what its layer changes, computed on the
+    /// tree, so that the stack shows exactly the tree whatever the layers are made of. `devices` says
+    /// what becomes of device nodes, which no user namespace may make.
+    pub fn directories(&self, layers: &[LayerRef], devices: Devices) -> Result<Vec<PathBuf>> {
+        let diff_ids: Vec<DiffId> = layers.iter().map(|layer| layer.diff_id.clone()).collect();
+        let mut paths = Vec::with_capacity(layers.len());
+        let mut tree: Option<Tree> = None;
+        for (layer_idx, layer) in layers.iter().enumerate() {
+            let Some(chain) = diff_ids.get(..=layer_idx).and_then(ChainId::of) else {
+                break;
+            };
+            let path = self.place(Shelf::Directory, &chain.0)?;
+            if is_whole_directory(&path) {
+                tree = None;
+            } else {
+                let below = layers.get(..layer_idx).unwrap_or_default();
+                let lower = tree.take().map_or_else(|| self.tree(below), Ok)?;
+                let upper = self.unpack(&path, &lower, layers, layer_idx, devices);
+                tree = Some(upper.map_err(|source| of_image(layers, layer_idx, source))?);
+            }
+            paths.push(path.join(FILES));
+            debug_assert_eq!(
+                layer.diff_id, diff_ids[layer_idx],
+                "layers and DiffIDs go together"
+            );
+        }
+        paths.reverse();
+        Ok(paths)
+    }
+
+    fn unpack(
+        &self,
+        path: &Path,
+        lower: &Tree,
+        layers: &[LayerRef],
+        layer_idx: usize,
+        devices: Devices,
+    ) -> Result<Tree> {
+        let Some((layer, below)) = layers.get(..=layer_idx).and_then(<[_]>::split_last) else {
+            return Ok(lower.clone());
+        };
+        // The tar first: its headers come with it, and nearly every byte of it is needed.
+        self.tar(layer)?;
+        let upper = self.extend(lower.clone(), std::slice::from_ref(layer))?;
+        let same_place = |old: &File, new: &File| Ok(old.data == new.data);
+        let changes = diff(lower, &upper, &same_place)?;
+        let bytes = Bytes::new(self.clone(), layers.get(..=layer_idx).unwrap_or(below));
+        let temporary = self.temporary()?;
+        let files = temporary.join(FILES);
+        fs::create_dir_all(&files).map_err(Error::system("create", &files))?;
+        let options = DirectoryOptions {
+            owners: Owners::Set,
+            devices,
+            threads: 2,
+        };
+        let contents = TreeContents {
+            tree: &upper,
+            bytes: &bytes,
+        };
+        let written = Root::open(&files)
+            .and_then(|root| write_overlay(lower, &changes, &contents, &root, &options));
+        if let Err(error) = written {
+            remove(&temporary)?;
+            return Err(error.into());
+        }
+        finish(&temporary, path)?;
+        Ok(upper)
+    }
+
+    /// Makes `upper`, the upper directory of an overlay over `below`, the directory of `layer` on top
+    /// of them, without copying anything: it holds what the layer's tar says.
+    pub fn adopt(&self, upper: &Path, below: &[DiffId], layer: &DiffId) -> Result<()> {
+        let stack: Vec<DiffId> = below.iter().chain([layer]).cloned().collect();
+        let Some(chain) = ChainId::of(&stack) else {
+            return Ok(());
+        };
+        let path = self.place(Shelf::Directory, &chain.0)?;
+        let temporary = self.temporary()?;
+        fs::create_dir_all(&temporary).map_err(Error::system("create", &temporary))?;
+        fs::rename(upper, temporary.join(FILES)).map_err(Error::system("move", upper))?;
+        finish(&temporary, &path)
+    }
+}
+
+/// A directory of an earlier boot may have lost files in a power failure.
+fn is_whole_directory(path: &Path) -> bool {
+    fs::read(path.join(BOOT)).is_ok_and(|made| made == boot())
+}
+
+fn finish(temporary: &Path, path: &Path) -> Result<()> {
+    let marker = temporary.join(BOOT);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it gets its name with the directory it is in"
+    )]
+    fs::write(&marker, boot()).map_err(Error::system("write", &marker))?;
+    let private = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(temporary, private).map_err(Error::system("set the mode of", temporary))?;
+    match fs::rename(temporary, path) {
+        Err(error) if is_taken(&error) && is_whole_directory(path) => remove(temporary),
+        Err(error) if is_taken(&error) => {
+            remove(path)?;
+            fs::rename(temporary, path).map_err(Error::system("write", path))
+        }
+        result => result.map_err(Error::system("write", path)),
+    }
+}
+
+fn is_taken(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+    )
+}

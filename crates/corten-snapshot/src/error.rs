@@ -1,0 +1,99 @@
+//! What can go wrong while something is derived from layers.
+
+use std::io;
+use std::path::PathBuf;
+
+use corten_spec::DiffId;
+
+/// The result of deriving something from layers.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong with what is derived from layers.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Content could not be read or stored.
+    #[error(transparent)]
+    Content(#[from] corten_content::Error),
+    /// A layer was refused, or a tree could not be written.
+    #[error(transparent)]
+    Layer(#[from] corten_layer::Error),
+    /// The layer of an image could not be used.
+    #[error("layer {number} of {n_layers} (`{blob}`) cannot be used")]
+    OfImage {
+        /// Which layer, counted from 1.
+        number: usize,
+        /// How many there are.
+        n_layers: usize,
+        /// Its blob.
+        blob: corten_spec::Digest,
+        /// Why.
+        source: Box<Self>,
+    },
+    /// The uncompressed bytes of a layer are not those that the config names (rule 79).
+    #[error("the layer does not match its DiffID\n  expected {expected}\n  received {received}")]
+    DiffIdMismatch {
+        /// What the config says.
+        expected: DiffId,
+        /// What the bytes hash to.
+        received: DiffId,
+    },
+    /// Manifest and config disagree on how many layers there are (rule 80).
+    #[error("the manifest has {n_layers} layers, but the config names {n_diff_ids} DiffIDs")]
+    LayerCount {
+        /// Layers of the manifest.
+        n_layers: usize,
+        /// DiffIDs of the config.
+        n_diff_ids: usize,
+    },
+    /// A layer is of a type that we do not know how to read.
+    #[error("a layer of the type `{media_type}` cannot be unpacked")]
+    UnknownLayer {
+        /// Its media type.
+        media_type: String,
+    },
+    /// Compressing failed.
+    #[error("the layer cannot be compressed")]
+    Compress {
+        /// Why.
+        source: corten_tar::Error,
+    },
+    /// A system call failed.
+    #[error("cannot {action} `{}`", .path.display())]
+    System {
+        /// What was being done.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Returns a function that turns a failed system call on `path` into an error.
+    pub fn system(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::System {
+            action,
+            path,
+            source,
+        }
+    }
+
+    /// Tells whether content did not verify, which is exit code 3.
+    pub fn is_corrupt(&self) -> bool {
+        match self {
+            Self::Content(error) => error.is_corrupt(),
+            Self::OfImage { source, .. } => source.is_corrupt(),
+            Self::DiffIdMismatch { .. } | Self::LayerCount { .. } => true,
+            Self::Layer(_)
+            | Self::UnknownLayer { .. }
+            | Self::Compress { .. }
+            | Self::System { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What is derived from layers: exact tars, header indexes, directories, mounts.
+//!
+//! Everything here can be made again from the blobs in the store, and may be deleted while nobody
+//! uses it.
+//!
+//! ```
+//! # let dir = tempfile::tempdir().unwrap();
+//! use corten_content::Store;
+//! use corten_snapshot::{PackOptions, Packer, Snapshots};
+//! use std::io::Write;
+//!
+//! let store = Store::open(dir.path())?;
+//! let snapshots = Snapshots::new(&store);
+//! let mut packer = Packer::new(&store, &PackOptions::default())?;
+//! packer.write_all(&[0; 1024]).unwrap();
+//! let layer = packer.finish()?;
+//! assert_eq!(snapshots.tree(&[layer])?.n_paths(), 0);
+//! # Ok::<(), corten_snapshot::Error>(())
+//! ```
+
+pub mod bytes;
+pub mod derive;
+pub mod directories;
+pub mod error;
+pub mod pack;
+mod readahead;
+pub mod snapshots;
+
+pub use bytes::Bytes;
+pub use error::{Error, Result};
+pub use pack::{PackOptions, Packer};
+pub use snapshots::{LayerRef, Snapshots, SweepReport, layers_of};

@@ -1,0 +1,316 @@
+//! What is derived from layers: whole, true to the layers, and made again when it is damaged.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use corten_content::Store;
+use corten_layer::directory::Devices;
+use corten_layer::tree::Kind;
+use corten_layer::{Data, LayerBytes};
+use corten_snapshot::{Bytes, Error, LayerRef, PackOptions, Packer, Snapshots};
+use corten_spec::{ChainId, DiffId, Digest};
+use corten_tar::{Compression, Entry, EntryKind, Writer};
+use tempfile::TempDir;
+
+struct Place {
+    store: Store,
+    root: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let root = TempDir::new().unwrap();
+        Self {
+            store: Store::open(root.path()).unwrap(),
+            root,
+        }
+    }
+
+    fn layer(&self, files: &[(&str, &str)]) -> LayerRef {
+        let mut packer = Packer::new(&self.store, &options(Compression::Gzip)).unwrap();
+        packer.write_all(&tar(files)).unwrap();
+        packer.finish().unwrap()
+    }
+
+    fn derived(&self, shelf: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.root.path().join("layers").join(shelf));
+        let mut paths: Vec<PathBuf> = entries
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        paths.retain(|path| path.extension().is_none());
+        paths
+    }
+}
+
+fn options(compression: Compression) -> PackOptions {
+    PackOptions {
+        compression,
+        level: None,
+        threads: 2,
+    }
+}
+
+fn tar(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new());
+    for (path, content) in files {
+        let mut entry = Entry::new(EntryKind::File, *path);
+        entry.size = content.len() as u64;
+        writer.entry(&entry, &mut content.as_bytes()).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+fn content(snapshots: &Snapshots<'_>, layers: &[LayerRef], path: &str) -> Option<String> {
+    let tree = snapshots.tree(layers).unwrap();
+    let id = tree.follow(path.as_bytes()).unwrap()?;
+    let Kind::File(file) = &tree.node(id).kind else {
+        panic!("{path} is no file")
+    };
+    let Data::Layer { layer, offset } = file.data else {
+        panic!("{path} is not in a layer")
+    };
+    let mut buf = vec![0; usize::try_from(file.size).unwrap()];
+    let bytes = Bytes::new(snapshots.clone(), layers);
+    bytes
+        .read_at(tree.layer(layer).unwrap(), offset, &mut buf)
+        .unwrap();
+    Some(String::from_utf8(buf).unwrap())
+}
+
+#[test]
+fn a_tree_needs_no_tar_and_bytes_do() {
+    let place = Place::new();
+    let layers = [
+        place.layer(&[("a", "one"), ("b", "two")]),
+        place.layer(&[(".wh.a", ""), ("c", "three")]),
+    ];
+    let snapshots = Snapshots::new(&place.store);
+    assert_eq!(snapshots.tree(&layers).unwrap().n_paths(), 2);
+    assert_eq!(place.derived("tar").len(), 0);
+    assert_eq!(place.derived("index").len(), 2);
+    assert_eq!(content(&snapshots, &layers, "b").as_deref(), Some("two"));
+    assert_eq!(
+        place.derived("tar").len(),
+        1,
+        "only the layer that holds the file"
+    );
+    assert_eq!(content(&snapshots, &layers, "a"), None);
+}
+
+#[test]
+fn the_layer_is_the_same_in_every_compression() {
+    let place = Place::new();
+    let files = [("a", "one")];
+    for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+        let mut packer = Packer::new(&place.store, &options(compression)).unwrap();
+        packer.write_all(&tar(&files)).unwrap();
+        let layer = packer.finish().unwrap();
+        assert_eq!(
+            layer.diff_id.0,
+            Digest::sha256(&tar(&files)),
+            "{compression:?}"
+        );
+        let snapshots = Snapshots::new(&place.store);
+        assert_eq!(
+            content(&snapshots, &[layer], "a").as_deref(),
+            Some("one"),
+            "{compression:?}"
+        );
+    }
+}
+
+#[test]
+fn a_wrong_diff_id_is_refused_and_leaves_nothing() {
+    let place = Place::new();
+    let good = place.layer(&[("a", "one")]);
+    let wrong = LayerRef {
+        diff_id: DiffId(Digest::sha256(b"other")),
+        ..good.clone()
+    };
+    let snapshots = Snapshots::new(&place.store);
+    let error = snapshots.tree(&[good, wrong.clone()]).unwrap_err();
+    assert!(error.is_corrupt());
+    let Error::OfImage {
+        number: 2,
+        n_layers: 2,
+        ..
+    } = error
+    else {
+        panic!("{error:?}")
+    };
+    assert!(snapshots.tar(&wrong).unwrap_err().is_corrupt());
+    assert!(
+        snapshots
+            .directories(&[wrong], Devices::Skip)
+            .unwrap_err()
+            .is_corrupt()
+    );
+    assert_eq!(
+        (place.derived("tar").len(), place.derived("dir").len()),
+        (0, 0)
+    );
+    assert_eq!(place.derived("tmp").len(), 0);
+}
+
+#[test]
+fn what_a_power_failure_damaged_is_made_again() {
+    let place = Place::new();
+    let layer = place.layer(&[("a", "one")]);
+    let snapshots = Snapshots::new(&place.store);
+    let tar = snapshots.tar(&layer).unwrap();
+    let marker = tar.with_extension("boot");
+
+    damage(&tar);
+    overwrite(&marker, b"an earlier boot");
+    assert_eq!(
+        content(&snapshots, std::slice::from_ref(&layer), "a").as_deref(),
+        Some("one")
+    );
+
+    // A whole tar of an earlier boot is hashed once and kept.
+    overwrite(&marker, b"an earlier boot");
+    assert_eq!(snapshots.tar(&layer).unwrap(), tar);
+    assert_ne!(fs::read(&marker).unwrap(), b"an earlier boot");
+
+    damage(&place.derived("index")[0]);
+    assert_eq!(
+        snapshots
+            .tree(std::slice::from_ref(&layer))
+            .unwrap()
+            .n_paths(),
+        1
+    );
+
+    let directory = snapshots
+        .directories(std::slice::from_ref(&layer), Devices::Skip)
+        .unwrap()
+        .remove(0);
+    fs::remove_file(directory.join("a")).unwrap();
+    overwrite(
+        &directory.parent().unwrap().join("boot"),
+        b"an earlier boot",
+    );
+    snapshots.directories(&[layer], Devices::Skip).unwrap();
+    assert_eq!(fs::read(directory.join("a")).unwrap(), b"one");
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test damages files on purpose"
+)]
+fn overwrite(path: &Path, content: &[u8]) {
+    fs::write(path, content).unwrap();
+}
+
+fn damage(path: &Path) {
+    let whole = fs::read(path).unwrap();
+    fs::remove_file(path).unwrap();
+    overwrite(path, &whole[..whole.len() / 2]);
+}
+
+#[test]
+fn directories_hold_what_each_layer_changes() {
+    let place = Place::new();
+    let layers = [
+        place.layer(&[("d/a", "1"), ("d/b", "2")]),
+        place.layer(&[("d/b", "3")]),
+    ];
+    let snapshots = Snapshots::new(&place.store);
+    let directories = snapshots.directories(&layers, Devices::Skip).unwrap();
+    assert_eq!(directories.len(), 2);
+    assert_eq!(
+        fs::read(directories[0].join("d/b")).unwrap(),
+        b"3",
+        "the topmost comes first"
+    );
+    assert!(!directories[0].join("d/a").exists());
+    assert_eq!(fs::read(directories[1].join("d/a")).unwrap(), b"1");
+    let again = snapshots.directories(&layers, Devices::Skip).unwrap();
+    assert_eq!(again, directories);
+}
+
+#[test]
+fn an_upper_directory_becomes_a_snapshot_without_a_copy() {
+    let place = Place::new();
+    let layer = place.layer(&[("a", "one")]);
+    let top = DiffId(Digest::sha256(b"top"));
+    let snapshots = Snapshots::new(&place.store);
+    let upper = snapshots.temporary().unwrap();
+    fs::create_dir(&upper).unwrap();
+    overwrite(&upper.join("new"), b"x");
+    snapshots
+        .adopt(&upper, std::slice::from_ref(&layer.diff_id), &top)
+        .unwrap();
+    let chain = ChainId::of(&[layer.diff_id, top]).unwrap();
+    let name = chain.to_string().replace(':', "-");
+    assert_eq!(
+        fs::read(
+            place
+                .root
+                .path()
+                .join("layers/dir")
+                .join(name)
+                .join("fs/new")
+        )
+        .unwrap(),
+        b"x"
+    );
+    assert!(!upper.exists());
+}
+
+#[test]
+fn sweeping_keeps_what_is_needed() {
+    let place = Place::new();
+    let (kept, gone) = (place.layer(&[("a", "1")]), place.layer(&[("b", "2")]));
+    let snapshots = Snapshots::new(&place.store);
+    for layer in [&kept, &gone] {
+        snapshots.tar(layer).unwrap();
+        snapshots
+            .directories(std::slice::from_ref(layer), Devices::Skip)
+            .unwrap();
+    }
+    let nobody = |_: &str| false;
+    let everybody = |_: &str| true;
+    assert_eq!(snapshots.sweep(&[], &everybody).unwrap().n_removed, 0);
+    snapshots
+        .sweep(&[vec![kept.diff_id.clone()]], &nobody)
+        .unwrap();
+    for shelf in ["tar", "index", "dir"] {
+        let left = place.derived(shelf);
+        assert_eq!(left.len(), 1, "{shelf}: {left:?}");
+        assert!(
+            left[0].to_string_lossy().contains(kept.diff_id.0.encoded()),
+            "{left:?}"
+        );
+    }
+    // Everything can be made again from the blobs.
+    assert_eq!(content(&snapshots, &[gone], "b").as_deref(), Some("2"));
+}
+
+#[test]
+fn threads_that_make_the_same_thing_agree() {
+    let place = Place::new();
+    let layer = place.layer(&[("d/a", "1")]);
+    let root = place.root.path();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let store = Store::open(root).unwrap();
+                let snapshots = Snapshots::new(&store);
+                let layers = std::slice::from_ref(&layer);
+                let directory = snapshots
+                    .directories(layers, Devices::Skip)
+                    .unwrap()
+                    .remove(0);
+                assert_eq!(fs::read(directory.join("d/a")).unwrap(), b"1");
+            });
+        }
+    });
+    assert_eq!(place.derived("dir").len(), 1);
+    assert_eq!(place.derived("tmp").len(), 0);
+}
