@@ -41,6 +41,13 @@ impl Digest {
         hasher.finish()
     }
 
+    /// Returns the digest that `text` is, if its algorithm is known.
+    ///
+    /// For texts that may also be names: `debian:12` has the form of a digest, too.
+    pub fn known(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|digest: &Self| digest.algorithm().is_some())
+    }
+
     /// Returns the algorithm, or `None` if it is one we cannot compute.
     pub fn algorithm(&self) -> Option<Algorithm> {
         Algorithm::named(self.algorithm_name())
@@ -313,6 +320,14 @@ mod tests {
              2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
             b"abc",
         );
+    }
+
+    #[test]
+    fn a_name_is_no_known_digest() {
+        assert_eq!(Digest::known("debian:12"), None);
+        assert_eq!(Digest::known("debian"), None);
+        let digest = Digest::sha256(b"");
+        assert_eq!(Digest::known(digest.as_str()), Some(digest));
     }
 
     #[test]

@@ -44,10 +44,7 @@ pub fn named(content: &Descriptor, name: &str) -> Descriptor {
 pub fn as_digest(name: &str) -> Option<Digest> {
     match name.strip_prefix('@') {
         Some(digest) => digest.parse().ok(),
-        None => name
-            .parse()
-            .ok()
-            .filter(|digest: &Digest| digest.algorithm().is_some()),
+        None => Digest::known(name),
     }
 }
 
