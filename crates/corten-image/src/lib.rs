@@ -1,0 +1,25 @@
+//! One image as a whole: its tree, its files, validation.
+//!
+//! ```
+//! # let dir = tempfile::tempdir().unwrap();
+//! use corten_content::Store;
+//! use corten_image::{Archive, ImportOptions, ValidateOptions, import, validate};
+//! use corten_spec::Platform;
+//!
+//! let store = Store::open(dir.path())?;
+//! let archive = Archive::Stream(Box::new(std::io::Cursor::new([0; 1024])));
+//! let options = ImportOptions::new(Platform::new("linux", "amd64"));
+//! let image = import(&store, archive, &options)?;
+//! assert_eq!(validate(&store, &image, &ValidateOptions::default())?, []);
+//! # Ok::<(), corten_image::Error>(())
+//! ```
+
+pub mod error;
+pub mod import;
+pub mod validate;
+
+pub use error::{Error, Result};
+pub use import::{Archive, ImportOptions, import};
+pub use validate::{
+    Finding, Layers, Level, Place, ValidateOptions, Within, validate, validate_layout,
+};

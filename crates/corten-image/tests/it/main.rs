@@ -1,0 +1,9 @@
+//! The crate's public face, over stores in temporary directories and content in memory.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod archive;
+mod hostile;
+mod importing;
+mod layouts;
+mod validating;
