@@ -1,0 +1,239 @@
+//! Running a process of an image straight from the store.
+//!
+//! The layers are the lower directories of an overlay; what the process changes goes to a directory of
+//! its own, which is gone when the process is: Corten keeps no containers, so every run is what other
+//! tools call `--rm`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use corten_content::ImageDocuments;
+use corten_layer::Tree;
+use corten_layer::bytes::TreeContents;
+use corten_layer::directory::Devices;
+use corten_layer::users::resolve_user;
+use corten_sandbox::{
+    ExitStatus, Init, Mount, MountKind, Network, RootKind, Sandbox, Signals, Stdio,
+    in_user_namespace,
+};
+use corten_snapshot::snapshots::remove;
+use corten_snapshot::{Bytes, Snapshots, layers_of};
+
+use crate::config::{RootAccess, check_os, check_volume};
+use crate::process::{self, Overrides, Terminal};
+use crate::upper::make_directory;
+use crate::volume::{Access, VolumeMount};
+use crate::{Error, Result, host};
+
+/// What is to be run.
+#[derive(Debug, Clone)]
+pub struct RunRequest<'a> {
+    /// The image, whose layers are in the store.
+    pub image: &'a ImageDocuments,
+    /// What counts instead of the image's own values.
+    pub overrides: Overrides,
+    /// Whom the process runs as, instead of the image's `User`.
+    pub user: Option<String>,
+    /// What of the host is mounted.
+    pub volumes: Vec<VolumeMount>,
+    /// Whether the root can be written to. Where it cannot, the image's volumes are empty file systems
+    /// in memory; where it can they are nothing special, since what is written to them is as short-lived
+    /// as the rest.
+    pub root: RootAccess,
+    /// The host name; the host's own by default.
+    pub hostname: Option<String>,
+    /// Which network the process has.
+    pub network: Network,
+    /// What runs as process 1.
+    pub init: Init,
+    /// What signals to the caller do.
+    pub signals: Signals,
+}
+
+impl<'a> RunRequest<'a> {
+    /// Returns a request to run what `image` says, with the host's network.
+    pub fn new(image: &'a ImageDocuments) -> Self {
+        Self {
+            image,
+            overrides: Overrides::default(),
+            user: None,
+            volumes: Vec::new(),
+            root: RootAccess::Write,
+            hostname: None,
+            network: Network::Host,
+            init: Init::Process,
+            signals: Signals::Leave,
+        }
+    }
+}
+
+/// Runs a process of an image, waits for its end and returns how it ended.
+///
+/// The caller is root, of the machine or of a user namespace it entered, and its `main` begins with
+/// [`init_if_child`](corten_sandbox::init_if_child). The process has a terminal if `stdio` is one. A
+/// missing working directory is made.
+///
+/// # Errors
+/// Fails if the process did not start; how it ended is the result.
+pub fn run(
+    snapshots: &Snapshots<'_>,
+    request: &RunRequest<'_>,
+    stdio: Stdio<'_>,
+) -> Result<ExitStatus> {
+    let config = &request.image.config.value;
+    check_os(config)?;
+    let terminal = match stdio {
+        Stdio::Terminal => Terminal::Yes,
+        Stdio::Inherit | Stdio::Sink { .. } => Terminal::No,
+    };
+    let args = process::args(&config.config, &request.overrides)?;
+    let layers = layers_of(request.image)?;
+    // A user namespace may make no device nodes, and has `/dev` from the sandbox anyway.
+    let is_rootless = in_user_namespace();
+    let devices = if is_rootless {
+        Devices::Skip
+    } else {
+        Devices::Make
+    };
+    let lower = snapshots.directories(&layers, devices)?;
+    let tree = snapshots.tree(&layers)?;
+    let bytes = Bytes::new(snapshots.clone(), &layers);
+    let contents = TreeContents {
+        tree: &tree,
+        bytes: &bytes,
+    };
+    let user = request.user.as_ref().unwrap_or(&config.config.user);
+    let user = resolve_user(&tree, &contents, user)?;
+
+    let scratch = Scratch::make(snapshots, &tree)?;
+    let cwd = process::cwd(&config.config, &request.overrides);
+    make_directory(&tree, &scratch.upper(), cwd.as_bytes())?;
+    let hostname = request.hostname.clone().unwrap_or_else(host::name);
+    let mut mounts = host::files(&scratch.0, &hostname, request.network)?;
+    mounts.extend(volumes(request)?);
+    for mount in &mut mounts {
+        mount.destination = real_destination(&tree, &mount.destination)?;
+    }
+    let mut process = corten_sandbox::Process::new(args);
+    process.env = process::env(&config.config, &request.overrides, &user, terminal);
+    process.cwd = cwd.into();
+    process.user = corten_sandbox::User {
+        uid: user.uid,
+        gid: user.gid,
+        additional_gids: user.additional_gids,
+    };
+    let sandbox = Sandbox {
+        root: corten_sandbox::Root {
+            kind: scratch.overlay(lower, is_rootless)?,
+            readonly: request.root == RootAccess::ReadOnly,
+        },
+        mounts,
+        hostname,
+        network: request.network,
+        init: request.init,
+        process,
+    };
+    let outcome = corten_sandbox::run(&sandbox, stdio, request.signals);
+    let outcome = outcome.map_err(|source| Error::Sandbox {
+        command: sandbox.process.args.join(" "),
+        source,
+    })?;
+    scratch.remove()?;
+    Ok(outcome.status)
+}
+
+fn volumes(request: &RunRequest<'_>) -> Result<Vec<Mount>> {
+    let mut mounts = Vec::new();
+    if request.root == RootAccess::ReadOnly {
+        for path in &request.image.config.value.config.volumes.0 {
+            check_volume(path)?;
+            mounts.push(Mount {
+                destination: path.into(),
+                kind: MountKind::Tmpfs {
+                    size: None,
+                    mode: 0o1777,
+                },
+                readonly: false,
+            });
+        }
+    }
+    mounts.extend(request.volumes.iter().map(|volume| Mount {
+        destination: (&volume.destination).into(),
+        kind: MountKind::Bind {
+            source: volume.source.clone(),
+        },
+        readonly: volume.access == Access::ReadOnly,
+    }));
+    Ok(mounts)
+}
+
+/// Returns where `destination` leads to in the image: a mount point that has to be made cannot be made
+/// through a link that dangles, such as an `/etc/resolv.conf` of systemd's.
+fn real_destination(tree: &Tree, destination: &Path) -> Result<PathBuf> {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let real = tree.real_path(destination.as_os_str().as_bytes())?;
+    Ok(match real {
+        Some(path) if !path.is_empty() => Path::new("/").join(OsStr::from_bytes(&path)),
+        _ => destination.to_owned(),
+    })
+}
+
+/// The directory of one run, removed when it is over.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make(snapshots: &Snapshots<'_>, tree: &Tree) -> Result<Self> {
+        let path = snapshots.temporary()?;
+        let path = std::path::absolute(&path).map_err(Error::system("find", &path))?;
+        let scratch = Self(path);
+        for directory in [&scratch.0, &scratch.work(), &scratch.empty()] {
+            fs::create_dir(directory).map_err(Error::system("create", directory))?;
+        }
+        // The overlay's root has the attributes of the upper directory.
+        crate::upper::create(&scratch.upper(), &tree.node(Tree::ROOT).meta)?;
+        Ok(scratch)
+    }
+
+    fn upper(&self) -> PathBuf {
+        self.0.join("upper")
+    }
+
+    fn work(&self) -> PathBuf {
+        self.0.join("work")
+    }
+
+    fn empty(&self) -> PathBuf {
+        self.0.join("empty")
+    }
+
+    fn overlay(&self, lower: Vec<PathBuf>, is_rootless: bool) -> Result<RootKind> {
+        let absolute =
+            |path: PathBuf| std::path::absolute(&path).map_err(Error::system("find", &path));
+        let mut lower = lower
+            .into_iter()
+            .map(absolute)
+            .collect::<Result<Vec<_>>>()?;
+        if lower.is_empty() {
+            // An image may have no layers; an overlay must have one.
+            lower.push(self.empty());
+        }
+        Ok(RootKind::Overlay {
+            lower,
+            upper: self.upper(),
+            work: self.work(),
+            userxattr: is_rootless,
+        })
+    }
+
+    fn remove(self) -> Result<()> {
+        Ok(remove(&self.0)?)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // After a failure; what cannot be removed now is left to `gc`.
+        remove(&self.0).ok();
+    }
+}

@@ -1,0 +1,180 @@
+//! Bundles: an image's files and its runtime config in a directory.
+//!
+//! ```text
+//! BUNDLE/
+//!   config.json     the runtime specification's
+//!   rootfs/         what the layers amount to
+//! ```
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use corten_content::ImageDocuments;
+use corten_layer::beneath::Root;
+use corten_layer::bytes::TreeContents;
+use corten_layer::directory::{Devices, DirectoryOptions, Owners, Written, write_tree};
+use corten_layer::users::resolve_user;
+use corten_snapshot::snapshots::remove;
+use corten_snapshot::{Bytes, Snapshots, layers_of};
+
+use crate::config::{ConfigOptions, Note, ROOTFS, check_os, runtime_config};
+use crate::{Error, Result};
+
+/// How an image is unpacked.
+#[derive(Debug, Clone)]
+pub struct UnpackOptions {
+    /// What becomes of owners: [`Owners::Leave`] for users who may not give files away.
+    pub owners: Owners,
+    /// What becomes of device nodes: [`Devices::Skip`] for users who may not make any.
+    pub devices: Devices,
+    /// Whom the process runs as, instead of the image's `User`.
+    pub user: Option<String>,
+    /// What goes into `config.json`.
+    pub config: ConfigOptions,
+}
+
+/// What was unpacked.
+#[derive(Debug)]
+pub struct Unpacked {
+    /// How many paths the root has.
+    pub n_paths: usize,
+    /// What could not be written as the image has it.
+    pub written: Written,
+    /// What of the image its config does not have.
+    pub notes: Vec<Note>,
+}
+
+/// Unpacks `image`, whose layers are in the store of `snapshots`, as a bundle in the directory
+/// `bundle`, which must be empty or not there.
+///
+/// The bundle appears whole or not at all: it is made beside, as `.NAME.corten-tmp-…`, and renamed. On
+/// failure nothing stays; only a kill leaves that directory, which nobody else will ever use. The
+/// bundle can be entered by its owner alone, since it may hold set-user-ID programs (CVE-2021-41091).
+pub fn unpack(
+    snapshots: &Snapshots<'_>,
+    image: &ImageDocuments,
+    bundle: &Path,
+    options: &UnpackOptions,
+) -> Result<Unpacked> {
+    check_os(&image.config.value)?;
+    check_vacant(bundle)?;
+    let temporary = temporary_beside(bundle)?;
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&temporary)
+        .map_err(Error::system("create", &temporary))?;
+    let result = write_bundle(snapshots, image, &temporary, options).and_then(|unpacked| {
+        fs::rename(&temporary, bundle).map_err(|error| match error.kind() {
+            ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+                exists(bundle)
+            }
+            _ => Error::system("create", bundle)(error),
+        })?;
+        Ok(unpacked)
+    });
+    if result.is_err() {
+        // The first failure is the one to tell.
+        remove(&temporary).ok();
+    }
+    result
+}
+
+fn write_bundle(
+    snapshots: &Snapshots<'_>,
+    image: &ImageDocuments,
+    directory: &Path,
+    options: &UnpackOptions,
+) -> Result<Unpacked> {
+    let layers = layers_of(image)?;
+    for (layer_idx, layer) in layers.iter().enumerate() {
+        // The tar first: its headers come with it, so that each blob is read once.
+        snapshots
+            .tar(layer)
+            .map_err(|source| corten_snapshot::Error::OfImage {
+                number: layer_idx + 1,
+                n_layers: layers.len(),
+                blob: layer.blob.digest.clone(),
+                source: Box::new(source),
+            })?;
+    }
+    let tree = snapshots.tree(&layers)?;
+    let bytes = Bytes::new(snapshots.clone(), &layers);
+    let contents = TreeContents {
+        tree: &tree,
+        bytes: &bytes,
+    };
+    let config = &image.config.value;
+    let user = options.user.as_ref().unwrap_or(&config.config.user);
+    let user = resolve_user(&tree, &contents, user)?;
+    let converted = runtime_config(config, &user, &options.config)?;
+    let rootfs = directory.join(ROOTFS);
+    fs::create_dir(&rootfs).map_err(Error::system("create", &rootfs))?;
+    let how = DirectoryOptions {
+        owners: options.owners,
+        devices: options.devices,
+        threads: 2,
+    };
+    let written = write_tree(&tree, &contents, &Root::open(&rootfs)?, &how)?;
+    let mut json = serde_json::to_vec_pretty(&converted.config)
+        .expect("the config has string keys and no failing serializer");
+    json.push(b'\n');
+    write_new(&directory.join("config.json"), &json)?;
+    Ok(Unpacked {
+        n_paths: tree.n_paths(),
+        written,
+        notes: converted.notes,
+    })
+}
+
+/// Writes a file in a directory that nobody knows yet.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(path)
+        .and_then(|mut file| file.write_all(bytes))
+        .map_err(Error::system("write", path))
+}
+
+fn check_vacant(bundle: &Path) -> Result<()> {
+    match fs::read_dir(bundle) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(exists(bundle)),
+        },
+        // A link would be replaced rather than followed, which nobody wants.
+        Err(error) if error.kind() == ErrorKind::NotFound => match bundle.symlink_metadata() {
+            Ok(_) => Err(exists(bundle)),
+            Err(_) => Ok(()),
+        },
+        Err(error) if error.kind() == ErrorKind::NotADirectory => Err(exists(bundle)),
+        Err(error) => Err(Error::system("list", bundle)(error)),
+    }
+}
+
+fn exists(bundle: &Path) -> Error {
+    Error::Exists {
+        path: bundle.to_owned(),
+    }
+}
+
+/// Returns a path beside `bundle`, hence on the same file system, that nobody uses.
+fn temporary_beside(bundle: &Path) -> Result<PathBuf> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let Some(name) = bundle.file_name() else {
+        return Err(Error::InvalidPlace {
+            path: bundle.to_owned(),
+        });
+    };
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.unwrap_or_default().as_nanos();
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".corten-tmp-{}-{now}-{number}", std::process::id()));
+    Ok(bundle.with_file_name(hidden))
+}

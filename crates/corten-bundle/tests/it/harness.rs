@@ -1,0 +1,55 @@
+//! A test runner in a screen: one test after the other, on the main thread, for a sandbox dies with
+//! the thread that runs it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+/// A test, or the reason why it cannot run here.
+pub(crate) type Test = (&'static str, fn() -> Result<(), String>);
+
+pub(crate) fn main(args: &[String], modules: &[(&str, &[Test])]) -> ExitCode {
+    let is_exact = args.iter().any(|arg| arg == "--exact");
+    let filters: Vec<&String> = args
+        .iter()
+        .skip(1)
+        .filter(|arg| !arg.starts_with('-'))
+        .collect();
+    let tests = modules.iter().flat_map(|(module, tests)| {
+        tests
+            .iter()
+            .map(move |(name, test)| (format!("{module}::{name}"), test))
+    });
+    let chosen = tests.filter(|(name, _)| {
+        filters.is_empty()
+            || filters.iter().any(|f| {
+                if is_exact {
+                    name == *f
+                } else {
+                    name.contains(f.as_str())
+                }
+            })
+    });
+    let (mut n_passed, mut n_failed, mut n_not_run) = (0, 0, 0);
+    for (name, test) in chosen {
+        if args.iter().any(|arg| arg == "--list") {
+            println!("{name}: test");
+            continue;
+        }
+        match catch_unwind(AssertUnwindSafe(test)) {
+            Ok(Ok(())) => {
+                n_passed += 1;
+                println!("test {name} ... ok");
+            }
+            Ok(Err(reason)) => {
+                n_not_run += 1;
+                println!("not run: {name}: {reason}");
+            }
+            Err(_) => {
+                n_failed += 1;
+                println!("test {name} ... FAILED");
+            }
+        }
+    }
+    println!("test result: {n_passed} passed; {n_failed} failed; {n_not_run} not run");
+    ExitCode::from(u8::from(n_failed > 0))
+}

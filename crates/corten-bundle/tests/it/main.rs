@@ -1,0 +1,37 @@
+//! Bundles and runs of small images whose only program is the static busybox of this machine.
+//!
+//! This is no ordinary test executable: a sandbox' stage is the executable started again, so `main`
+//! begins with `init_if_child`. It takes `--list` and filters like one.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests, which clippy knows only by the harness this executable cannot have"
+)]
+
+mod harness;
+mod rootless;
+mod running;
+mod runtimes;
+mod unpacking;
+mod world;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    corten_sandbox::init_if_child();
+    let args: Vec<String> = std::env::args().collect();
+    match args.get(1).map(String::as_str) {
+        Some(rootless::INSIDE) => rootless::inside(),
+        Some(runtimes::UNPACK) => runtimes::unpack_here(args[2].as_ref()),
+        _ => harness::main(
+            &args,
+            &[
+                ("unpacking", unpacking::TESTS),
+                ("runtimes", runtimes::TESTS),
+                ("running", running::TESTS),
+                ("rootless", rootless::TESTS),
+            ],
+        ),
+    }
+}
