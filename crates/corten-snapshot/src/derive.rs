@@ -75,8 +75,8 @@ impl Snapshots<'_> {
 /// Reads the blob of `layer` once and returns its entries; the DiffID is checked, which covers every
 /// byte, so the blob's own digest is not computed again.
 ///
-/// One thread reads and decompresses, another hashes, parses and writes: together they keep two
-/// processors busy.
+/// One thread reads and decompresses, one writes the tar, one hashes and parses: whichever of these
+/// is the slowest on a machine, two processors stay busy.
 pub(crate) fn derive(
     snapshots: &Snapshots<'_>,
     layer: &LayerRef,
@@ -114,10 +114,19 @@ fn read_layer(
 ) -> Result<Vec<Located>> {
     let decoder = Decoder::new(blob, DecodeLimits::default()).map_err(corten_layer::Error::from)?;
     std::thread::scope(|scope| {
-        let tee = Tee {
-            inner: ReadAhead::spawn(scope, decoder),
+        let unpacked = ReadAhead::spawn(scope, decoder);
+        let tee = Hashing {
+            inner: match file {
+                None => unpacked,
+                Some(file) => ReadAhead::spawn(
+                    scope,
+                    Storing {
+                        inner: unpacked,
+                        file,
+                    },
+                ),
+            },
             hasher: Hasher::new(Algorithm::Sha256),
-            file,
         };
         let mut reader = Reader::new(tee, Limits::default());
         let mut entries = Vec::new();
@@ -136,21 +145,30 @@ fn read_layer(
     })
 }
 
-/// Hashes and stores what is read through it.
-struct Tee {
+/// Hashes what is read through it.
+struct Hashing {
     inner: ReadAhead,
     hasher: Hasher,
-    file: Option<File>,
 }
 
-impl Read for Tee {
+impl Read for Hashing {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n_read = self.inner.read(buf)?;
-        let bytes = buf.get(..n_read).unwrap_or_default();
-        self.hasher.update(bytes);
-        if let Some(file) = &mut self.file {
-            file.write_all(bytes)?;
-        }
+        self.hasher.update(buf.get(..n_read).unwrap_or_default());
+        Ok(n_read)
+    }
+}
+
+/// Writes what is read through it to a file.
+struct Storing {
+    inner: ReadAhead,
+    file: File,
+}
+
+impl Read for Storing {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n_read = self.inner.read(buf)?;
+        self.file.write_all(buf.get(..n_read).unwrap_or_default())?;
         Ok(n_read)
     }
 }
