@@ -1,0 +1,52 @@
+//! Where base images and named contexts come from: the caller knows, the builder does not.
+
+use std::path::PathBuf;
+
+use corten_content::ImageDocuments;
+use corten_spec::{Digest, Platform};
+
+/// Finds what names in a Dockerfile stand for.
+pub trait Bases {
+    /// Returns what `name` stands for in `FROM` or `--from`.
+    ///
+    /// An image must be in the store, whole, when this returns.
+    fn find(
+        &self,
+        name: &str,
+        platform: &Platform,
+    ) -> Result<Named, Box<dyn std::error::Error + Send + Sync>>;
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone)]
+pub enum Named {
+    /// An image in the store.
+    Image(Box<BaseImage>),
+    /// A directory, which only `--from` can use.
+    Directory(PathBuf),
+}
+
+/// An image in the store.
+#[derive(Debug, Clone)]
+pub struct BaseImage {
+    /// Its manifest and config.
+    pub documents: ImageDocuments,
+    /// Its reference, normalised, if it is one of a registry (ANN-14).
+    pub reference: Option<String>,
+    /// What the name resolved to: the digest of the index, where there is one.
+    pub digest: Digest,
+}
+
+/// Knows no image: for Dockerfiles that begin from scratch.
+#[derive(Debug, Clone, Copy)]
+pub struct NoBases;
+
+impl Bases for NoBases {
+    fn find(
+        &self,
+        name: &str,
+        _platform: &Platform,
+    ) -> Result<Named, Box<dyn std::error::Error + Send + Sync>> {
+        Err(format!("`{name}` is not known here").into())
+    }
+}

@@ -1,0 +1,191 @@
+//! Directories of the host that files are copied from: the build context and named ones.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use corten_dockerfile::Ignore;
+use corten_layer::beneath::{Links, Root};
+use corten_layer::scan::{Descend, Found, FoundKind, Xattrs, inspect_root, scan};
+use corten_layer::tree::File;
+use corten_layer::{Contents, Data, Item, Meta, Put, Tree, TreeBuilder};
+use rustix::fs::OFlags;
+
+use crate::Result;
+use crate::reach::{Position, Reach};
+
+/// What a directory of the host holds, as a tree: copying from it is copying from any tree.
+#[derive(Debug)]
+pub(crate) struct HostTree {
+    pub(crate) tree: Tree,
+    pub(crate) files: HostFiles,
+    /// The part that was examined.
+    pub(crate) reach: Reach,
+}
+
+/// The files of a [`HostTree`], by the number that [`Data::External`] holds.
+#[derive(Debug)]
+pub(crate) struct HostFiles {
+    root: Root,
+    found: Vec<HostFile>,
+}
+
+#[derive(Debug)]
+struct HostFile {
+    path: Vec<u8>,
+    size: u64,
+    seconds: i64,
+    inode: u64,
+}
+
+impl HostTree {
+    /// Examines what is below `path` and in `reach`, and `ignore` does not leave out.
+    ///
+    /// If a symbolic link leads out of `reach`, everything below `path` is examined: with the whole
+    /// tree at hand, following links is a matter of the tree alone.
+    ///
+    /// Files belong to root in the tree, as they will in the image; sockets, which no layer can hold,
+    /// are left out.
+    pub(crate) fn scan(path: &Path, ignore: &Ignore, reach: Reach) -> Result<Self> {
+        match Self::scan_part(path, ignore, reach)? {
+            Some(part) => Ok(part),
+            None => Ok(Self::scan_part(path, ignore, Reach::all())?
+                .expect("no link leads out of everything")),
+        }
+    }
+
+    /// Returns `None` if a link leads out of `reach`.
+    fn scan_part(path: &Path, ignore: &Ignore, reach: Reach) -> Result<Option<Self>> {
+        let root = Root::open(path)?;
+        let top = inspect_root(&root, Xattrs::Leave)?;
+        let mut part = Scan {
+            ignore,
+            is_whole: reach == Reach::all(),
+            reach: &reach,
+            is_left: false,
+            tree: TreeBuilder::new(owned_by_root(&top)),
+            found: Vec::new(),
+            links: HashMap::new(),
+        };
+        scan(&root, b"", Xattrs::Read, &mut |path, found| {
+            part.visit(path, found)
+        })?;
+        if part.is_left {
+            return Ok(None);
+        }
+        let (tree, found) = (part.tree.finish(), part.found);
+        Ok(Some(Self {
+            tree,
+            files: HostFiles { root, found },
+            reach,
+        }))
+    }
+}
+
+struct Scan<'a> {
+    ignore: &'a Ignore,
+    reach: &'a Reach,
+    is_whole: bool,
+    /// Whether a link leads out of `reach`.
+    is_left: bool,
+    tree: TreeBuilder,
+    found: Vec<HostFile>,
+    links: HashMap<(u64, u64), u64>,
+}
+
+impl Scan<'_> {
+    fn visit(&mut self, path: &[u8], found: Found) -> corten_layer::Result<Descend> {
+        if self.is_left || self.reach.position(path) == Position::Outside {
+            return Ok(Descend::Past);
+        }
+        let is_directory = found.kind == FoundKind::Directory;
+        if !self.ignore.is_empty() && self.ignore.decide(path).excluded {
+            // An excluded directory is part of the context only if something in it is.
+            let may_hold = is_directory && self.ignore.may_contain_included_children(path);
+            return Ok(if may_hold {
+                Descend::Into
+            } else {
+                Descend::Past
+            });
+        }
+        let meta = owned_by_root(&found);
+        let group = (found.n_links > 1 && !is_directory).then(|| self.group_of(&found));
+        let item = match found.kind {
+            FoundKind::Socket => return Ok(Descend::Past),
+            FoundKind::Directory => Item::Directory,
+            FoundKind::Symlink(target) => {
+                self.is_left |= !self.is_whole && !self.reach.holds_target(path, &target);
+                Item::Symlink(target)
+            }
+            FoundKind::Device {
+                block,
+                major,
+                minor,
+            } => Item::Device {
+                block,
+                major,
+                minor,
+            },
+            FoundKind::Fifo => Item::Fifo,
+            FoundKind::File => Item::File(File {
+                size: found.size,
+                data: Data::External(self.number_of(HostFile {
+                    path: path.to_vec(),
+                    size: found.size,
+                    seconds: found.meta.mtime.seconds,
+                    inode: found.inode.1,
+                })),
+                sparse: None,
+            }),
+        };
+        // A name that no layer can hold is an error once it is copied, not when it is seen; the
+        // ordinary way to leave it out is an ignore file.
+        self.tree.add(path, Put { item, meta, group })?;
+        Ok(Descend::Into)
+    }
+
+    fn number_of(&mut self, file: HostFile) -> u64 {
+        self.found.push(file);
+        self.found.len() as u64 - 1
+    }
+
+    fn group_of(&mut self, found: &Found) -> u64 {
+        let next = self.links.len() as u64;
+        *self.links.entry(found.inode).or_insert(next)
+    }
+}
+
+/// What the files of a context are in an image: root's, with the attributes that mean the same on
+/// every machine and are read by every user.
+fn owned_by_root(found: &Found) -> Meta {
+    let kept = |(name, _): &&(Vec<u8>, Vec<u8>)| {
+        (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+            || name == b"security.capability"
+    };
+    let xattrs = found.meta.xattrs().iter().filter(kept).cloned().collect();
+    Meta::new(found.meta.mode, 0, 0, found.meta.mtime).with_extended(xattrs, Vec::new())
+}
+
+impl Contents for HostFiles {
+    /// Opens a file, and fails if it is not the one that was examined.
+    fn open<'a>(&'a self, file: &'a File) -> io::Result<Box<dyn Read + Send + 'a>> {
+        let Data::External(number) = file.data else {
+            return Err(io::Error::other("the file is not in the context"));
+        };
+        let found = usize::try_from(number)
+            .ok()
+            .and_then(|number| self.found.get(number));
+        let found = found.ok_or_else(|| io::Error::other("the file is not in the context"))?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW;
+        let opened = fs::File::from(self.root.open_at(&found.path, flags, Links::Refuse)?);
+        let stat = rustix::fs::fstat(&opened)?;
+        let is_same = stat.st_ino == found.inode
+            && stat.st_size.cast_unsigned() == found.size
+            && stat.st_mtime == found.seconds;
+        if !is_same {
+            return Err(io::Error::other("it changed while the image was built"));
+        }
+        Ok(Box::new(opened))
+    }
+}

@@ -1,0 +1,114 @@
+//! Archives that ADD unpacks: a tar, compressed or not, as a tree.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::FileExt;
+
+use corten_layer::bytes::open_file;
+use corten_layer::tree::File;
+use corten_layer::{LayerBytes, Tree, path};
+use corten_spec::{DiffId, Digest};
+use corten_tar::{DecodeLimits, Decoder, EntryKind, Limits, Reader};
+
+/// An archive, uncompressed into a file that has no name.
+#[derive(Debug)]
+pub(crate) struct Archive {
+    pub(crate) tree: Tree,
+    /// The directories that have an entry of their own.
+    directories: HashSet<Vec<u8>>,
+    spool: Spool,
+}
+
+#[derive(Debug)]
+struct Spool(fs::File);
+
+/// Why an archive cannot be unpacked.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// How much is looked at to tell an archive from another file.
+const PROBE: usize = 512;
+
+impl Archive {
+    /// Returns the archive that `content` is, or `None` if it is none.
+    ///
+    /// As for BuildKit, what decompresses to a valid first header is an archive. Its entries are taken
+    /// as those of a file system, not of a layer.
+    pub(crate) fn read(content: Box<dyn Read + Send + '_>) -> Result<Option<Self>, Failure> {
+        let Ok(mut decoder) = Decoder::new(content, DecodeLimits::default()) else {
+            return Ok(None);
+        };
+        let mut start = Vec::new();
+        if decoder
+            .by_ref()
+            .take(PROBE as u64)
+            .read_to_end(&mut start)
+            .is_err()
+            || !is_header(&start)
+        {
+            return Ok(None);
+        }
+        let failed = |source| crate::Error::System {
+            action: "unpack an archive into",
+            path: "a temporary file".into(),
+            source,
+        };
+        let mut spool = tempfile::tempfile().map_err(failed)?;
+        spool.write_all(&start).map_err(failed)?;
+        io::copy(&mut decoder, &mut spool).map_err(failed)?;
+        spool.rewind().map_err(failed)?;
+        let mut reader = Reader::new(
+            io::BufReader::with_capacity(1 << 20, &spool),
+            Limits::default(),
+        );
+        let mut entries = Vec::new();
+        while let Some(located) = reader.next_entry()? {
+            entries.push(located);
+        }
+        drop(reader);
+        let (tree, _) = Tree::new().apply(&name(), &entries)?;
+        let directories = entries
+            .iter()
+            .filter(|located| located.entry.kind == EntryKind::Directory)
+            .map(|located| path::components(&located.entry.path).names.join(&b'/'))
+            .collect();
+        Ok(Some(Self {
+            tree,
+            directories,
+            spool: Spool(spool),
+        }))
+    }
+
+    /// Tells whether the directory at the canonical `path` has an entry of its own.
+    pub(crate) fn has_entry(&self, path: &[u8]) -> bool {
+        self.directories.contains(path)
+    }
+
+    /// Opens a file of the archive.
+    pub(crate) fn open<'a>(&'a self, file: &'a File) -> io::Result<Box<dyn Read + Send + 'a>> {
+        open_file(&self.tree, &self.spool, file)
+    }
+}
+
+/// The one "layer" of the archive's tree; its digest is never asked for.
+fn name() -> DiffId {
+    DiffId(Digest::sha256(b""))
+}
+
+impl LayerBytes for Spool {
+    fn read_at(&self, layer: &DiffId, offset: u64, buf: &mut [u8]) -> corten_layer::Result<()> {
+        let failed = |source| corten_layer::Error::Content {
+            path: layer.0.as_str().as_bytes().into(),
+            source,
+        };
+        self.0.read_exact_at(buf, offset).map_err(failed)
+    }
+}
+
+fn is_header(start: &[u8]) -> bool {
+    // An empty archive is one of zeros only, which could be any file.
+    start.iter().any(|&byte| byte != 0)
+        && Reader::new(start, Limits::default())
+            .next_entry()
+            .is_ok_and(|entry| entry.is_some())
+}

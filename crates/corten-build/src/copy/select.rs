@@ -1,0 +1,123 @@
+//! Which paths of a source the words of a COPY mean.
+
+use corten_dockerfile::glob_match;
+use corten_layer::tree::Kind;
+use corten_layer::{NodeId, Tree, path};
+
+use crate::copy::CopyResult;
+use crate::error::StepError;
+
+/// A path that was selected, links followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Selected {
+    /// Where it was found; the last name is the one that it has in a directory it is copied into.
+    pub(crate) path: Vec<u8>,
+    /// What it is.
+    pub(crate) node: NodeId,
+}
+
+/// Returns what `pattern`, absolute in the source, selects in `tree`; nothing if nothing is there.
+pub(crate) fn select(
+    tree: &Tree,
+    pattern: &str,
+    span: corten_dockerfile::Span,
+) -> CopyResult<Vec<Selected>> {
+    let pattern = pattern.trim_matches('/').as_bytes();
+    if !has_wildcard(pattern) {
+        let node = tree.follow(pattern)?;
+        return Ok(node
+            .map(|node| selected(pattern.to_vec(), node))
+            .into_iter()
+            .collect());
+    }
+    let names: Vec<&[u8]> = pattern.split(|&byte| byte == b'/').collect();
+    let mut found = vec![(Vec::new(), Tree::ROOT)];
+    for (name_idx, name) in names.iter().enumerate() {
+        if *name == b"**" {
+            found = below(
+                tree,
+                &found,
+                names.get(name_idx..).unwrap_or_default(),
+                span,
+            )?;
+            break;
+        }
+        let mut next = Vec::new();
+        for (directory, id) in &found {
+            next.extend(step(tree, directory, *id, name, span)?);
+        }
+        found = next;
+    }
+    Ok(found
+        .into_iter()
+        .map(|(path, node)| selected(path, node))
+        .collect())
+}
+
+fn selected(path: Vec<u8>, node: NodeId) -> Selected {
+    Selected { path, node }
+}
+
+impl Selected {
+    /// Returns the name that it has in a directory it is copied into.
+    pub(crate) fn name(&self) -> &[u8] {
+        path::split(&self.path).1
+    }
+}
+
+fn has_wildcard(pattern: &[u8]) -> bool {
+    pattern.iter().any(|byte| b"*?[\\".contains(byte))
+}
+
+type Place = (Vec<u8>, NodeId);
+
+/// Returns what is called `pattern` in the directory `id`.
+fn step(
+    tree: &Tree,
+    directory: &[u8],
+    id: NodeId,
+    pattern: &[u8],
+    span: corten_dockerfile::Span,
+) -> CopyResult<Vec<Place>> {
+    let mut found = Vec::new();
+    for (name, _) in tree.children(id) {
+        if matches(pattern, name, span)? {
+            let path = path::join(directory, name);
+            // A link that leads nowhere matches nothing, as for BuildKit.
+            found.extend(tree.follow(&path)?.map(|node| (path, node)));
+        }
+    }
+    Ok(found)
+}
+
+fn matches(pattern: &[u8], path: &[u8], span: corten_dockerfile::Span) -> CopyResult<bool> {
+    glob_match(pattern, path).map_err(|error| StepError::at(span, error.to_string()))
+}
+
+/// Returns what lies at any depth in `starts` and matches `rest`, which begins with `**`.
+fn below(
+    tree: &Tree,
+    starts: &[Place],
+    rest: &[&[u8]],
+    span: corten_dockerfile::Span,
+) -> CopyResult<Vec<Place>> {
+    let pattern = rest.join(&b'/');
+    let mut found = Vec::new();
+    for (start, id) in starts {
+        let mut todo = vec![(Vec::new(), *id)];
+        while let Some((directory, id)) = todo.pop() {
+            for (name, child) in tree.children(id) {
+                let relative = path::join(&directory, name);
+                if matches(&pattern, &relative, span)? {
+                    let path = path::join(start, &relative);
+                    found.extend(tree.follow(&path)?.map(|node| (path, node)));
+                }
+                if matches!(tree.node(child).kind, Kind::Directory(_)) {
+                    todo.push((relative, child));
+                }
+            }
+        }
+    }
+    found.sort_by(|(left, _), (right, _)| path::compare(left, right));
+    Ok(found)
+}

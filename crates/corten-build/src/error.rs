@@ -1,0 +1,128 @@
+//! Why a build stopped.
+
+use std::io;
+use std::path::PathBuf;
+
+use corten_dockerfile::Diagnostic;
+
+/// The result of building.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a build stopped. What was built before stays in the cache.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The Dockerfile cannot be built; nothing was run.
+    #[error("{}", .rendered.join("\n"))]
+    Dockerfile {
+        /// What is wrong where, drawn with the lines in question.
+        rendered: Vec<String>,
+    },
+    /// An ignore file cannot be read.
+    #[error("cannot use the ignore file `{}`", .path.display())]
+    Ignore {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: corten_dockerfile::Error,
+    },
+    /// A base image is not to be had.
+    #[error("cannot get the image `{name}`")]
+    Base {
+        /// Its name in the Dockerfile.
+        name: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A command failed.
+    #[error("`{command}` ended with {status}\n{tail}")]
+    Run {
+        /// The command as history shows it.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// The last lines that it wrote.
+        tail: String,
+    },
+    /// A command could not be started.
+    #[error("cannot run `{command}`")]
+    Sandbox {
+        /// The command as history shows it.
+        command: String,
+        /// Why.
+        source: corten_sandbox::Error,
+    },
+    /// An archive that ADD unpacks is damaged.
+    #[error("cannot unpack the archive `{path}`")]
+    Archive {
+        /// The archive.
+        path: corten_layer::Shown,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A step failed, at a place in the Dockerfile.
+    #[error("{location}")]
+    At {
+        /// The place, drawn.
+        location: String,
+        /// What failed.
+        source: Box<Self>,
+    },
+    /// Content could not be read or stored.
+    #[error(transparent)]
+    Content(#[from] corten_content::Error),
+    /// A layer could not be written or read.
+    #[error(transparent)]
+    Layer(#[from] corten_layer::Error),
+    /// Something derived from layers could not be made.
+    #[error(transparent)]
+    Snapshot(#[from] corten_snapshot::Error),
+    /// A system call failed.
+    #[error("cannot {action} `{}`", .path.display())]
+    System {
+        /// What was being done.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Returns a function that turns a failed system call on `path` into an error.
+    pub fn system(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::System {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+/// What goes wrong in a step: a message about the Dockerfile, or something beneath it.
+#[derive(Debug)]
+pub(crate) enum StepError {
+    /// The instruction asks for something that is not there.
+    Diagnostic(Diagnostic),
+    /// Something failed.
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for StepError {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl StepError {
+    pub(crate) fn at(span: corten_dockerfile::Span, message: impl Into<String>) -> Self {
+        Self::Diagnostic(Diagnostic::new(message, span))
+    }
+}
+
+pub(crate) type StepResult<T> = std::result::Result<T, StepError>;

@@ -1,0 +1,42 @@
+//! Builds images from Dockerfiles: plan, cache, steps, layers.
+//!
+//! COPY, ADD, WORKDIR and metadata write layers straight from the context and the trees of images:
+//! nothing is unpacked for them and no privilege is needed. Only RUN makes directories, and its
+//! layer costs what it changed.
+//!
+//! ```no_run
+//! use corten_build::{BuildRequest, NoBases, build};
+//! use corten_content::Store;
+//!
+//! let store = Store::open("/tmp/store".as_ref())?;
+//! let request = BuildRequest::new("Dockerfile", "FROM scratch\nCOPY hello /\n", "/tmp/context".as_ref());
+//! let built = build(&store, &request, &NoBases, &|_event| {})?;
+//! println!("{}", built.manifest.digest);
+//! # Ok::<(), corten_build::Error>(())
+//! ```
+
+pub mod base;
+pub mod build;
+mod cache;
+mod chmod;
+mod commit;
+mod context;
+mod copy;
+mod digests;
+pub mod error;
+pub mod event;
+mod finish;
+mod image;
+mod key;
+mod reach;
+pub mod request;
+mod run;
+mod stage;
+mod workdir;
+
+pub use base::{BaseImage, Bases, Named, NoBases};
+pub use build::{Built, build};
+pub use cache::{cached_layers, prune as prune_cache};
+pub use error::{Error, Result};
+pub use event::{Event, Listener};
+pub use request::{BuildRequest, Clamp};

@@ -1,0 +1,71 @@
+//! What is to be built.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use corten_dockerfile::Ignore;
+use corten_snapshot::PackOptions;
+use corten_spec::Platform;
+
+/// What is to be built, and how.
+#[derive(Debug, Clone)]
+pub struct BuildRequest {
+    /// What messages call the Dockerfile.
+    pub file_name: String,
+    /// Its text.
+    pub text: String,
+    /// The directory that COPY and ADD take files from.
+    pub context: PathBuf,
+    /// What is left out of the context.
+    pub ignore: Ignore,
+    /// Where `ignore` was read from, for messages.
+    pub ignore_file: String,
+    /// The stage that is wanted; the last one if `None`.
+    pub target: Option<String>,
+    /// Values for ARG, by name.
+    pub build_args: BTreeMap<String, String>,
+    /// What the image is for.
+    pub platform: Platform,
+    /// Labels that the image gets besides those of the Dockerfile.
+    pub labels: BTreeMap<String, String>,
+    /// Whether steps are looked up in the cache.
+    pub cache: CacheUse,
+    /// What times become.
+    pub clamp: Option<Clamp>,
+    /// How layers are compressed.
+    pub pack: PackOptions,
+}
+
+/// Whether results of earlier builds are used. New ones are recorded all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheUse {
+    /// They are.
+    Use,
+    /// They are not.
+    Ignore,
+}
+
+/// The latest time that anything in the image may have, in seconds since 1970; the image itself is
+/// made at that time (`SOURCE_DATE_EPOCH`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clamp(pub i64);
+
+impl BuildRequest {
+    /// Returns a request with everything at its usual value, for this machine's platform.
+    pub fn new(file_name: &str, text: &str, context: &Path) -> Self {
+        Self {
+            file_name: file_name.to_owned(),
+            text: text.to_owned(),
+            context: context.to_path_buf(),
+            ignore: Ignore::default(),
+            ignore_file: ".dockerignore".to_owned(),
+            target: None,
+            build_args: BTreeMap::new(),
+            platform: Platform::host(),
+            labels: BTreeMap::new(),
+            cache: CacheUse::Use,
+            clamp: None,
+            pack: PackOptions::default(),
+        }
+    }
+}

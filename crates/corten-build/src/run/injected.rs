@@ -1,0 +1,210 @@
+//! Mount points that a RUN needs and the image does not have: they must leave no trace in its layer.
+//!
+//! They are made in the upper directory beforehand, with the times of the directories they are in
+//! put back, and removed afterwards unless the command filled them.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use corten_layer::beneath::Root;
+use corten_layer::tree::Kind;
+use corten_layer::{Meta, Tree, path};
+use corten_sandbox::{Mount, MountKind};
+use corten_tar::Timestamp;
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+
+use crate::run::times::set_time;
+use crate::{Error, Result};
+
+/// What was made for mounts.
+#[derive(Debug)]
+pub(crate) struct Injected {
+    root: Root,
+    /// The paths that were made, parents first.
+    made: Vec<Made>,
+}
+
+#[derive(Debug, Clone)]
+struct Made {
+    path: Vec<u8>,
+    is_directory: bool,
+}
+
+/// What the sandbox mounts in every root.
+const ALWAYS: [&str; 3] = ["/proc", "/dev", "/sys"];
+
+impl Injected {
+    /// Makes in `upper` what `tree` lacks for `mounts` and for what is always mounted.
+    pub(crate) fn prepare(tree: &Tree, upper: &Path, mounts: &[Mount]) -> Result<Self> {
+        let mut injected = Self {
+            root: Root::open(upper)?,
+            made: Vec::new(),
+        };
+        let always = ALWAYS.map(|path| (path.as_bytes().to_vec(), true));
+        let asked = mounts.iter().map(|mount| {
+            let is_directory = match &mount.kind {
+                MountKind::Tmpfs { .. } => true,
+                MountKind::Bind { source } => source.is_dir(),
+            };
+            (
+                mount.destination.as_os_str().as_bytes().to_vec(),
+                is_directory,
+            )
+        });
+        for (destination, is_directory) in always.into_iter().chain(asked) {
+            // What is mounted into a mount of the sandbox leaves no trace.
+            let is_covered = ALWAYS.iter().any(|covered| {
+                destination
+                    .strip_prefix(covered.as_bytes())
+                    .is_some_and(|rest| rest.starts_with(b"/"))
+            });
+            if !is_covered {
+                injected.make(tree, &destination, is_directory)?;
+            }
+        }
+        Ok(injected)
+    }
+
+    fn make(&mut self, tree: &Tree, destination: &[u8], is_directory: bool) -> Result<()> {
+        // A destination that leads nowhere is for the sandbox to refuse.
+        let Some(real) = tree.real_path(destination)? else {
+            return Ok(());
+        };
+        let mut here = Vec::new();
+        let mut changed = Vec::new();
+        for name in real
+            .split(|&byte| byte == b'/')
+            .filter(|name| !name.is_empty())
+        {
+            let parent = here.clone();
+            here = path::join(&here, name);
+            let is_last = here == real;
+            let is_new = if let Some(id) = tree.lookup(&here)? {
+                let node = tree.node(id);
+                let is_needed = !is_last && tree.lookup(&real)?.is_none();
+                if is_needed && matches!(node.kind, Kind::Directory(_)) {
+                    self.copy_up(&here, &node.meta)?;
+                    changed.push((here.clone(), node.meta.mtime));
+                }
+                is_needed
+            } else {
+                let is_directory = is_directory || !is_last;
+                self.create(&Made {
+                    path: here.clone(),
+                    is_directory,
+                })?;
+                true
+            };
+            if is_new && let Some(id) = tree.lookup(&parent)? {
+                changed.push((parent, tree.node(id).meta.mtime));
+            }
+        }
+        changed.reverse();
+        changed
+            .iter()
+            .try_for_each(|(path, mtime)| set_time(&self.root, path, *mtime))
+    }
+
+    fn create(&mut self, made: &Made) -> Result<()> {
+        let (directory, name) = path::split(&made.path);
+        let parent = self.root.directory(directory)?;
+        let result = if made.is_directory {
+            rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))
+        } else {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+            rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+        };
+        match result {
+            Ok(()) => self.made.push(made.clone()),
+            // Made for an earlier mount.
+            Err(Errno::EXIST) => {}
+            Err(error) => {
+                return Err(Error::system("create", self.root.shown(&made.path))(
+                    error.into(),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a directory of the image in the upper directory, as overlayfs does before it changes one.
+    fn copy_up(&self, path: &[u8], meta: &Meta) -> Result<()> {
+        let failed = |error: Errno| Error::system("create", self.root.shown(path))(error.into());
+        let (directory, name) = path::split(path);
+        let parent = self.root.directory(directory)?;
+        match rustix::fs::mkdirat(&parent, name, Mode::RWXU) {
+            Err(Errno::EXIST) => return Ok(()),
+            result => result.map_err(failed)?,
+        }
+        let handle = self.root.directory(path)?;
+        rustix::fs::fchown(
+            &handle,
+            Some(Uid::from_raw(meta.uid)),
+            Some(Gid::from_raw(meta.gid)),
+        )
+        .map_err(failed)?;
+        for (name, value) in meta.xattrs() {
+            rustix::fs::fsetxattr(
+                &handle,
+                name.as_slice(),
+                value,
+                rustix::fs::XattrFlags::empty(),
+            )
+            .map_err(failed)?;
+        }
+        rustix::fs::fchmod(&handle, Mode::from_raw_mode(meta.mode)).map_err(failed)
+    }
+
+    /// Removes what was made and is still empty; `created` are mount points that the sandbox made
+    /// besides. The times of their directories stay what the command left.
+    pub(crate) fn withdraw(mut self, created: &[PathBuf]) -> Result<()> {
+        for created in created {
+            let path = created.as_os_str().as_bytes();
+            let path = path.strip_prefix(b"/").unwrap_or(path).to_vec();
+            let is_directory = self.root.shown(&path).is_dir();
+            self.made.push(Made { path, is_directory });
+        }
+        for made in self.made.iter().rev() {
+            self.remove(made)?;
+        }
+        Ok(())
+    }
+
+    fn remove(&self, made: &Made) -> Result<()> {
+        let (directory, name) = path::split(&made.path);
+        // The command may have removed the directory itself.
+        let Ok(parent) = self.root.directory(directory) else {
+            return Ok(());
+        };
+        let before = rustix::fs::fstat(&parent)
+            .map_err(|error| Error::system("examine", self.root.shown(directory))(error.into()))?;
+        let is_filled_file = || {
+            rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)
+                .is_ok_and(|stat| stat.st_size > 0)
+        };
+        if !made.is_directory && is_filled_file() {
+            return Ok(());
+        }
+        let flags = if made.is_directory {
+            AtFlags::REMOVEDIR
+        } else {
+            AtFlags::empty()
+        };
+        match rustix::fs::unlinkat(&parent, name, flags) {
+            Ok(()) => {
+                let mtime = Timestamp {
+                    seconds: before.st_mtime,
+                    nanoseconds: u32::try_from(before.st_mtime_nsec).unwrap_or_default(),
+                };
+                set_time(&self.root, directory, mtime)
+            }
+            Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::ISDIR) => {
+                Ok(())
+            }
+            Err(error) => Err(Error::system("remove", self.root.shown(&made.path))(
+                error.into(),
+            )),
+        }
+    }
+}

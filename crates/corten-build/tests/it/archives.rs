@@ -1,0 +1,216 @@
+//! ADD: archives are unpacked, everything else is copied.
+
+use std::io::{Read, Write};
+
+use corten_layer::{Tree, emit};
+use corten_tar::{Compression, Encoder, Entry, EntryKind};
+
+use crate::site::{Site, check, check_in};
+use crate::sketch;
+
+/// Returns a tar of what `text` says, after an entry for the directory that it is of.
+fn tar(text: &str) -> Vec<u8> {
+    let mut tar = Vec::new();
+    let mut root = Entry::new(EntryKind::Directory, "./");
+    (root.mode, root.uid) = (0o700, 3);
+    corten_tar::write_header(&root, &mut tar).unwrap();
+    let (changes, texts) = sketch::changes(text);
+    emit::write_changeset(&Tree::new(), &changes, &texts, &mut tar).unwrap();
+    tar
+}
+
+fn encode(tar: &[u8], compression: Compression) -> Vec<u8> {
+    let mut encoder = Encoder::new(Vec::new(), compression, None, 1).unwrap();
+    encoder.write_all(tar).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn read(mut reader: impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+const FILES: &str = "
+    file 4755 5:6 bin/tool T
+    hard bin/twin bin/tool
+    link 5:6 current bin
+    dir 700 8:9 private
+";
+
+fn site_with(name: &str, content: &[u8]) -> Site {
+    let site = Site::new("file 644 other O");
+    sketch::write(&site.path(name), content);
+    site
+}
+
+#[test]
+fn every_compression() {
+    let tar = tar(FILES);
+    let cases = [
+        ("a.tar", tar.clone()),
+        ("a.tar.gz", encode(&tar, Compression::Gzip)),
+        ("a.tar.zst", encode(&tar, Compression::Zstd)),
+        (
+            "a.tbz",
+            read(bzip2::read::BzEncoder::new(
+                &*tar,
+                bzip2::Compression::fast(),
+            )),
+        ),
+        ("a.tar.xz", read(liblzma::read::XzEncoder::new(&*tar, 1))),
+        // The content counts, not the name.
+        ("a.txt", tar.clone()),
+    ];
+    for (name, content) in cases {
+        let site = site_with(name, &content);
+        check_in(
+            &site,
+            &format!("ADD {name} /x"),
+            "
+            dir 755 x
+            dir 755 x/bin
+            file 4755 5:6 x/bin/tool T
+            hard x/bin/twin x/bin/tool
+            link 5:6 x/current bin
+            dir 700 8:9 x/private
+            ",
+        );
+        let built = site.build(&format!("FROM scratch\nCOPY {name} /\n"));
+        assert_eq!(
+            site.show(&site.layers(&built)).len(),
+            1,
+            "COPY leaves {name} as it is"
+        );
+    }
+}
+
+#[test]
+fn where_it_is_unpacked() {
+    let site = site_with("a.tar", &tar("file 644 f F\nfile 755 lib/new N"));
+    // The destination stays as it is, even where the archive has an entry for it.
+    check_in(
+        &site,
+        "ADD a.tar /home/app/",
+        "file 644 home/app/f F\ndir 755 home/app/lib\nfile 755 home/app/lib/new N",
+    );
+    // An entry replaces what is of another kind, also a link to a directory, as tar and BuildKit do.
+    check_in(
+        &site,
+        "ADD a.tar /",
+        "file 644 f F\ndir 755 lib\nfile 755 lib/new N",
+    );
+    check_in(
+        &site,
+        "ADD --chown=app a.tar /x/",
+        "
+        dir 755 1000:1001 x
+        file 644 1000:1001 x/f F
+        dir 755 1000:1001 x/lib
+        file 755 1000:1001 x/lib/new N
+        ",
+    );
+    check_in(
+        &site,
+        "ADD a.tar other /x/",
+        "dir 755 x\nfile 644 x/f F\ndir 755 x/lib\nfile 755 x/lib/new N\nfile 644 x/other O",
+    );
+}
+
+#[test]
+fn what_entries_meet() {
+    // A directory without an entry goes where a link leads; a file may replace a directory.
+    let mut bytes = Vec::new();
+    for (path, kind) in [
+        ("lib/new", EntryKind::File),
+        ("new/deep/f", EntryKind::File),
+        ("home", EntryKind::File),
+        ("tmp/", EntryKind::Directory),
+    ] {
+        let mut entry = Entry::new(kind, path);
+        entry.mode = 0o700;
+        corten_tar::write_header(&entry, &mut bytes).unwrap();
+    }
+    bytes.extend([0; 1024]);
+    let site = site_with("a.tar", &bytes);
+    check_in(
+        &site,
+        "ADD a.tar /",
+        "
+        file 700 home
+        gone home/app
+        dir 755 new
+        dir 755 new/deep
+        file 700 new/deep/f
+        dir 700 tmp
+        file 700 usr/lib/new
+        ",
+    );
+}
+
+#[test]
+fn links_of_files_and_archives_do_not_mix() {
+    let site = site_with("z.tar", &tar("file 644 1/a A\nhard 1/b 1/a"));
+    site.add("file 644 f F\nhard g f");
+    check_in(
+        &site,
+        "ADD f g z.tar /x/",
+        "
+        dir 755 x
+        dir 755 x/1
+        file 644 x/1/a A
+        hard x/1/b x/1/a
+        file 644 x/f F
+        file 644 x/g F
+        ",
+    );
+}
+
+#[test]
+fn what_is_no_archive() {
+    check("ADD f /x", "file 640 f text", "file 640 x text");
+    check("ADD f /x", "file 640 f", "file 640 x");
+    check(
+        "ADD d /x",
+        "file 640 d/f text",
+        "dir 755 x\nfile 640 x/f text",
+    );
+    for content in [
+        encode(b"just text", Compression::Gzip),
+        vec![0; 2048],
+        b"\x1f\x8b broken".to_vec(),
+        b"BZh".to_vec(),
+    ] {
+        let site = site_with("f", &content);
+        let built = site.build("FROM scratch\nADD f /x/\n");
+        let names: Vec<_> = site.show(&site.layers(&built)).into_keys().collect();
+        assert_eq!(names, ["x", "x\0f"], "{content:?}");
+    }
+    // An archive inside a directory is a file.
+    let site = Site::new("dir 755 d");
+    sketch::write(&site.path("d/a.tar"), &tar("file 644 f F"));
+    let built = site.build("FROM scratch\nADD d /\n");
+    assert_eq!(
+        site.show(&site.layers(&built))
+            .into_keys()
+            .collect::<Vec<_>>(),
+        ["a.tar"]
+    );
+}
+
+#[test]
+fn a_broken_archive_is_an_error() {
+    let mut broken = tar(FILES);
+    broken.truncate(broken.len() - 1024 - 512);
+    broken.extend([b'x'; 512]);
+    let site = site_with("a.tar", &broken);
+    crate::site::check_error_in(
+        &site,
+        "ADD a.tar /",
+        "
+        Dockerfile:2: `ADD a.tar /` failed
+        cannot unpack the archive `a.tar`
+        the header at byte 3072 is malformed: a numeric field is not octal
+        ",
+    );
+}

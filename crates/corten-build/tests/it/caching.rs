@@ -1,0 +1,180 @@
+//! The cache: what is a hit, and that a hit reads nothing.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::site::{Site, names_in};
+use crate::sketch;
+
+const DOCKERFILE: &str = "
+    FROM scratch AS files
+    COPY d /out/
+    FROM base
+    WORKDIR /w
+    COPY --from=files /out/sub /x
+    ADD --chown=app f /y
+    ENV A=b
+";
+const CONTEXT: &str = "file 644 f F\nfile 644 d/a A\nfile 644 d/sub/b B\nlink d/l a";
+
+/// Returns which steps of the last build that can be cached were not.
+fn misses(site: &Site) -> Vec<String> {
+    let events = site.events.borrow();
+    let cacheable = events.iter().filter(|event| !event.starts_with("ENV"));
+    cacheable
+        .filter(|event| !event.ends_with(" CACHED"))
+        .cloned()
+        .collect()
+}
+
+#[test]
+fn a_second_build_reads_no_layer() {
+    let site = Site::new(CONTEXT).clamp(sketch::TIME);
+    let first = site.build(DOCKERFILE);
+    assert_eq!(misses(&site).len(), 4);
+    // Without the indexes and tars any look into a layer would make them again.
+    for name in ["tar", "index"] {
+        let shelf = site.store.layers_dir().join(name);
+        if shelf.exists() {
+            fs::remove_dir_all(shelf).unwrap();
+        }
+    }
+    let second = site.build(DOCKERFILE);
+    assert_eq!(first, second);
+    assert_eq!(misses(&site), [""; 0]);
+    for name in ["tar", "index"] {
+        assert_eq!(
+            names_in(&site.store.layers_dir().join(name)),
+            [""; 0],
+            "{name}"
+        );
+    }
+    // What only concerns the config changes nothing.
+    let labelled = site.build(&DOCKERFILE.replace("ADD", "LABEL a=b\n    ADD"));
+    assert_eq!(site.layers(&first), site.layers(&labelled));
+}
+
+#[test]
+fn what_is_a_miss() {
+    #[track_caller]
+    fn check(change: impl FnOnce(&Site), expected: &[&str]) {
+        let site = Site::new(CONTEXT);
+        site.build(DOCKERFILE);
+        change(&site);
+        site.build(DOCKERFILE);
+        assert_eq!(misses(&site), expected);
+    }
+    let both = ["COPY d /out/", "COPY --from=files /out/sub /x"];
+    let all = [both[0], both[1], "ADD --chown=app f /y"];
+    let write = |path: &'static str, content: &'static str| {
+        move |site: &Site| sketch::write(&site.path(path), content.as_bytes())
+    };
+    check(|_| {}, &[]);
+    check(|site| sketch::touch(&site.path("d/sub/b"), 5), &[]);
+    check(|site| sketch::touch(&site.path("d"), 5), &[]);
+    check(write("unused", "x"), &[]);
+    check(write("f", "changed"), &all[2..]);
+    check(write("d/sub/b", "changed"), &all);
+    // The first copy changes, what the second takes from it does not.
+    check(write("d/a", "changed"), &both[..1]);
+    check(write("d/new", "x"), &both[..1]);
+    check(
+        |site| fs::rename(site.path("d/a"), site.path("d/z")).unwrap(),
+        &both[..1],
+    );
+    check(
+        |site| fs::set_permissions(site.path("f"), fs::Permissions::from_mode(0o600)).unwrap(),
+        &all[2..],
+    );
+    check(
+        |site| {
+            let none = rustix::fs::XattrFlags::empty();
+            rustix::fs::lsetxattr(site.path("f"), "user.x", b"y", none).unwrap();
+        },
+        &all[2..],
+    );
+    check(
+        |site| {
+            fs::remove_file(site.path("d/l")).unwrap();
+            std::os::unix::fs::symlink("sub", site.path("d/l")).unwrap();
+        },
+        &both[..1],
+    );
+}
+
+#[test]
+fn what_the_instruction_says_counts() {
+    let site = Site::new("file 644 a A\nfile 644 b A");
+    let instructions = [
+        "COPY a /x",
+        "COPY b /y",
+        "COPY --chown=5 a /x",
+        "COPY --chmod=600 a /x",
+        "ADD a /x",
+        "COPY a /x/",
+        "COPY a b /x/",
+        "WORKDIR /x",
+        "USER app\nWORKDIR /x",
+        "COPY <<a /x\nA\na",
+    ];
+    for instruction in instructions {
+        site.build(&format!("FROM base\n{instruction}\n"));
+        let events = site.events.borrow();
+        assert!(
+            !events.iter().any(|event| event.ends_with(" CACHED")),
+            "{events:?}"
+        );
+    }
+    // The layers below count, the rest of what is below does not.
+    site.build("FROM base\nENV X=y\nCOPY a /x\n");
+    assert_eq!(*site.events.borrow(), ["ENV X=y", "COPY a /x CACHED"]);
+    site.build("FROM scratch\nCOPY a /x\n");
+    assert_eq!(*site.events.borrow(), ["COPY a /x"]);
+}
+
+#[test]
+fn a_record_whose_layer_is_gone_is_a_miss() {
+    let site = Site::new(CONTEXT).clamp(sketch::TIME);
+    let first = site.build(DOCKERFILE);
+    let last = site.layers(&first).pop().unwrap();
+    fs::remove_file(site.store.blob_path(&last.blob.digest)).unwrap();
+    assert_eq!(site.build(DOCKERFILE), first);
+    assert_eq!(misses(&site), ["ADD --chown=app f /y"]);
+    // So is one that is damaged.
+    for name in names_in(&site.store.cache_dir()) {
+        sketch::write(&site.store.cache_dir().join(name), b"{\"version\":1,");
+    }
+    assert_eq!(site.build(DOCKERFILE), first);
+    assert_eq!(misses(&site).len(), 4);
+}
+
+#[test]
+fn the_cache_can_be_left_aside() {
+    let site = Site::new(CONTEXT).clamp(sketch::TIME);
+    let first = site.build(DOCKERFILE);
+    let site = site.without_cache();
+    assert_eq!(site.build(DOCKERFILE), first);
+    assert_eq!(misses(&site).len(), 4);
+}
+
+#[test]
+fn records_name_what_they_need() {
+    let site = Site::new(CONTEXT);
+    let built = site.build(DOCKERFILE);
+    let layers = site.layers(&built);
+    let recorded = corten_build::cached_layers(&site.store).unwrap();
+    for (layer_idx, layer) in layers.iter().enumerate().skip(1) {
+        let stack: Vec<_> = layers[..=layer_idx]
+            .iter()
+            .map(|layer| layer.diff_id.clone())
+            .collect();
+        assert!(
+            recorded.contains(&(layer.blob.clone(), stack)),
+            "{layer_idx}"
+        );
+    }
+    assert!(corten_build::prune_cache(&site.store).unwrap() >= 4);
+    assert_eq!(corten_build::cached_layers(&site.store).unwrap(), []);
+    site.build(DOCKERFILE);
+    assert_eq!(misses(&site).len(), 4);
+}

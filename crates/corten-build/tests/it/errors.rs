@@ -1,0 +1,205 @@
+//! What cannot be built is refused, with the place, and before anything is done where that can be.
+
+use std::cell::Cell;
+
+use corten_build::{BuildRequest, Event};
+
+use crate::site::{Site, chain, check_error, lines};
+use crate::sketch;
+
+/// Compares the error of a whole Dockerfile, and that no step began.
+#[track_caller]
+fn refused(dockerfile: &str, expected: &str) {
+    let site = Site::new("file 644 f F");
+    let found = chain(&site.try_build(dockerfile).expect_err(dockerfile));
+    assert_eq!(
+        found.trim_end(),
+        lines(expected).trim_end(),
+        "{dockerfile}\nfound:\n{found}"
+    );
+    assert_eq!(*site.events.borrow(), [""; 0], "{dockerfile}");
+}
+
+#[test]
+fn before_anything_is_done() {
+    refused(
+        "FROM base\nCOPY f /\nRNU x\n",
+        "
+        error: unknown instruction `RNU`
+         --> Dockerfile:3:1
+          |
+        3 | RNU x
+          | ^^^ did you mean `RUN`?
+        ",
+    );
+    refused(
+        "FROM base\nCOPY f /\nCOPY --link f /\nADD --checksum=sha256:0 f /\n",
+        "
+        error: COPY --link is not supported yet
+         --> Dockerfile:3:6
+          |
+        3 | COPY --link f /
+          |      ^^^^^^
+        error: ADD --checksum is not supported yet
+         --> Dockerfile:4:5
+          |
+        4 | ADD --checksum=sha256:0 f /
+          |     ^^^^^^^^^^^^^^^^^^^
+        ",
+    );
+    refused(
+        "FROM base\nCOPY f /\nADD https://example.com/x /\n",
+        "
+        error: ADD from an address is not supported yet
+         --> Dockerfile:3:5
+          |
+        3 | ADD https://example.com/x /
+          |     ^^^^^^^^^^^^^^^^^^^^^
+        ",
+    );
+    refused(
+        "FROM base AS a\nCOPY f /\nFROM base\nCOPY --from=7 f /\n",
+        "
+        error: there is no stage number 7
+         --> Dockerfile:4:6
+          |
+        4 | COPY --from=7 f /
+          |      ^^^^^^^^ the stages are 0 to 1
+        ",
+    );
+}
+
+#[test]
+fn an_unknown_target() {
+    let site = Site::new("").target("fnal");
+    let error = site
+        .try_build("FROM base AS build\nFROM base AS final\n")
+        .unwrap_err();
+    let expected = "
+        error: there is no stage `fnal`
+         --> Dockerfile:2:1
+          |
+        2 | FROM base AS final
+          | ^^^^^^^^^^^^^^^^^^ did you mean `final`?
+        hint: the stages are `build`, `final`
+    ";
+    assert_eq!(chain(&error).trim_end(), lines(expected).trim_end());
+}
+
+#[test]
+fn bases_that_are_not_there() {
+    let site = Site::new("file 644 f F");
+    let error = site.try_build("FROM nowhere\n").unwrap_err();
+    assert_eq!(
+        chain(&error),
+        "cannot get the image `nowhere`\nthere is no image `nowhere`"
+    );
+    check_error(
+        "COPY --from=nowhere f /",
+        "",
+        "
+        Dockerfile:2: `COPY --from=nowhere f /` failed
+        cannot get the image `nowhere`
+        there is no image `nowhere`
+        ",
+    );
+    let mut site = Site::new("");
+    site.directory("dir", "file 644 f F");
+    let error = chain(&site.try_build("FROM dir\n").unwrap_err());
+    let path = site.dir.path().join("dir");
+    let expected = format!(
+        "cannot get the image `dir`\n`{}` is a directory, and FROM needs an image",
+        path.display()
+    );
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn sources_that_are_not_there() {
+    let site = Site::new("file 644 f F");
+    let dockerfile = "FROM scratch AS a\nCOPY f /\nFROM base\nCOPY --from=a /f /gone /x/\n";
+    let expected = "
+        error: `gone` is not in the stage `a`
+         --> Dockerfile:4:18
+          |
+        4 | COPY --from=a /f /gone /x/
+          |                  ^^^^^
+    ";
+    let found = chain(&site.try_build(dockerfile).unwrap_err());
+    assert_eq!(found.trim_end(), lines(expected).trim_end());
+    // A failed build leaves what was made before it in the cache.
+    site.build("FROM scratch AS a\nCOPY f /\n");
+    assert_eq!(*site.events.borrow(), ["COPY f / CACHED"]);
+    // A trigger has no place of its own.
+    let mut site = Site::new("");
+    site.image("triggering", &["file 644 b B"], |config| {
+        config.config.on_build = vec!["COPY gone /trigger".to_owned()];
+    });
+    let expected = "
+        error: `gone` is not in the build context
+         --> Dockerfile:1:1
+          |
+        1 | FROM triggering
+          | ^^^^^^^^^^^^^^^
+    ";
+    let found = chain(&site.try_build("FROM triggering\n").unwrap_err());
+    assert_eq!(found.trim_end(), lines(expected).trim_end());
+    check_error(
+        "COPY --from=base /none /",
+        "",
+        "
+        error: `none` is not in `base`
+         --> Dockerfile:2:18
+          |
+        2 | COPY --from=base /none /
+          |                  ^^^^^
+        ",
+    );
+}
+
+#[test]
+fn a_context_that_is_not_there() {
+    let mut site = Site::new("");
+    site.request.context = site.dir.path().join("missing");
+    // Nothing is looked at that is not needed.
+    site.build("FROM base\nWORKDIR /x\n");
+    let error = chain(&site.try_build("FROM base\nCOPY a /\n").unwrap_err());
+    assert!(error.contains("/missing`"), "{error}");
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_built() {
+    #[track_caller]
+    fn check(change: impl Fn(&Site), cause: &str) {
+        let site = Site::new("file 644 a A\nfile 644 f F");
+        let changed = Cell::new(false);
+        let request = BuildRequest {
+            text: "FROM scratch\nCOPY a /\nCOPY f /x\n".to_owned(),
+            ..site.request.clone()
+        };
+        // The context is looked at once, so the second step meets another file than the first saw.
+        let listener = |event: Event<'_>| {
+            if let Event::Step { number: 2, .. } = event {
+                change(&site);
+                changed.set(true);
+            }
+        };
+        let result = corten_build::build(&site.store, &request, &site, &listener);
+        assert!(changed.get());
+        let found = chain(&result.unwrap_err());
+        assert!(
+            found.starts_with("Dockerfile:3: `COPY f /x` failed\ncannot read the content of `f`"),
+            "{found}"
+        );
+        assert!(found.ends_with(cause), "{found}");
+    }
+    let cause = "it changed while the image was built";
+    check(|site| sketch::write(&site.path("f"), b"longer"), cause);
+    check(|site| sketch::touch(&site.path("f"), 7), cause);
+    check(
+        |site| {
+            std::fs::rename(site.path("a"), site.path("f")).unwrap();
+        },
+        cause,
+    );
+}

@@ -1,0 +1,256 @@
+//! Stages: what they are built on, which are built, and what is copied between them.
+
+use crate::site::{Site, check_in, lines};
+
+#[test]
+fn copying_between_stages() {
+    let dockerfile = |last: &str| {
+        format!(
+            "FROM base AS first
+FROM scratch AS files
+COPY --chown=7:8 d /out/
+COPY f /out/deep/
+FROM files AS more
+COPY f /f
+FROM base
+{}",
+            lines(last)
+        )
+    };
+    let context = "file 644 f F\nfile 4755 d/a A\nhard d/b d/a\nlink d/l a\nxattr d/a user.x y";
+    let mut site = Site::new(context);
+    site.image(
+        "other",
+        &["file 600 1:2 etc/secret S\nlink out etc"],
+        |_| {},
+    );
+    site.directory("named", "file 644 n N\ndir 700 sub\nfile 644 sub/x X");
+    let check = |last: &str, expected: &str| {
+        let built = site.build(&dockerfile(last));
+        assert_eq!(
+            site.listing(&built),
+            crate::sketch::trimmed(expected),
+            "{last}"
+        );
+    };
+    // Owners are kept, by name and by number, and so are links and attributes.
+    let out = "
+        dir 755 7:8 x
+        file 4755 7:8 x/a A
+        xattr x/a user.x y
+        hard x/b x/a
+        dir 755 x/deep
+        file 644 x/deep/f F
+        link 7:8 x/l a
+    ";
+    check("COPY --from=files /out /x", out);
+    check("COPY --from=FILES out/ x/", out);
+    check("COPY --from=1 /out/ /x", out);
+    check(
+        "COPY --from=more f /out/deep/* /x/",
+        "dir 755 x\nfile 644 x/f F",
+    );
+    check(
+        "COPY --from=files --chown=app /out/a /x",
+        "file 4755 1000:1001 x A\nxattr x user.x y",
+    );
+    check("COPY --from=first /lib/libc.so /x", "file 644 x libc");
+    // Images and directories.
+    check("COPY --from=other /etc/secret /x", "file 600 1:2 x S");
+    check(
+        "COPY --from=other /out/ /x",
+        "dir 755 x\nfile 600 1:2 x/secret S",
+    );
+    check(
+        "COPY --from=named . /x",
+        "dir 755 x\nfile 644 x/n N\ndir 700 x/sub\nfile 644 x/sub/x X",
+    );
+    check(
+        "COPY --from=named n /x\nCOPY --from=named sub/x /y",
+        "file 644 x N\nfile 644 y X",
+    );
+}
+
+#[test]
+fn what_is_built() {
+    let dockerfile = "
+        FROM base AS broken
+        COPY not-there /
+        FROM base AS one
+        COPY f /one
+        FROM one AS two
+        COPY f /two
+        FROM missing-image AS three
+        COPY f /three
+        FROM one
+        COPY --from=two /two /three
+    ";
+    let site = Site::new("file 644 f F").clamp(5);
+    let built = site.build(dockerfile);
+    assert_eq!(site.listing(&built), "file 644 one F\nfile 644 three F");
+    assert_eq!(
+        *site.events.borrow(),
+        [
+            "COPY f /one",
+            "COPY f /two",
+            "COPY --from=two /two /three CACHED"
+        ]
+        .map(|text| text.replace(" CACHED", "")),
+    );
+    let site = site.target("two");
+    let built = site.build(dockerfile);
+    assert_eq!(site.listing(&built), "file 644 one F\nfile 644 two F");
+    assert_eq!(
+        *site.events.borrow(),
+        ["COPY f /one CACHED", "COPY f /two CACHED"]
+    );
+    let site = site.target("TWO");
+    assert_eq!(site.build(dockerfile), built);
+}
+
+#[test]
+fn build_arguments() {
+    let dockerfile = "
+        ARG base=nothing
+        ARG global=from-global
+        FROM $base AS one
+        ARG mine=default
+        ARG global
+        COPY <<EOF /one
+        $base|$mine|$global|$TARGETARCH
+        EOF
+        FROM base
+        ARG TARGETARCH
+        ARG TARGETPLATFORM
+        ARG global=other
+        COPY --from=one /one /
+        COPY <<EOF /two
+        $mine|$global|$TARGETARCH|$TARGETPLATFORM
+        EOF
+    ";
+    let site = Site::new("").arg("base", "base");
+    let built = site.build(dockerfile);
+    assert_eq!(
+        site.listing(&built),
+        "file 644 one |default|from-global|\\n\nfile 644 two |other|amd64|linux/amd64\\n"
+    );
+    let site = site
+        .arg("mine", "given")
+        .arg("global", "too")
+        .arg("unknown", "x");
+    let built = site.build(dockerfile);
+    assert_eq!(
+        site.listing(&built),
+        "file 644 one |given|too|\\n\nfile 644 two |too|amd64|linux/amd64\\n"
+    );
+    let warnings = site.events.borrow();
+    let warnings: Vec<_> = warnings
+        .iter()
+        .filter(|text| text.starts_with("warning"))
+        .collect();
+    assert_eq!(
+        warnings,
+        ["warning: no ARG takes the build argument `unknown`"]
+    );
+}
+
+#[test]
+fn platforms() {
+    let host = corten_spec::Platform::host();
+    let site = Site::new("");
+    let dockerfile = "
+        FROM --platform=$BUILDPLATFORM base
+        ARG BUILDARCH
+        ARG BUILDOS
+        ARG TARGETOS
+        COPY <<EOF /x
+        $BUILDOS $BUILDARCH $TARGETOS
+        EOF
+    ";
+    let built = site.build(dockerfile);
+    let expected = format!("file 644 x {} {} linux\\n", host.os, host.architecture);
+    assert_eq!(site.listing(&built), expected);
+}
+
+#[test]
+fn triggers() {
+    let mut site = Site::new("file 644 f F");
+    site.image("triggering", &["file 644 b B"], |config| {
+        config.config.on_build = vec!["COPY f /trigger".to_owned(), "ENV A=b".to_owned()];
+    });
+    let built = site.build("FROM triggering\nCOPY f /own\n");
+    assert_eq!(
+        site.listing(&built),
+        "file 644 b B\nfile 644 own F\nfile 644 trigger F"
+    );
+    let config = site.config(&built);
+    assert_eq!(config["config"]["OnBuild"], serde_json::Value::Null);
+    assert_eq!(config["config"]["Env"][1], "A=b");
+    assert_eq!(
+        *site.events.borrow(),
+        ["COPY f /trigger", "ENV A=b", "COPY f /own"]
+    );
+    // A stage's triggers are for the stages built on it; they need other stages, too.
+    let built = site.build(
+        "
+        FROM base AS files
+        COPY f /file
+        FROM base AS parent
+        ONBUILD COPY --from=files /file /copied
+        FROM parent
+        COPY f /own
+        ",
+    );
+    assert_eq!(site.listing(&built), "file 644 copied F\nfile 644 own F");
+    assert_eq!(
+        site.config(&built)["config"]["OnBuild"],
+        serde_json::Value::Null
+    );
+    let built = site.build("FROM base\nONBUILD COPY f /x\nONBUILD USER 5\n");
+    assert_eq!(
+        site.config(&built)["config"]["OnBuild"],
+        serde_json::json!(["COPY f /x", "USER 5"])
+    );
+    assert_eq!(site.listing(&built), "");
+}
+
+#[test]
+fn names_of_bases() {
+    let mut site = Site::new("file 644 f F");
+    let annotations = |site: &Site, dockerfile: &str| {
+        let built = site.build(dockerfile);
+        site.document(&built.manifest.digest)["annotations"].clone()
+    };
+    // Only what others can find is named.
+    assert_eq!(
+        annotations(&site, "FROM base\nCOPY f /\n"),
+        serde_json::Value::Null
+    );
+    assert_eq!(
+        annotations(&site, "FROM scratch\nCOPY f /\n"),
+        serde_json::Value::Null
+    );
+    let digest = site.name_in_registry("base", "registry.example/base:1");
+    let expected = serde_json::json!({
+        "org.opencontainers.image.base.digest": digest,
+        "org.opencontainers.image.base.name": "registry.example/base:1",
+    });
+    assert_eq!(annotations(&site, "FROM base\nCOPY f /\n"), expected);
+    assert_eq!(
+        annotations(&site, "FROM base AS a\nCOPY f /\nFROM a\n"),
+        expected
+    );
+    // An image that is only copied from is none.
+    let dockerfile = "FROM scratch\nCOPY --from=base /etc/old /\n";
+    assert_eq!(annotations(&site, dockerfile), serde_json::Value::Null);
+}
+
+#[test]
+fn nothing_but_a_base() {
+    let site = Site::new("");
+    check_in(&site, "", "");
+    let built = site.build("FROM scratch\n");
+    assert_eq!(site.listing(&built), "");
+    assert_eq!(site.layers(&built), []);
+    assert!(site.asked.borrow().is_empty());
+}
