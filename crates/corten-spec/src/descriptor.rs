@@ -8,7 +8,7 @@ use crate::{Digest, Error, Kind, Platform, Result, media_type};
 
 /// Names content by media type, digest and size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self")]
 pub struct Descriptor {
     /// What the content is.
     pub media_type: String,
@@ -32,6 +32,8 @@ pub struct Descriptor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
 }
+
+crate::json::only_objects!(Descriptor);
 
 impl Descriptor {
     /// Returns a descriptor of `size` bytes of `media_type` named `digest`.

@@ -45,7 +45,9 @@ impl Digest {
     ///
     /// For texts that may also be names: `debian:12` has the form of a digest, too.
     pub fn known(text: &str) -> Option<Self> {
-        text.parse().ok().filter(|digest: &Self| digest.algorithm().is_some())
+        text.parse()
+            .ok()
+            .filter(|digest: &Self| digest.algorithm().is_some())
     }
 
     /// Returns the algorithm, or `None` if it is one we cannot compute.

@@ -1,6 +1,9 @@
 //! Documents: a parsed view with the bytes that it is a view of.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::{Descriptor, Error, Result, json};
 
@@ -23,6 +26,10 @@ pub trait DocumentType: DeserializeOwned {
     const NAME: &'static str;
     /// The largest size in bytes that is read (CNS-09).
     const LIMIT: u64;
+
+    /// Fields of other document types. Where one of them is, readers could differ in which type the
+    /// document is, so it is refused (CVE-2021-41190).
+    const FOREIGN_FIELDS: &'static [&'static str] = &[];
 
     /// Checks the rules that the shape of the JSON does not show, given the descriptor's type.
     fn check(&self, media_type: &str) -> Result<()>;
@@ -51,12 +58,32 @@ impl<T: DocumentType> Document<T> {
             });
         }
         let value: T = json::parse(T::NAME, &bytes)?;
+        check_fields::<T>(&bytes)?;
         value.check(&descriptor.media_type)?;
         Ok(Self {
             descriptor,
             bytes,
             value,
         })
+    }
+}
+
+fn check_fields<T: DocumentType>(bytes: &[u8]) -> Result<()> {
+    if T::FOREIGN_FIELDS.is_empty() {
+        return Ok(());
+    }
+    let fields: BTreeMap<String, &RawValue> =
+        serde_json::from_slice(bytes).map_err(|error| Error::InvalidJson {
+            document: T::NAME,
+            reason: crate::digest::shorten(&error.to_string()),
+        })?;
+    let is_there = |field: &&&str| fields.contains_key(**field);
+    match T::FOREIGN_FIELDS.iter().find(is_there) {
+        None => Ok(()),
+        Some(field) => Err(Error::InvalidDocument {
+            document: T::NAME,
+            reason: format!("it has `{field}`, which is a field of another kind of document"),
+        }),
     }
 }
 

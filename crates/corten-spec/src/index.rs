@@ -8,7 +8,7 @@ use crate::{Descriptor, DocumentType, Result, media_type};
 
 /// A list of manifests, usually one a platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self")]
 pub struct Index {
     /// Always 2.
     pub schema_version: u32,
@@ -28,6 +28,8 @@ pub struct Index {
     pub annotations: Annotations,
 }
 
+crate::json::only_objects!(Index);
+
 impl Index {
     /// Returns an OCI index of `manifests`.
     pub fn oci(manifests: Vec<Descriptor>) -> Self {
@@ -45,6 +47,7 @@ impl Index {
 impl DocumentType for Index {
     const NAME: &'static str = "index";
     const LIMIT: u64 = 16 << 20;
+    const FOREIGN_FIELDS: &'static [&'static str] = &["config", "layers", "fsLayers"];
 
     fn check(&self, expected: &str) -> Result<()> {
         check_header(
@@ -84,6 +87,10 @@ mod tests {
         check(r#"{"schemaVersion":2,"manifests":null}"#, false);
         check(r#"{"schemaVersion":2}"#, false);
         check(r#"{"schemaVersion":3,"manifests":[]}"#, false);
+        check(r#"{"schemaVersion":2,"manifests":[],"layers":[]}"#, false);
+        check(r#"{"schemaVersion":2,"manifests":[],"config":null}"#, false);
+        check("[2,null,null,[],null,{}]", false);
+        check(&entry(r#","platform":["amd64","linux"]"#), false);
         check(&entry(""), true);
         check(
             &entry(r#","platform":{"architecture":"amd64","os":"linux","features":["sse4"]}"#),

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -34,6 +35,51 @@ where
 {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
+
+/// Reads a `T` from a JSON object, and from nothing else.
+///
+/// What serde derives for a struct takes an array of its fields, too, which no other program takes
+/// for the same document (LAY-04, MAN-01, MAN-11).
+pub(crate) struct Object<T>(pub(crate) PhantomData<T>);
+
+/// Makes the derived implementations of a type, which `#[serde(remote = "Self")]` makes functions
+/// of its own, traits again, so that only JSON objects are read.
+macro_rules! only_objects {
+    ($name:ty) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(
+                &self,
+                serializer: S,
+            ) -> std::result::Result<S::Ok, S::Error> {
+                Self::serialize(self, serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(
+                deserializer: D,
+            ) -> std::result::Result<Self, D::Error> {
+                deserializer.deserialize_map($crate::json::Object(std::marker::PhantomData::<Self>))
+            }
+        }
+
+        impl<'de> serde::de::Visitor<'de> for $crate::json::Object<$name> {
+            type Value = $name;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                fields: A,
+            ) -> std::result::Result<$name, A::Error> {
+                <$name>::deserialize(serde::de::value::MapAccessDeserializer::new(fields))
+            }
+        }
+    };
+}
+pub(crate) use only_objects;
 
 /// Walks a value and keeps nothing of it but the names of the objects being read.
 struct UniqueNames;

@@ -6,11 +6,13 @@ use crate::{DocumentType, Error, Result};
 
 /// The content of `oci-layout`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self")]
 pub struct Layout {
     /// The layout's version, `1.0.0`.
     pub image_layout_version: String,
 }
+
+crate::json::only_objects!(Layout);
 
 impl Layout {
     /// The name of the file.
@@ -65,6 +67,7 @@ mod tests {
         check(r#"{"imageLayoutVersion":"2.0.0"}"#, false);
         check("{}", false);
         check("[]", false);
+        check(r#"["1.0.0"]"#, false);
         check(r#""1.0.0""#, false);
     }
 }

@@ -8,7 +8,7 @@ use crate::{Descriptor, DocumentType, Error, Result, media_type};
 
 /// One config and the layers it belongs to, in order from the base up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self")]
 pub struct Manifest {
     /// Always 2.
     pub schema_version: u32,
@@ -30,6 +30,8 @@ pub struct Manifest {
     pub annotations: Annotations,
 }
 
+crate::json::only_objects!(Manifest);
+
 impl Manifest {
     /// Returns an OCI manifest of `config` and `layers`.
     pub fn oci(config: Descriptor, layers: Vec<Descriptor>) -> Self {
@@ -48,6 +50,7 @@ impl Manifest {
 impl DocumentType for Manifest {
     const NAME: &'static str = "manifest";
     const LIMIT: u64 = 4 << 20;
+    const FOREIGN_FIELDS: &'static [&'static str] = &["manifests", "fsLayers"];
 
     fn check(&self, expected: &str) -> Result<()> {
         check_header(
@@ -182,6 +185,19 @@ mod tests {
         );
         check(
             r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json",CONFIG,"layers":[]}"#,
+            false,
+        );
+        check(
+            r#"{"schemaVersion":2,CONFIG,"layers":[["a/b","foo:x",0]]}"#,
+            false,
+        );
+        // What one reader takes for a manifest, another may take for an index (CVE-2021-41190).
+        check(
+            r#"{"schemaVersion":2,CONFIG,"layers":[],"manifests":[]}"#,
+            false,
+        );
+        check(
+            r#"{"schemaVersion":2,CONFIG,"layers":[],"fsLayers":[]}"#,
             false,
         );
     }

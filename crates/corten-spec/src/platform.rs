@@ -10,6 +10,7 @@ use crate::{Descriptor, Error, Result};
 
 /// An operating system and a processor, in Go's names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Platform {
     /// The processor, such as `amd64`.
     pub architecture: String,
@@ -32,6 +33,8 @@ pub struct Platform {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
 }
+
+crate::json::only_objects!(Platform);
 
 impl Platform {
     /// Returns the platform `os/architecture`.
