@@ -20,6 +20,8 @@ pub(crate) struct Realm {
     pub(crate) repository: String,
     /// What a token must allow.
     pub(crate) scopes: Vec<String>,
+    /// Where the registry is: nothing else gets its credentials.
+    pub(crate) home: Url,
 }
 
 /// What was learnt about registries so far.

@@ -1,11 +1,11 @@
 //! A request from beginning to end: credentials, redirects, repetitions, refusals.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::auth::{self, Memory, Realm};
 use crate::challenge::Challenge;
@@ -109,6 +109,7 @@ impl Client {
                 host: host.to_owned(),
                 repository: String::new(),
                 scopes: Vec::new(),
+                home: base.clone(),
             },
         };
         self.expect(call, &[200]).map(drop)
@@ -181,10 +182,7 @@ impl Client {
             }
         }
         let status = response.status;
-        // What came before the connection broke is still the best there is to say.
-        let mut body = Vec::new();
-        drop(response.body.take(SHORT_BODY).read_to_end(&mut body));
-        let (code, message) = refusal::parse_body(&body);
+        let (code, message) = refusal::parse_body(&read_short(response.body).0);
         Error::Refused(Box::new(Refusal {
             host: realm.host.clone(),
             status,
@@ -252,6 +250,11 @@ impl Client {
     /// Sends `call` with the credentials that its registry is known to ask for; if it asks for
     /// others, once more with those.
     fn send_signed_in(&self, mut call: Call) -> Result<Response> {
+        // An upload may go on at another host, as with signed URLs: it gets no credentials, and
+        // what it asks for is not the registry's asking (DST-61).
+        if !call.url.has_origin_of(&call.realm.home) {
+            return self.send_following(call).map(|(response, _)| response);
+        }
         let again = call.again();
         let known = self.0.memory.challenge(&call.realm.host);
         let first = match &known {
@@ -345,8 +348,18 @@ impl Client {
                 continue;
             }
             let response = result?;
-            if response.status != 200 {
-                return Err(self.refusal(response, realm));
+            match response.status {
+                200 => {}
+                401 | 403 => return Err(self.refusal(response, realm)),
+                // A token server that is not found says nothing about what the token was for.
+                status => {
+                    let (code, message) = refusal::parse_body(&read_short(response.body).0);
+                    let code = code.map(|code| format!(" {code}")).unwrap_or_default();
+                    return Err(Error::Protocol {
+                        url,
+                        reason: format!("the token server refused: {status}{code}, \"{message}\""),
+                    });
+                }
             }
             let body = read_body(response, SHORT_BODY, &url)?;
             return token::parse(&body).ok_or_else(|| Error::Protocol {
@@ -384,6 +397,14 @@ impl Client {
             }
             if !step.keeps_authorization {
                 call.headers.remove("Authorization");
+                // Only requests for tokens are of this kind: the identity token is in the body.
+                if step.method == Method::Post && matches!(call.body, Body::Bytes(_)) {
+                    return Err(Error::Protocol {
+                        url,
+                        reason: "it redirects a request that holds credentials to another host"
+                            .into(),
+                    });
+                }
             }
             (call.method, call.url) = (step.method, step.url);
         }
@@ -416,15 +437,47 @@ enum Freshness {
     New,
 }
 
+/// How long a body that is kept in memory may take, all in all: a server that sends byte by byte
+/// never stalls.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// Reads the beginning of an error's body, and what went wrong meanwhile: what came before the
+/// connection broke is still the best there is to say.
+fn read_short(body: Box<dyn Read + Send>) -> (Vec<u8>, io::Result<()>) {
+    read_within(body.take(SHORT_BODY), PATIENCE)
+}
+
+/// Reads `body` to its end, but for no longer than `patience`.
+fn read_within(mut body: impl Read, patience: Duration) -> (Vec<u8>, io::Result<()>) {
+    let start = Instant::now();
+    let mut bytes = Vec::new();
+    let mut buf = vec![0; 16 << 10];
+    loop {
+        match body.read(&mut buf) {
+            Ok(0) => return (bytes, Ok(())),
+            Ok(n_read) => bytes.extend_from_slice(buf.get(..n_read).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (bytes, Err(error)),
+        }
+        if start.elapsed() > patience {
+            return (bytes, Err(io::ErrorKind::TimedOut.into()));
+        }
+    }
+}
+
 /// Reads a body of at most `limit` bytes.
 pub(crate) fn read_body(response: Response, limit: u64, url: &Url) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut body = response.body.take(limit.saturating_add(1));
-    body.read_to_end(&mut bytes).map_err(|error| {
-        error.downcast().unwrap_or_else(|error| Error::Broken {
+    let body = response.body.take(limit.saturating_add(1));
+    let (bytes, read) = read_within(body, PATIENCE);
+    read.map_err(|error| match error.kind() {
+        io::ErrorKind::TimedOut => Error::Stalled {
+            url: url.clone(),
+            limit: PATIENCE,
+        },
+        _ => error.downcast().unwrap_or_else(|error| Error::Broken {
             url: url.clone(),
             source: Box::new(error),
-        })
+        }),
     })?;
     if bytes.len() as u64 > limit {
         return Err(Error::Protocol {
@@ -437,4 +490,18 @@ pub(crate) fn read_body(response: Response, limit: u64, url: &Url) -> Result<Vec
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_drips_is_given_up() {
+        let (bytes, read) = read_within(io::repeat(b'x'), Duration::ZERO);
+        assert!(!bytes.is_empty());
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let (bytes, read) = read_within(&b"whole"[..], PATIENCE);
+        assert_eq!((bytes.as_slice(), read.is_ok()), (&b"whole"[..], true));
+    }
 }

@@ -94,6 +94,17 @@ impl CredentialFiles {
     pub fn store(&self, host: &str, credentials: &Credentials) -> Result<PathBuf> {
         let path = self.writable()?;
         let mut config = read(path)?.unwrap_or_default();
+        // Go writes an empty map as `null`.
+        if config.get("auths").is_some_and(Value::is_null) {
+            config.remove("auths");
+        }
+        if config.get("auths").is_some_and(|auths| !auths.is_object()) {
+            return Err(Error::File {
+                action: "write the credentials in",
+                path: path.to_owned(),
+                reason: "its `auths` is not an object".into(),
+            });
+        }
         if let Some(helper) = self.helper(&config, host) {
             helper.store(&server_name(host), credentials)?;
             // Docker marks what a helper keeps with an empty entry.
@@ -489,5 +500,9 @@ mod tests {
             Some(&json!("table"))
         );
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        // What cannot be kept is not said to be.
+        replace(&path, br#"{"auths":[]}"#).unwrap();
+        let error = files.store("a.example", &basic("me", "pw")).unwrap_err();
+        assert!(error.to_string().contains("its `auths` is not an object"));
     }
 }

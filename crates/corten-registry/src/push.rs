@@ -26,8 +26,7 @@ impl Sink for Repository {
     }
 
     fn contains(&self, content: &Descriptor) -> ContentResult<bool> {
-        self.has(content)
-            .map_err(|error| self.error(error, content.digest.as_str()))
+        self.has(content).map_err(|error| self.write_error(error))
     }
 
     fn ingest(&self, plan: &IngestPlan) -> ContentResult<Box<dyn Ingest + '_>> {
@@ -50,7 +49,7 @@ impl Sink for Repository {
         }
         let bytes = manifest_bytes(self, content)?;
         self.put_manifest(tag, content, &bytes)
-            .map_err(|error| self.error(error, tag))?;
+            .map_err(|error| self.write_error(error))?;
         Ok(())
     }
 
@@ -160,7 +159,7 @@ impl Ingest for ManifestIngest<'_> {
         let name = content.digest.as_str();
         let headers = repository
             .put_manifest(name, &content, &bytes)
-            .map_err(|error| repository.error(error, name))?;
+            .map_err(|error| repository.write_error(error))?;
         if headers.value("oci-subject").is_none()
             && let Some((subject, entry)) = referrers::entry_of(&content, &bytes)
         {
@@ -213,7 +212,7 @@ impl<'a> BlobIngest<'a> {
             return Ok(ingest);
         }
         let mount = Upload::mount(&repository.client, here, &content.digest, from)
-            .map_err(|error| repository.error(error, content.digest.as_str()))?;
+            .map_err(|error| repository.write_error(error))?;
         match mount {
             Mount::Done => {
                 ingest.written = content.size;
@@ -374,11 +373,6 @@ impl<'a> BlobIngest<'a> {
             upload.cancel();
         }
     }
-
-    fn name(&self) -> String {
-        let content = self.plan.content.as_ref();
-        content.map_or_else(|| "a blob".to_owned(), |content| content.digest.to_string())
-    }
 }
 
 impl Write for BlobIngest<'_> {
@@ -393,7 +387,7 @@ impl Write for BlobIngest<'_> {
             return Ok(buf.len());
         }
         self.take(buf)
-            .map_err(|error| self.repository.error(error, &self.name()))?;
+            .map_err(|error| self.repository.write_error(error))?;
         Ok(buf.len())
     }
 
@@ -416,7 +410,7 @@ impl Ingest for BlobIngest<'_> {
         self.verify(&digest, expected)
             .map_err(|source| corrupt(self.repository, source))?;
         self.finish(&digest)
-            .map_err(|error| self.repository.error(error, digest.as_str()))?;
+            .map_err(|error| self.repository.write_error(error))?;
         // It is closed: there is nothing to break off any more.
         self.upload = None;
         Ok((digest, self.written))

@@ -175,10 +175,9 @@ impl Repository {
             if !entries.is_some_and(&edit) {
                 return Ok(());
             }
-            let failed = |error| self.error(error, &tag);
             if self
                 .write_referrers_tag(&tag, &index, etag)
-                .map_err(failed)?
+                .map_err(|error| self.write_error(error))?
             {
                 return Ok(());
             }

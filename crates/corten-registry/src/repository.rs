@@ -63,6 +63,7 @@ impl Endpoint {
                 host: self.host.clone(),
                 repository: self.repository.clone(),
                 scopes: vec![token::scope(&self.repository, actions)],
+                home: self.base.clone(),
             },
         }
     }
@@ -160,6 +161,9 @@ impl Repository {
     ) -> Result<()> {
         /// At a thousand entries a page this is more than any registry has; it ends a circle.
         const LIMIT: usize = 10_000;
+        /// Bytes of all pages together: the list is kept in memory.
+        const LONGEST_LIST: u64 = 64 << 20;
+        let mut left = LONGEST_LIST;
         let mut url = first;
         for _ in 0..LIMIT {
             let call = self.origin.call(Method::Get, url.clone(), "pull");
@@ -168,7 +172,14 @@ impl Repository {
                 Some(link) => Some(url.join(link)?),
                 None => None,
             };
-            take(&url, &read_body(response, LONGEST_MANIFEST, &url)?)?;
+            let page = read_body(response, LONGEST_MANIFEST, &url)?;
+            left = left
+                .checked_sub(page.len() as u64)
+                .ok_or_else(|| Error::Protocol {
+                    url: url.clone(),
+                    reason: format!("its pages together are longer than {LONGEST_LIST} bytes"),
+                })?;
+            take(&url, &page)?;
             match next {
                 // Our token goes along, so the list has to go on where it began.
                 Some(next) if next.has_origin_of(&url) && next != url => url = next,
@@ -189,5 +200,17 @@ impl Repository {
 
     pub(crate) fn error(&self, error: Error, name: &str) -> ContentError {
         error.into_content(&self.name, name)
+    }
+
+    /// Returns the error of a request that writes. What a registry does not find then is no
+    /// content that is missing, but the repository, or an upload.
+    pub(crate) fn write_error(&self, error: Error) -> ContentError {
+        match error {
+            Error::Cancelled => ContentError::Cancelled,
+            error => ContentError::Place {
+                place: self.name.clone(),
+                source: Box::new(error),
+            },
+        }
     }
 }

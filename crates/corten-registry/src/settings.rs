@@ -159,6 +159,9 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Between two bytes that come or go. There is no limit for the whole: a layer may be large.
     pub stall: Duration,
+    /// For the head of an answer, and, instead of `stall`, for anything to come after an upload:
+    /// a registry over an object store copies a whole layer before it says that it has it.
+    pub answer: Duration,
 }
 
 impl Default for Timeouts {
@@ -166,6 +169,7 @@ impl Default for Timeouts {
         Self {
             connect: Duration::from_secs(10),
             stall: Duration::from_secs(30),
+            answer: Duration::from_mins(5),
         }
     }
 }

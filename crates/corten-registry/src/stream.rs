@@ -86,7 +86,11 @@ impl Stream {
     /// Goes on after `error` where the registry is, if what it lacks is still at hand.
     fn resume(&mut self, upload: &mut Upload, mut error: Error) -> Result<()> {
         let policy = upload.client.settings().retry;
-        while is_passing(&error) && self.attempt < policy.limit {
+        // A stream is not repeated below: also too many requests, and a token that has ended, are
+        // for this to get over. The registry is asked how far it is with a new one.
+        let may_pass =
+            |error: &Error| is_passing(error) || matches!(error.status(), Some(401 | 429));
+        while may_pass(&error) && self.attempt < policy.limit {
             let wait = policy.wait(self.attempt, None, retry::random());
             upload.client.pause(wait)?;
             self.attempt += 1;

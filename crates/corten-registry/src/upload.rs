@@ -104,7 +104,15 @@ impl Upload {
     /// be used again.
     fn follow(&mut self, response: Response) -> Result<()> {
         if let Some(location) = response.headers.value("location") {
-            self.location = self.location.join(location)?;
+            let next = self.location.join(location)?;
+            // The usual reason is a proxy in front of a registry that knows nothing of TLS.
+            if self.location.is_secure() && !next.is_secure() {
+                return Err(self.broken(
+                    "its `Location` leads from `https` to `http`; a proxy in front of the registry \
+                     has to send it `X-Forwarded-Proto: https`",
+                ));
+            }
+            self.location = next;
         }
         read_body(response, 64 << 10, &self.location).map(drop)
     }

@@ -114,8 +114,16 @@ impl Url {
     }
 
     /// Tells whether what is meant for `other` may be sent here: same scheme, host and port.
+    ///
+    /// Registries differ in whether they spell out the port that goes without saying.
     pub fn has_origin_of(&self, other: &Self) -> bool {
-        self.secure == other.secure && self.authority == other.authority
+        self.secure == other.secure && self.host() == other.host() && self.port() == other.port()
+    }
+
+    fn port(&self) -> u16 {
+        let named = self.authority.strip_prefix(self.host());
+        let named = named.and_then(|port| port.strip_prefix(':')?.parse().ok());
+        named.unwrap_or(if self.secure { 443 } else { 80 })
     }
 
     /// Returns the whole URL, with its query: for the wire, never for a message.
@@ -299,6 +307,23 @@ mod tests {
             "/x?next=http://y/",
             "https://r.example:5000/x?next=http://y/&digest=sha256:0",
         );
+    }
+
+    #[test]
+    fn origins() {
+        #[track_caller]
+        fn check(one: &str, other: &str, expected: bool) {
+            let (one, other) = (Url::parse(one).unwrap(), Url::parse(other).unwrap());
+            assert_eq!(one.has_origin_of(&other), expected, "{one} {other}");
+            assert_eq!(other.has_origin_of(&one), expected, "{one} {other}");
+        }
+        check("https://a/x", "https://A/y?z", true);
+        check("https://a/", "https://a:443/", true);
+        check("http://a:80/", "http://a/", true);
+        check("https://[::1]:443/", "https://[::1]/", true);
+        check("https://a:443/", "http://a:443/", false);
+        check("https://a:80/", "https://a/", false);
+        check("https://a/", "https://a.b/", false);
     }
 
     #[test]

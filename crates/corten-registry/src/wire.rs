@@ -6,7 +6,6 @@ use std::fs;
 use std::io::{self, Cursor, Read};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use ureq::config::AutoHeaderValue;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
@@ -119,6 +118,7 @@ impl Wire {
             .proxy(proxy)
             .timeout_resolve(Some(self.timeouts.connect))
             .timeout_connect(Some(self.timeouts.connect))
+            .timeout_recv_response(Some(self.timeouts.answer))
             .timeout_per_read(Some(self.timeouts.stall))
             .timeout_per_write(Some(self.timeouts.stall))
             .max_idle_connections(IDLE_CONNECTIONS)
@@ -159,11 +159,18 @@ impl Transport for Wire {
             url: url.clone(),
             reason: "it asks for a request that HTTP cannot express".into(),
         })?;
-        let stall = self.timeouts.stall;
+        let mut timeouts = self.timeouts;
         let agent = self.agent(&url)?;
+        let request = if matches!(method, Method::Put | Method::Patch) {
+            timeouts.stall = timeouts.answer;
+            let configured = agent.configure_request(request);
+            configured.timeout_per_read(Some(timeouts.stall)).build()
+        } else {
+            request
+        };
         let response = agent
             .run(request)
-            .map_err(|error| failure(&url, &self.timeouts, error))?;
+            .map_err(|error| failure(&url, &timeouts, error))?;
         let (parts, body) = response.into_parts();
         let mut headers = Headers::new();
         for (name, value) in &parts.headers {
@@ -175,7 +182,7 @@ impl Transport for Wire {
             body: Box::new(BodyReader {
                 inner: body.into_with_config().limit(u64::MAX).reader(),
                 url,
-                stall,
+                timeouts,
             }),
         })
     }
@@ -190,19 +197,15 @@ impl Transport for Wire {
 struct BodyReader {
     inner: ureq::BodyReader<'static>,
     url: Url,
-    stall: Duration,
+    timeouts: Timeouts,
 }
 
 impl Read for BodyReader {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.inner.read(buf).map_err(|error| {
-            let timeouts = Timeouts {
-                connect: self.stall,
-                stall: self.stall,
-            };
             let error = match error.downcast::<ureq::Error>() {
-                Ok(error) => failure(&self.url, &timeouts, error),
-                Err(error) => failure(&self.url, &timeouts, ureq::Error::Io(error)),
+                Ok(error) => failure(&self.url, &self.timeouts, error),
+                Err(error) => failure(&self.url, &self.timeouts, ureq::Error::Io(error)),
             };
             error.into()
         })
@@ -235,6 +238,10 @@ fn failure(url: &Url, timeouts: &Timeouts, error: ureq::Error) -> Error {
         ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => Error::Stalled {
             url,
             limit: timeouts.connect,
+        },
+        ureq::Error::Timeout(ureq::Timeout::RecvResponse) => Error::Stalled {
+            url,
+            limit: timeouts.answer,
         },
         ureq::Error::Timeout(_) => Error::Stalled {
             url,

@@ -1,7 +1,10 @@
 //! Signing in, and what happens to those who do not.
 
+use std::sync::{Arc, Mutex};
+
 use corten_content::{Sink, Source};
-use corten_registry::{Candidate, Client, Credentials, Secret};
+use corten_registry::transport::{Headers, Request, Response, Transport};
+use corten_registry::{Candidate, Client, Credentials, Repository, Secret};
 use corten_spec::{Descriptor, media_type};
 
 use crate::fake::{Auth, Fake, Quirks};
@@ -159,4 +162,106 @@ fn authorization_stays_with_its_host() {
         !format!("{} {error:?}", chain(&error)).contains("s3cret"),
         "{error:?}"
     );
+}
+
+#[test]
+fn an_upload_elsewhere_gets_no_credentials() {
+    for elsewhere in [Auth::Open, Auth::Basic, Auth::Closed] {
+        let store = Fake::start(Quirks {
+            auth: elsewhere,
+            ..Quirks::default()
+        });
+        let fake = fake(Auth::Basic);
+        fake.state().quirks.upload_base = Some(format!("http://{}", store.host));
+        let mut settings = crate::settings();
+        settings
+            .logins
+            .insert(fake.host.clone(), login(password("s3cret")));
+        let repository = repository_with(settings, &fake.host, "acme/app");
+        push(&repository, &Descriptor::of("a/b", b"x"), b"x").unwrap_err();
+        let seen = store.state().log.clone();
+        assert!(!seen.is_empty());
+        for request in seen {
+            assert!(
+                !request.headers.contains_key("authorization"),
+                "{request:?}"
+            );
+            assert!(!request.target.starts_with("/token"), "{request:?}");
+        }
+    }
+}
+
+/// Opens uploads at an address without TLS, as a registry does behind a proxy that does not tell
+/// it how it is spoken to.
+#[derive(Default)]
+struct Downgrade(Mutex<Vec<String>>);
+
+impl Transport for Downgrade {
+    fn send(&self, request: Request) -> corten_registry::Result<Response> {
+        self.0.lock().unwrap().push(request.url.to_string());
+        Ok(Response {
+            status: 202,
+            headers: Headers::new().with("Location", "http://registry.example/u"),
+            body: Box::new(std::io::empty()),
+        })
+    }
+}
+
+#[test]
+fn an_upload_does_not_leave_tls() {
+    let transport = Arc::new(Downgrade::default());
+    let client = Client::over(
+        crate::settings(),
+        Arc::clone(&transport) as Arc<dyn Transport>,
+    );
+    let reference = "registry.example/acme/app".parse().unwrap();
+    let repository = Repository::new(&client, &reference).unwrap();
+    let error = push(&repository, &Descriptor::of("a/b", b"x"), b"x").unwrap_err();
+    assert!(
+        chain(&error).contains("from `https` to `http`")
+            && chain(&error).contains("X-Forwarded-Proto"),
+        "{}",
+        chain(&error)
+    );
+    let asked = transport.0.lock().unwrap();
+    assert!(
+        asked.iter().all(|url| url.starts_with("https://")),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn an_identity_token_stays_with_its_server() {
+    let (other, fake) = (Fake::start(Quirks::default()), fake(Auth::Identity));
+    fake.state().quirks.redirect_token = Some(format!("http://{}", other.host));
+    let mut settings = crate::settings();
+    let token = Credentials::IdentityToken(Secret::new("id-t0ken".into()));
+    settings.logins.insert(fake.host.clone(), login(token));
+    let repository = repository_with(settings, &fake.host, "acme/app");
+    let error = repository.resolve("1").unwrap_err();
+    assert!(
+        chain(&error).contains("holds credentials"),
+        "{}",
+        chain(&error)
+    );
+    assert!(other.lines().is_empty(), "{:?}", other.lines());
+}
+
+#[test]
+fn a_token_server_that_is_not_there_is_no_missing_image() {
+    let fake = fake(Auth::Closed);
+    fake.state().quirks.token_status = Some(404);
+    let mut settings = crate::settings();
+    settings
+        .logins
+        .insert(fake.host.clone(), login(password("s3cret")));
+    let repository = repository_with(settings, &fake.host, "acme/app");
+    let error = repository.resolve("1").unwrap_err();
+    assert!(!error.is_not_found(), "{error:?}");
+    let expected = format!(
+        "the answer of `http://{}/token` breaks the protocol: the token server refused: 404 \
+         UNSUPPORTED, \"the fake says no\"",
+        fake.host
+    );
+    assert!(chain(&error).contains(&expected), "{}", chain(&error));
 }

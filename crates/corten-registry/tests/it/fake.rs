@@ -57,6 +57,16 @@ pub(crate) struct Quirks {
     pub(crate) half_method: &'static str,
     /// So many closing requests get 503.
     pub(crate) n_unavailable_puts: usize,
+    /// So many closing requests get 429.
+    pub(crate) n_too_many_puts: usize,
+    /// Where uploads go on.
+    pub(crate) upload_base: Option<String>,
+    /// Where the token server really is.
+    pub(crate) redirect_token: Option<String>,
+    /// What the token server answers.
+    pub(crate) token_status: Option<u16>,
+    /// Nothing can be uploaded, for want of a repository.
+    pub(crate) no_repository: bool,
     /// A `Warning` on every answer.
     pub(crate) warning: Option<&'static str>,
 }

@@ -32,6 +32,7 @@ fn settings() -> Settings {
         timeouts: Timeouts {
             connect: Duration::from_secs(20),
             stall: Duration::from_secs(20),
+            answer: Duration::from_secs(20),
         },
         retry: RetryPolicy {
             limit: 5,
@@ -46,6 +47,7 @@ fn settings() -> Settings {
 fn impatient() -> Settings {
     let mut settings = settings();
     settings.timeouts.stall = Duration::from_millis(200);
+    settings.timeouts.answer = Duration::from_millis(200);
     settings
 }
 

@@ -271,6 +271,7 @@ fn cancelling_ends_what_waits() {
     let mut settings = impatient();
     // Far longer than the test may take: only the cancelling can end it.
     settings.timeouts.stall = std::time::Duration::from_hours(1);
+    settings.timeouts.answer = std::time::Duration::from_hours(1);
     let client = Client::new(settings).unwrap();
     let reference = format!("{}/acme/app", fake.host).parse().unwrap();
     let repository = Arc::new(Repository::new(&client, &reference).unwrap());

@@ -175,3 +175,38 @@ fn warnings_are_collected_once_each() {
     assert_eq!(warnings.len(), 1);
     assert_eq!(warnings[0].text, "this repository moves");
 }
+
+/// A registry whose list of tags has no end.
+struct Endless(std::sync::atomic::AtomicUsize);
+
+impl corten_registry::Transport for Endless {
+    fn send(
+        &self,
+        _: corten_registry::transport::Request,
+    ) -> corten_registry::Result<corten_registry::transport::Response> {
+        let page = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        assert!(page < 100, "nobody gives up");
+        let tags = ["a".repeat(15 << 20)];
+        let body = serde_json::json!({ "tags": tags }).to_string().into_bytes();
+        Ok(corten_registry::transport::Response {
+            status: 200,
+            headers: corten_registry::transport::Headers::new()
+                .with("Link", format!("</v2/a/tags/list?last={page}>; rel=next")),
+            body: Box::new(std::io::Cursor::new(body)),
+        })
+    }
+}
+
+#[test]
+fn a_list_without_an_end_is_given_up() {
+    let transport = std::sync::Arc::new(Endless(std::sync::atomic::AtomicUsize::new(0)));
+    let client = corten_registry::Client::over(crate::settings(), transport);
+    let reference = "registry.example/a".parse().unwrap();
+    let source = corten_registry::Repository::new(&client, &reference).unwrap();
+    let error = source.tags().unwrap_err();
+    assert!(
+        chain(&error).contains("longer than 67108864 bytes"),
+        "{}",
+        chain(&error)
+    );
+}

@@ -255,3 +255,32 @@ fn manifests_and_tags() {
     sink.delete_manifest(&content.digest).unwrap();
     assert_eq!(fake.manifest("acme/app", "latest"), None);
 }
+
+#[test]
+fn a_repository_that_has_to_be_made_first_is_no_missing_blob() {
+    // Amazon's registry makes none by itself.
+    let fake = Fake::start(Quirks {
+        no_repository: true,
+        ..Quirks::default()
+    });
+    let content = Descriptor::of("a/b", b"x");
+    let error = push(&repository(&fake), &content, b"x").unwrap_err();
+    assert!(!error.is_not_found(), "{error:?}");
+    assert!(
+        crate::chain(&error).contains("refused: 404 NAME_UNKNOWN"),
+        "{}",
+        crate::chain(&error)
+    );
+}
+
+#[test]
+fn a_stream_waits_when_there_are_too_many() {
+    let fake = Fake::start(Quirks {
+        n_too_many_puts: 2,
+        ..Quirks::default()
+    });
+    let bytes = noise(2 << 20);
+    let content = Descriptor::of("a/b", &bytes);
+    push(&repository(&fake), &content, &bytes).unwrap();
+    assert!(fake.blob("acme/app", &content.digest) == Some(bytes));
+}

@@ -32,6 +32,12 @@ fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> String {
 const PASSWORD: &str = "me:s3cret";
 
 fn token_answer(state: &State, seen: &Seen) -> Answer {
+    if let Some(base) = &state.quirks.redirect_token {
+        return Answer::new(307).with("Location", format!("{base}/token"));
+    }
+    if let Some(status) = state.quirks.token_status {
+        return refuse(&state.quirks, status, "UNSUPPORTED");
+    }
     let body = String::from_utf8_lossy(&seen.body).into_owned();
     let scope = seen
         .target
@@ -232,7 +238,11 @@ fn manifest(state: &mut State, seen: &Seen, repo: &str, name: &str) -> Answer {
 }
 
 fn upload(state: &mut State, seen: &Seen, repo: &str, id: &str) -> Answer {
-    let location = |id: &str| format!("/v2/{repo}/blobs/uploads/{id}?_state=a%2Bb==");
+    let base = state.quirks.upload_base.clone().unwrap_or_default();
+    let location = |id: &str| format!("{base}/v2/{repo}/blobs/uploads/{id}?_state=a%2Bb==");
+    if state.quirks.no_repository {
+        return refuse(&state.quirks, 404, "NAME_UNKNOWN");
+    }
     if seen.method == "POST" {
         let mounted = query(&seen.target, "mount").zip(query(&seen.target, "from"));
         let found = mounted
@@ -296,6 +306,10 @@ fn upload(state: &mut State, seen: &Seen, repo: &str, id: &str) -> Answer {
             if state.quirks.n_unavailable_puts > 0 {
                 state.quirks.n_unavailable_puts -= 1;
                 return refuse(&state.quirks, 503, "UNSUPPORTED");
+            }
+            if state.quirks.n_too_many_puts > 0 {
+                state.quirks.n_too_many_puts -= 1;
+                return refuse(&state.quirks, 429, "TOOMANYREQUESTS");
             }
             bytes.extend(&seen.body);
             if seen.headers.contains_key("x-half") {
