@@ -154,7 +154,11 @@ impl Copy<'_> {
         let foreign = matches!(content.kind(), Kind::Layer { foreign: true, .. });
         let (outcome, sent) = if foreign && !self.sink.takes_foreign_layers() {
             (Outcome::Skipped, 0)
-        } else if self.sink.contains(content)? {
+        } else if self
+            .sink
+            .contains(content)
+            .map_err(|error| self.at_sink(error))?
+        {
             (Outcome::Present, 0)
         } else {
             self.send(content, bytes)?
@@ -168,16 +172,21 @@ impl Copy<'_> {
         if !content.kind().has_children() {
             plan.mount = self.source.mountable();
         }
-        let mut ingest = self.sink.ingest(&plan)?;
+        let start = || self.sink.ingest(&plan).map_err(|error| self.at_sink(error));
+        let mut ingest = start()?;
         let offset = ingest.offset();
         let sent = self.fill(content, bytes, &mut *ingest)?;
-        match ingest.commit(Some(content)) {
+        let commit = |ingest: Box<dyn Ingest + '_>| {
+            let committed = ingest.commit(Some(content));
+            committed.map_err(|error| self.at_sink(error))
+        };
+        match commit(ingest) {
             Ok(_) => {}
             // What was left by an interrupted write may be damaged; that write is now gone.
             Err(error) if error.is_corrupt() && offset > 0 => {
-                let mut ingest = self.sink.ingest(&plan)?;
+                let mut ingest = start()?;
                 let sent = self.fill(content, bytes, &mut *ingest)?;
-                ingest.commit(Some(content))?;
+                commit(ingest)?;
                 return Ok((Outcome::Sent, sent));
             }
             Err(error) => return Err(error),
@@ -249,10 +258,25 @@ impl Copy<'_> {
             }
             ingest
                 .write_all(buf.get(..n_read).unwrap_or_default())
-                .map_err(|error| Error::stream(format!("write to {}", self.sink.place()), error))?;
+                .map_err(|error| {
+                    let action = format!("write to {}", self.sink.place());
+                    self.at_sink(Error::stream(action, error))
+                })?;
             sent = total;
             self.options.progress.advance(content, n_read as u64);
         }
+    }
+
+    /// Keeps what the sink does not find, such as a repository that nobody made, from being taken
+    /// for content that the source lacks.
+    fn at_sink(&self, error: Error) -> Error {
+        if error.is_not_found() {
+            return Error::Place {
+                place: self.sink.place(),
+                source: Box::new(error),
+            };
+        }
+        error
     }
 
     fn wrong_size(&self, content: &Descriptor, received: u64) -> Error {

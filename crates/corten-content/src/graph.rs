@@ -12,6 +12,10 @@ use crate::{Error, Result, Source, load};
 /// How deep indexes may be nested in each other; real ones are two deep.
 pub const MAX_DEPTH: usize = 32;
 
+/// Bytes of all documents that one search or one copy reads: a hostile index could otherwise fill
+/// the memory with what it leads to. Real images need less than a thousandth.
+const MAX_DOCUMENT_BYTES: u64 = 256 << 20;
+
 /// An image's two documents.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageDocuments {
@@ -179,6 +183,7 @@ struct Leaves {
     manifests: Vec<Descriptor>,
     missing: Option<Error>,
     seen: HashSet<Digest>,
+    n_bytes: u64,
 }
 
 impl Leaves {
@@ -194,6 +199,8 @@ impl Leaves {
             }
             other => other?,
         };
+        self.n_bytes += document.bytes.len() as u64;
+        check_document_bytes(source, index, self.n_bytes)?;
         for mut entry in document.value.manifests {
             // A nested index says for all its entries what they run on, unless they say so.
             entry.platform = entry.platform.or_else(|| index.platform.clone());
@@ -283,6 +290,23 @@ pub(crate) fn compare(
     })
 }
 
+pub(crate) fn check_document_bytes(
+    source: &dyn Source,
+    content: &Descriptor,
+    n_bytes: u64,
+) -> Result<()> {
+    if n_bytes <= MAX_DOCUMENT_BYTES {
+        return Ok(());
+    }
+    Err(Error::Unusable {
+        place: source.place(),
+        reason: format!(
+            "what led to `{}` leads to more than {MAX_DOCUMENT_BYTES} bytes of documents",
+            content.digest
+        ),
+    })
+}
+
 pub(crate) fn check_depth(source: &dyn Source, content: &Descriptor, depth: usize) -> Result<()> {
     if depth <= MAX_DEPTH {
         return Ok(());
@@ -291,4 +315,26 @@ pub(crate) fn check_depth(source: &dyn Source, content: &Descriptor, depth: usiz
         place: format!("`{}` from {}", content.digest, source.place()),
         reason: format!("indexes are nested more than {MAX_DEPTH} deep"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Memory;
+    use corten_spec::{document, media_type};
+
+    #[test]
+    fn the_search_through_indexes_is_bounded() {
+        let content = Memory::new();
+        let bytes = document::to_bytes(&Index::oci(Vec::new()));
+        let root = content.add(media_type::OCI_INDEX, &bytes);
+        let mut found = Leaves {
+            n_bytes: MAX_DOCUMENT_BYTES - bytes.len() as u64,
+            ..Leaves::default()
+        };
+        found.collect(&content, &root, 0).unwrap();
+        found.seen.clear();
+        let error = found.collect(&content, &root, 0).unwrap_err();
+        assert!(error.to_string().contains("bytes of documents"), "{error}");
+    }
 }

@@ -152,8 +152,9 @@ impl Held {
         if self.keys.contains(key) {
             return Ok(());
         }
+        // The line break before it ends a key that a full disk cut off.
         self.file
-            .write_all(format!("{key}\n").as_bytes())
+            .write_all(format!("\n{key}\n").as_bytes())
             .map_err(Error::system("write", &self.path))?;
         self.keys.insert(key.to_owned());
         Ok(())
@@ -180,7 +181,8 @@ pub(crate) fn read_all(locks: &Path) -> Result<Leases> {
         let mut text = String::new();
         file.read_to_string(&mut text)
             .map_err(Error::system("read", &path))?;
-        leases.keys.extend(text.lines().map(str::to_owned));
+        let keys = text.lines().filter(|key| !key.is_empty());
+        leases.keys.extend(keys.map(str::to_owned));
         leases.n_live += 1;
     }
     Ok(leases)

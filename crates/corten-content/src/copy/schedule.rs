@@ -8,7 +8,7 @@ use std::time::Duration;
 use corten_spec::{Descriptor, Digest, Kind};
 
 use crate::copy::CopyReport;
-use crate::graph::check_depth;
+use crate::graph::{check_depth, check_document_bytes};
 use crate::progress::Outcome;
 use crate::{Error, Result, Source};
 
@@ -53,6 +53,7 @@ struct State {
     progress: Vec<NodeState>,
     ready: VecDeque<Task>,
     n_unfinished: usize,
+    n_document_bytes: u64,
     report: CopyReport,
     error: Option<Error>,
 }
@@ -113,6 +114,8 @@ impl Schedule {
         let parent = format!("`{}`", node.content.digest);
         let is_index = node.content.kind() == Kind::Index;
         let mut state = self.state();
+        state.n_document_bytes += bytes.len() as u64;
+        check_document_bytes(source, &node.content, state.n_document_bytes)?;
         for child in children {
             let optional = is_index && child.kind().has_children();
             let child = state.add(&child, parent.clone(), optional, depth);
@@ -257,5 +260,30 @@ impl State {
                 self.transfer(parent);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Memory;
+    use corten_spec::media_type;
+
+    #[test]
+    fn the_documents_of_one_copy_are_bounded() {
+        let schedule = Schedule::new(&Descriptor::of(media_type::OCI_INDEX, b"root"));
+        let Some(Task::Expand(node)) = schedule.next(&AtomicBool::new(false)) else {
+            panic!("the root is expanded first")
+        };
+        let source = Memory::new();
+        let expand = |len| schedule.expanded(&source, &node, Vec::new(), vec![0; len]);
+        expand(256 << 20).unwrap();
+        let error = expand(1).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("more than 268435456 bytes of documents"),
+            "{error}"
+        );
     }
 }

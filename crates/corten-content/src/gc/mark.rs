@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::Read;
 
-use corten_spec::{Descriptor, Digest, DocumentType, Kind, Manifest};
+use corten_spec::{Descriptor, Digest, DocumentType, Index, Kind};
 use serde_json::Value;
 
 use crate::files::open_regular;
@@ -200,7 +200,7 @@ impl Unprotected<'_> {
     /// Returns the content if it is a JSON object of the size of a document.
     fn json(&self, digest: &Digest) -> Result<Option<Value>> {
         let (mut file, len) = self.open(digest)?;
-        if len > Manifest::LIMIT {
+        if len > Index::LIMIT {
             return Ok(None);
         }
         let failed = |error| Error::system("read", self.0.blob_path(digest))(error);
@@ -209,7 +209,7 @@ impl Unprotected<'_> {
             return Ok(None);
         }
         let mut bytes = first.to_vec();
-        file.take(Manifest::LIMIT)
+        file.take(Index::LIMIT)
             .read_to_end(&mut bytes)
             .map_err(failed)?;
         Ok(serde_json::from_slice(&bytes).ok())

@@ -329,3 +329,48 @@ fn old_manifests_are_refused_by_name() {
     let error = plain_copy(&content, &Memory::new(), &root).unwrap_err();
     assert!(causes(&error).contains("schema 1"), "{error:?}");
 }
+
+/// A place that has no room for anything, and says so by "not found", as registries do whose
+/// repositories have to be made first.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn place(&self) -> String {
+        "nowhere".into()
+    }
+
+    fn contains(&self, _: &Descriptor) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn ingest(&self, _: &IngestPlan) -> Result<Box<dyn Ingest + '_>> {
+        Err(Error::NotFound {
+            name: "the repository".into(),
+            place: "nowhere".into(),
+        })
+    }
+
+    fn tag(&self, _: &str, _: &Descriptor) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_the_sink_lacks_is_not_missing_in_the_source() {
+    let content = Memory::new();
+    let image = Image::builder().layer(b"one").build_in(&content);
+    let root = index(&content, vec![image]);
+    for sparse in [Sparse::Refuse, Sparse::Allow] {
+        let options = CopyOptions {
+            sparse,
+            ..CopyOptions::default()
+        };
+        let error = copy(&content, &Nowhere, &root, &options).unwrap_err();
+        assert!(!error.is_not_found(), "{sparse:?}: {error:?}");
+        assert!(
+            causes(&error).contains("`the repository` is not in nowhere"),
+            "{}",
+            causes(&error)
+        );
+    }
+}

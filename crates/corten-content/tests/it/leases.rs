@@ -204,3 +204,26 @@ fn documents_of_unknown_types_keep_what_they_name() {
     let report = reader_of(&dir).gc(&GcRoots::default()).unwrap();
     assert_eq!((report.removed_blobs, report.kept_blobs), (0, 2));
 }
+
+#[test]
+fn a_lease_covers_what_a_long_index_lists() {
+    let (dir, store) = store();
+    let image = Image::builder().layer(b"one").build();
+    let mut long = corten_spec::Index::oci(vec![image.manifest.clone()]);
+    long.annotations.insert("x".into(), "x".repeat(5 << 20));
+    let root = image
+        .content
+        .add(media_type::OCI_INDEX, &document::to_bytes(&long));
+    import(&store, &image.content, &root);
+    store.tag("app", &root).unwrap();
+    drop(store);
+
+    let (reader, other) = (
+        Store::open(dir.path()).unwrap(),
+        Store::open(dir.path()).unwrap(),
+    );
+    assert_eq!(reader.resolve("app").unwrap().digest, root.digest);
+    other.untag("app").unwrap();
+    let report = other.gc(&GcRoots::default()).unwrap();
+    assert_eq!((report.removed_blobs, report.kept_blobs), (0, 4));
+}
