@@ -8,11 +8,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-use corten_tar::{EntryKind, Error, Expand, Limits, Located, Reader, Result, Segment};
+use corten_tar::{Entry, EntryKind, Error, Expand, Limits, Located, Reader, Result, Segment};
 
 /// How many links a name may lead through.
 const MAX_LINKS: usize = 16;
-/// Bytes of all names and link targets together: what the table of members takes in memory.
+/// Bytes of all names, link targets and maps of sparse files together: what the table of members
+/// takes in memory.
 const MAX_NAMES: u64 = 64 << 20;
 
 /// A tar in a file, and what is where in it.
@@ -70,10 +71,10 @@ impl Members {
             let Some(name) = normal(&[], &located.entry.path) else {
                 continue;
             };
-            n_bytes += (name.len() + located.entry.link.len()) as u64;
+            n_bytes += memory_of(&name, &located.entry);
             if n_bytes > MAX_NAMES {
                 return Err(Error::Limit {
-                    limit: "path_bytes of all entries",
+                    limit: "path_bytes and sparse_segments of all entries",
                     maximum: MAX_NAMES,
                 });
             }
@@ -120,6 +121,12 @@ impl Members {
         io::copy(&mut expanded.by_ref().take(offset), &mut io::sink())?;
         Ok(Box::new(expanded))
     }
+}
+
+/// Returns about how many bytes an entry takes in the table.
+fn memory_of(name: &[u8], entry: &Entry) -> u64 {
+    let segments = entry.sparse.as_deref().unwrap_or_default();
+    (name.len() + entry.link.len() + size_of_val(segments)) as u64
 }
 
 /// Adds a member; of several of one name the last counts, as it does when a tar is unpacked.
@@ -213,6 +220,19 @@ impl Read for Walk<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn maps_of_sparse_files_count() {
+        let segment = Segment {
+            offset: 0,
+            length: 1,
+        };
+        let entry = Entry {
+            sparse: Some(vec![segment; 1000]),
+            ..Entry::new(EntryKind::File, "a")
+        };
+        assert_eq!(memory_of(b"a", &entry), 16_001);
+    }
 
     #[test]
     fn spellings_of_names() {
