@@ -1,0 +1,179 @@
+//! What names in a Dockerfile stand for: named contexts, then the local store, then the registry.
+
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::path::{Path, PathBuf};
+
+use corten_build::{BaseImage, Bases, Named};
+use corten_content::Store;
+use corten_spec::{Platform, Reference};
+
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::images::{Found, Pull, find};
+use crate::places::{Name, Place};
+use crate::registry::RegistryArgs;
+
+/// What `--build-context` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NamedContext {
+    /// An image.
+    Image(Place),
+    /// A directory.
+    Directory(PathBuf),
+}
+
+/// Reads `NAME=PLACE`; what names no kind of place is a directory.
+pub(crate) fn parse_context(text: &str) -> Result<(String, NamedContext), String> {
+    let Some((name, place)) = text
+        .split_once('=')
+        .filter(|(name, place)| !name.is_empty() && !place.is_empty())
+    else {
+        return Err("expected `NAME=PLACE`".to_owned());
+    };
+    if let Some(reference) = place.strip_prefix("docker-image://") {
+        return Ok((
+            name.to_owned(),
+            NamedContext::Image(Place::Store(reference.parse()?)),
+        ));
+    }
+    let scheme = place.split_once(':').map(|(scheme, _)| scheme);
+    let context = match scheme {
+        Some("https" | "http" | "git" | "ssh" | "target") => {
+            return Err(format!(
+                "`{place}` is not supported yet; a context is a directory or an image"
+            ));
+        }
+        // buildx writes `oci-layout://DIR`.
+        Some("oci-layout") => {
+            let path = place
+                .trim_start_matches("oci-layout:")
+                .trim_start_matches("//");
+            NamedContext::Image(format!("oci:{path}").parse()?)
+        }
+        Some("docker" | "oci" | "oci-archive" | "docker-archive") => {
+            NamedContext::Image(place.parse()?)
+        }
+        _ => NamedContext::Directory(place.into()),
+    };
+    Ok((name.to_owned(), context))
+}
+
+/// Finds images for one build.
+#[derive(Debug)]
+pub(crate) struct StoreBases<'a> {
+    /// What the command works with.
+    pub(crate) ctx: &'a Context,
+    /// Where images are, and where they are pulled to.
+    pub(crate) store: &'a Store,
+    /// Named contexts, by name.
+    pub(crate) contexts: &'a BTreeMap<String, NamedContext>,
+    /// When registries are asked.
+    pub(crate) pull: Pull,
+    /// How registries are reached.
+    pub(crate) registry: &'a RegistryArgs,
+}
+
+impl Bases for StoreBases<'_> {
+    fn find(
+        &self,
+        name: &str,
+        platform: &Platform,
+    ) -> Result<Named, Box<dyn StdError + Send + Sync>> {
+        self.named(name, platform).map_err(CommandError::into_cause)
+    }
+}
+
+impl StoreBases<'_> {
+    fn named(&self, name: &str, platform: &Platform) -> Result<Named, CommandError> {
+        let reference: Option<Reference> = name.parse().ok().map(Reference::or_latest);
+        let place = match self.context(name, reference.as_ref()) {
+            Some(NamedContext::Directory(path)) => return directory(name, path),
+            Some(NamedContext::Image(place)) => place.clone(),
+            // A digest alone names an image too, the one that an earlier build printed.
+            None => Place::Store(name.parse::<Name>().map_err(CommandError::failed)?),
+        };
+        let Found { content, documents } = find(
+            self.ctx,
+            self.store,
+            self.registry,
+            &place,
+            platform,
+            self.pull,
+        )?;
+        let reference = match &place {
+            Place::Store(Name::Reference(reference)) | Place::Registry(reference) => {
+                Some(reference.to_string())
+            }
+            Place::Store(Name::Digest(_)) | Place::Layout(..) | Place::Archive(..) => None,
+        };
+        Ok(Named::Image(Box::new(BaseImage {
+            documents,
+            reference,
+            digest: content.digest,
+        })))
+    }
+
+    /// Contexts may be named as the Dockerfile names the image, or in full.
+    fn context(&self, name: &str, reference: Option<&Reference>) -> Option<&NamedContext> {
+        let same = |key: &String| {
+            let key: Option<Reference> = key.parse().ok();
+            key.map(Reference::or_latest).as_ref() == reference
+        };
+        let in_full = || {
+            self.contexts
+                .iter()
+                .find(|(key, _)| reference.is_some() && same(key))
+        };
+        self.contexts
+            .get(name)
+            .or_else(|| in_full().map(|(_, context)| context))
+    }
+}
+
+fn directory(name: &str, path: &Path) -> Result<Named, CommandError> {
+    if !path.is_dir() {
+        let text = format!(
+            "the build context `{name}` is to be `{}`, which is not a directory",
+            path.display()
+        );
+        return Err(CommandError::failed(text));
+    }
+    Ok(Named::Directory(path.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn named_contexts() {
+        #[track_caller]
+        fn check(text: &str, expected: Option<(&str, &str)>) {
+            let found = parse_context(text)
+                .ok()
+                .map(|(name, context)| match context {
+                    NamedContext::Image(place) => (name, format!("image {place}")),
+                    NamedContext::Directory(path) => {
+                        (name, format!("directory {}", path.display()))
+                    }
+                });
+            let expected = expected.map(|(name, context)| (name.to_owned(), context.to_owned()));
+            assert_eq!(found, expected, "{text:?}");
+        }
+        check("src=../src", Some(("src", "directory ../src")));
+        check(
+            "a=docker-image://debian:12",
+            Some(("a", "image docker.io/library/debian:12")),
+        );
+        check("a:1=oci:dir:v1", Some(("a:1", "image oci:dir:v1")));
+        check("a=oci-layout:///dir:v1", Some(("a", "image oci:/dir:v1")));
+        check(
+            "a=docker://x.io/a",
+            Some(("a", "image docker://x.io/a:latest")),
+        );
+        check("a=https://x.io/a.git", None);
+        check("a=", None);
+        check("a", None);
+    }
+}

@@ -1,0 +1,88 @@
+//! The grammar of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{
+    build, completion, copy, doctor, gc, images, import, inspect, load, login, logout, pull, push,
+    rm, run, save, tag, unpack, validate, version,
+};
+
+/// Build, move, explain and run container images
+#[derive(Debug, Parser)]
+#[command(name = "corten", version, max_term_width = 100)]
+#[command(after_help = PLACES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const PLACES: &str = "\
+Places:
+  NAME                         an image in the local store
+  docker://NAME                an image in a registry
+  oci:DIR[:TAG|@DIGEST]        an image layout
+  oci-archive:FILE[:TAG]       an image layout in a tar
+  docker-archive:FILE[:NAME]   what `docker save` writes
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 content did not verify; `run` hands on that of the \
+program it ran.";
+
+/// What every command understands.
+#[derive(Debug, Args)]
+pub(crate) struct GlobalArgs {
+    /// Keep images in this directory [default: `$CORTEN_ROOT`, else /var/lib/corten for root, else
+    /// `$XDG_DATA_HOME/corten`]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    // `run -v` is a volume, as everywhere, so the short form stands before the verb.
+    /// Tell more; the short form stands before the command
+    #[arg(short = 'v')]
+    pub(crate) v: bool,
+    /// Tell more
+    #[arg(long, global = true, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+    /// Print the one line that matters
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Build(Box<build::BuildArgs>),
+    Run(Box<run::RunArgs>),
+    Pull(pull::PullArgs),
+    Push(push::PushArgs),
+    Copy(copy::CopyArgs),
+    Save(save::SaveArgs),
+    Load(load::LoadArgs),
+    Import(import::ImportArgs),
+    Images(images::ImagesArgs),
+    Tag(tag::TagArgs),
+    Rm(rm::RmArgs),
+    Gc(gc::GcArgs),
+    Inspect(inspect::InspectArgs),
+    Validate(validate::ValidateArgs),
+    Unpack(unpack::UnpackArgs),
+    Login(login::LoginArgs),
+    Logout(logout::LogoutArgs),
+    Doctor(doctor::DoctorArgs),
+    Completion(completion::CompletionArgs),
+    Version(version::VersionArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

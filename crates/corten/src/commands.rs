@@ -1,0 +1,82 @@
+//! The commands, one a file.
+
+pub(crate) mod build;
+pub(crate) mod completion;
+pub(crate) mod copy;
+pub(crate) mod doctor;
+pub(crate) mod gc;
+pub(crate) mod images;
+pub(crate) mod import;
+pub(crate) mod inspect;
+pub(crate) mod load;
+pub(crate) mod login;
+pub(crate) mod logout;
+pub(crate) mod pull;
+pub(crate) mod push;
+pub(crate) mod rm;
+pub(crate) mod run;
+pub(crate) mod save;
+pub(crate) mod tag;
+pub(crate) mod unpack;
+pub(crate) mod validate;
+pub(crate) mod version;
+
+use std::process::ExitCode;
+
+use crate::cli::Command;
+use crate::context::Context;
+use crate::error::CommandError;
+
+/// Tells whether `command` makes or removes files of other users, which takes root, of the machine or
+/// of a user namespace.
+pub(crate) fn needs_root(command: &Command, ctx: &Context) -> bool {
+    match command {
+        Command::Build(args) => build::needs_root(args),
+        Command::Run(_) => true,
+        Command::Unpack(args) => !args.rootless,
+        // Only there are files of other users in the store.
+        Command::Gc(_) => ctx.root().join("layers/dir").is_dir(),
+        Command::Pull(_)
+        | Command::Push(_)
+        | Command::Copy(_)
+        | Command::Save(_)
+        | Command::Load(_)
+        | Command::Import(_)
+        | Command::Images(_)
+        | Command::Tag(_)
+        | Command::Rm(_)
+        | Command::Inspect(_)
+        | Command::Validate(_)
+        | Command::Login(_)
+        | Command::Logout(_)
+        | Command::Doctor(_)
+        | Command::Completion(_)
+        | Command::Version(_) => false,
+    }
+}
+
+/// Does what `command` says.
+pub(crate) fn run(command: &Command, ctx: &Context) -> Result<ExitCode, CommandError> {
+    match command {
+        Command::Build(args) => build::run(args, ctx),
+        Command::Run(args) => run::run(args, ctx),
+        Command::Pull(args) => pull::run(args, ctx),
+        Command::Push(args) => push::run(args, ctx),
+        Command::Copy(args) => copy::run(args, ctx),
+        Command::Save(args) => save::run(args, ctx),
+        Command::Load(args) => load::run(args, ctx),
+        Command::Import(args) => import::run(args, ctx),
+        Command::Images(args) => images::run(args, ctx),
+        Command::Tag(args) => tag::run(args, ctx),
+        Command::Rm(args) => rm::run(args, ctx),
+        Command::Gc(args) => gc::run(args, ctx),
+        Command::Inspect(args) => inspect::run(args, ctx),
+        Command::Validate(args) => validate::run(args, ctx),
+        Command::Unpack(args) => unpack::run(args, ctx),
+        Command::Login(args) => login::run(args, ctx),
+        Command::Logout(args) => logout::run(args, ctx),
+        Command::Doctor(args) => doctor::run(args, ctx),
+        Command::Completion(args) => completion::run(args, ctx),
+        Command::Version(args) => version::run(args, ctx),
+    }
+}

@@ -1,0 +1,95 @@
+//! `corten save`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use corten_content::{Sink, Source, Store};
+use corten_spec::Platform;
+use corten_transport::{ArchiveWriter, Format};
+
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::places::Name;
+use crate::transfer::{Part, fetch};
+
+/// Write images of the local store to an archive
+#[derive(Debug, Args)]
+pub(crate) struct SaveArgs {
+    /// What to save
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<Name>,
+    /// The file to write; `-` for standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// The kind of archive
+    #[arg(long, value_enum, default_value_t)]
+    format: Kind,
+    /// Save the image for this platform alone; a docker-archive holds no more than one
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
+}
+
+/// A kind of archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Kind {
+    /// An image layout in a tar
+    #[default]
+    OciArchive,
+    /// What `docker load` reads, whichever version
+    DockerArchive,
+}
+
+pub(crate) fn run(args: &SaveArgs, ctx: &Context) -> Result<ExitCode, CommandError> {
+    let doing = format!("cannot save to `{}`", args.output.display());
+    save(args, ctx).map_err(|error| error.while_doing(doing))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn save(args: &SaveArgs, ctx: &Context) -> Result<(), CommandError> {
+    let store = ctx.store()?;
+    let format = match args.format {
+        Kind::OciArchive => Format::Oci,
+        Kind::DockerArchive => Format::Docker,
+    };
+    let is_stdout = args.output == Path::new("-");
+    let path = if is_stdout {
+        ctx.scratch().join("corten-saved.tar")
+    } else {
+        args.output.clone()
+    };
+    let writer = ArchiveWriter::create(&path, format).map_err(CommandError::caused)?;
+    let part = match (&args.platform, format) {
+        (Some(platform), _) => Part::Platform(platform.clone()),
+        (None, Format::Oci) => Part::All,
+        (None, Format::Docker) => Part::chosen(false, None),
+    };
+    for name in &args.names {
+        add(ctx, &store, &writer, name, &part)
+            .map_err(|error| CommandError::doing(format!("cannot use `{name}`"), error))?;
+    }
+    if is_stdout {
+        // It may be a pipe that ends early, which is for its reader to know.
+        return writer
+            .write_to(&mut std::io::stdout().lock())
+            .map_err(CommandError::caused);
+    }
+    writer.finish().map_err(CommandError::caused)
+}
+
+fn add(
+    ctx: &Context,
+    store: &Store,
+    writer: &ArchiveWriter,
+    name: &Name,
+    part: &Part,
+) -> Result<(), corten_content::Error> {
+    /// A disk is not faster when it is asked for many things at once.
+    const JOBS: usize = 2;
+    let content = part.of(store, store.resolve(&name.to_string())?)?;
+    fetch(ctx, store, writer, &content, JOBS)?;
+    match name {
+        Name::Reference(reference) => writer.tag(&reference.to_string(), &content),
+        Name::Digest(_) => writer.add(&content),
+    }
+}

@@ -1,0 +1,120 @@
+//! `corten unpack`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use corten_bundle::{ConfigOptions, UnpackOptions};
+use corten_layer::directory::{Devices, Owners};
+use corten_sandbox::in_user_namespace;
+use corten_snapshot::Snapshots;
+use corten_spec::Platform;
+
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::images::{Pull, find};
+use crate::places::Place;
+use crate::registry::RegistryArgs;
+
+/// Turn an image into a bundle for runc or crun: a root file system and its `config.json`
+#[derive(Debug, Args)]
+pub(crate) struct UnpackArgs {
+    /// Where the image is
+    #[arg(value_name = "PLACE")]
+    place: Place,
+    /// The directory to make
+    #[arg(value_name = "BUNDLE")]
+    bundle: PathBuf,
+    /// Of an image for several platforms, unpack this one
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
+    /// Give everything to the caller, so that no privilege is needed; the bundle runs as root inside
+    /// alone
+    #[arg(long)]
+    pub(crate) rootless: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+pub(crate) fn run(args: &UnpackArgs, ctx: &Context) -> Result<ExitCode, CommandError> {
+    let doing = format!(
+        "cannot unpack `{}` to `{}`",
+        args.place,
+        args.bundle.display()
+    );
+    unpack(args, ctx).map_err(|error| error.while_doing(doing))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn unpack(args: &UnpackArgs, ctx: &Context) -> Result<(), CommandError> {
+    let store = ctx.store()?;
+    let platform = args.platform.clone().unwrap_or_else(Platform::host);
+    let image = find(
+        ctx,
+        &store,
+        &args.registry,
+        &args.place,
+        &platform,
+        Pull::Missing,
+    )?;
+    let unpacked = corten_bundle::unpack(
+        &Snapshots::new(&store),
+        &image.documents,
+        &args.bundle,
+        &options(args),
+    )
+    .map_err(CommandError::caused)?;
+    let (skipped, refused) = (
+        &unpacked.written.devices_skipped,
+        &unpacked.written.xattrs_refused,
+    );
+    if !skipped.is_empty() {
+        ctx.output.warn(&format!(
+            "{} device nodes were left out, such as `{}`",
+            skipped.len(),
+            skipped[0]
+        ));
+    }
+    if !refused.is_empty() {
+        ctx.output.warn(&format!(
+            "{} extended attributes were refused, such as `{}`",
+            refused.len(),
+            refused[0]
+        ));
+    }
+    for note in &unpacked.notes {
+        ctx.output.warn(&note.to_string());
+    }
+    ctx.output.detail(&format!(
+        "{} paths in `{}`",
+        unpacked.n_paths,
+        args.bundle.display()
+    ));
+    Ok(())
+}
+
+fn options(args: &UnpackArgs) -> UnpackOptions {
+    let (uid, gid) = (
+        rustix::process::geteuid().as_raw(),
+        rustix::process::getegid().as_raw(),
+    );
+    let config = if args.rootless {
+        ConfigOptions::rootless(uid, gid)
+    } else {
+        ConfigOptions::default()
+    };
+    UnpackOptions {
+        owners: if args.rootless {
+            Owners::Leave
+        } else {
+            Owners::Set
+        },
+        devices: if args.rootless || in_user_namespace() {
+            Devices::Skip
+        } else {
+            Devices::Make
+        },
+        user: None,
+        config,
+    }
+}

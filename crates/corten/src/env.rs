@@ -1,0 +1,75 @@
+//! The environment, read once. No other file, and no library, looks at it.
+//!
+//! `NO_COLOR` is kept by having no colours; those of usage errors are clap's, which heeds it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What the environment says.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Environment {
+    /// `CORTEN_ROOT`: the directory of the local store.
+    pub(crate) root: Option<PathBuf>,
+    /// `CORTEN_MIRRORS`: mirrors of registries, `HOST=URL` each, with commas between them.
+    pub(crate) mirrors: Option<String>,
+    /// `HOME`: where `.local/share/corten`, `.config` and `.docker` are.
+    pub(crate) home: Option<PathBuf>,
+    /// `XDG_DATA_HOME`: where the local store of an ordinary user is.
+    pub(crate) data_home: Option<PathBuf>,
+    /// `XDG_CONFIG_HOME`: where `containers/auth.json` may be.
+    pub(crate) config_home: Option<PathBuf>,
+    /// `XDG_RUNTIME_DIR`: where `containers/auth.json` may be.
+    pub(crate) runtime_dir: Option<PathBuf>,
+    /// `REGISTRY_AUTH_FILE`: a file of credentials that is looked into first.
+    pub(crate) auth_file: Option<PathBuf>,
+    /// `DOCKER_CONFIG`: the directory of Docker's `config.json`.
+    pub(crate) docker_config: Option<PathBuf>,
+    /// `SOURCE_DATE_EPOCH`: the latest time in what is built, in seconds since 1970.
+    pub(crate) source_date_epoch: Option<String>,
+    /// `TMPDIR`: where the content of compressed archives is put while they are read.
+    pub(crate) temporary: Option<PathBuf>,
+    /// `http_proxy`: the proxy for registries without TLS.
+    pub(crate) http_proxy: Option<String>,
+    /// `https_proxy` or `HTTPS_PROXY`: the proxy for registries.
+    pub(crate) https_proxy: Option<String>,
+    /// `no_proxy` or `NO_PROXY`: the hosts that are reached directly.
+    pub(crate) no_proxy: Option<String>,
+    /// `TERM`: a terminal called `dumb` gets plain lines.
+    pub(crate) term: Option<String>,
+}
+
+impl Environment {
+    /// Reads the environment. A variable that is empty counts as unset.
+    pub(crate) fn read() -> Self {
+        Self {
+            root: path("CORTEN_ROOT"),
+            mirrors: lookup("CORTEN_MIRRORS"),
+            home: path("HOME"),
+            data_home: path("XDG_DATA_HOME"),
+            config_home: path("XDG_CONFIG_HOME"),
+            runtime_dir: path("XDG_RUNTIME_DIR"),
+            auth_file: path("REGISTRY_AUTH_FILE"),
+            docker_config: path("DOCKER_CONFIG"),
+            source_date_epoch: lookup("SOURCE_DATE_EPOCH"),
+            temporary: path("TMPDIR"),
+            // In capitals a CGI's caller could set it by a header (CVE-2016-5385).
+            http_proxy: lookup("http_proxy"),
+            https_proxy: lookup("https_proxy").or_else(|| lookup("HTTPS_PROXY")),
+            no_proxy: lookup("no_proxy").or_else(|| lookup("NO_PROXY")),
+            term: lookup("TERM"),
+        }
+    }
+}
+
+/// Returns the value of the variable that the command line names, as in `-e NAME`.
+pub(crate) fn lookup(name: &str) -> Option<String> {
+    value(name).and_then(|value| value.into_string().ok())
+}
+
+fn path(name: &str) -> Option<PathBuf> {
+    value(name).map(PathBuf::from)
+}
+
+fn value(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}

@@ -1,0 +1,280 @@
+//! What a command fails with, and how that is shown.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::process::ExitCode;
+
+use corten_registry::refusal::Refusal;
+
+type Cause = Box<dyn StdError + Send + Sync>;
+
+/// Why a command failed. Printed, it is `error: …`, a line for each cause, and a hint.
+#[derive(Debug)]
+pub(crate) struct CommandError {
+    kind: Kind,
+    error: Cause,
+    hint: Option<String>,
+}
+
+/// What the exit code tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Failed,
+    Usage,
+    Unverified,
+}
+
+/// What was being done when something failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}")]
+struct Doing {
+    doing: String,
+    source: Cause,
+}
+
+/// An error without a cause.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Plain(String);
+
+impl CommandError {
+    /// Returns an error that begins with what was being done: ``cannot pull `debian` ``.
+    pub(crate) fn doing(doing: impl Into<String>, source: impl Into<Cause>) -> Self {
+        let doing = doing.into();
+        Self::caused(Doing {
+            doing,
+            source: source.into(),
+        })
+    }
+
+    /// Returns an error that says itself what was being done.
+    pub(crate) fn caused(error: impl Into<Cause>) -> Self {
+        let error = error.into();
+        let kind = if chain(&*error).any(is_mismatch) {
+            Kind::Unverified
+        } else {
+            Kind::Failed
+        };
+        let hint = chain(&*error).find_map(hint);
+        Self { kind, error, hint }
+    }
+
+    /// Returns an error without a cause.
+    pub(crate) fn failed(text: impl Into<String>) -> Self {
+        Self {
+            kind: Kind::Failed,
+            error: Plain(text.into()).into(),
+            hint: None,
+        }
+    }
+
+    /// Returns an error about the arguments.
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
+        Self {
+            kind: Kind::Usage,
+            ..Self::failed(text)
+        }
+    }
+
+    /// Returns the error with what to do about it.
+    #[must_use]
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    /// Returns the error as the reason why `doing` failed; wrong usage is reason enough.
+    #[must_use]
+    pub(crate) fn while_doing(self, doing: impl Into<String>) -> Self {
+        if self.kind == Kind::Usage {
+            return self;
+        }
+        let error = Doing {
+            doing: doing.into(),
+            source: self.error,
+        };
+        Self {
+            error: error.into(),
+            ..self
+        }
+    }
+
+    /// Returns the error as the cause of one of a library.
+    pub(crate) fn into_cause(self) -> Cause {
+        self.error
+    }
+
+    /// Returns what the program ends with.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self.kind {
+            Kind::Failed => 1,
+            Kind::Usage => 2,
+            Kind::Unverified => 3,
+        })
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut causes = chain(&*self.error).map(ToString::to_string);
+        let first = causes.next().unwrap_or_default();
+        // Messages about a Dockerfile are drawn by the builder.
+        let prefix = if first.starts_with("error: ") {
+            ""
+        } else {
+            "error: "
+        };
+        write!(f, "{prefix}{first}")?;
+        let mut previous = first;
+        for cause in causes {
+            // Two levels may have the same to say, such as two systems' names of one failure.
+            if previous == cause {
+                continue;
+            }
+            let drawn = cause
+                .starts_with("error: ")
+                .then(|| cause.replacen("error: ", "", 1));
+            let lines = drawn.as_ref().unwrap_or(&cause).replace('\n', "\n  ");
+            write!(f, "\n  caused by: {lines}")?;
+            previous = cause;
+        }
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// Looks for an error of the type `E`, also one in a box of its own.
+fn as_error<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+    error
+        .downcast_ref::<E>()
+        .or_else(|| error.downcast_ref::<Box<E>>().map(|boxed| &**boxed))
+}
+
+fn is_mismatch(error: &(dyn StdError + 'static)) -> bool {
+    as_error::<corten_content::Error>(error).is_some_and(corten_content::Error::is_corrupt)
+        || as_error::<corten_bundle::Error>(error).is_some_and(corten_bundle::Error::is_corrupt)
+        || as_error::<corten_snapshot::Error>(error).is_some_and(corten_snapshot::Error::is_corrupt)
+        || as_error::<corten_spec::Error>(error).is_some_and(corten_spec::Error::is_mismatch)
+}
+
+/// Says what can be done about the errors that users meet most.
+fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
+    if let Some(error) = as_error::<corten_registry::Error>(error) {
+        return registry_hint(error);
+    }
+    if let Some(error) = as_error::<corten_sandbox::Error>(error) {
+        return sandbox_hint(error);
+    }
+    match as_error::<corten_content::Error>(error)? {
+        corten_content::Error::Corrupt { .. } => {
+            Some("nothing of it was stored; it is damaged where it comes from".to_owned())
+        }
+        corten_content::Error::NoPlatform { .. } => {
+            Some("choose one of them with `--platform`".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn registry_hint(error: &corten_registry::Error) -> Option<String> {
+    match error {
+        corten_registry::Error::NoCredentials { host, .. } => Some(format!("run `corten login {host}`")),
+        corten_registry::Error::Refused(refusal) => refusal_hint(refusal),
+        corten_registry::Error::Tls { .. } => Some(
+            "name the registry's own authority with `--ca-file`, or pass `--plain-http` if it speaks no TLS"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+fn refusal_hint(refusal: &Refusal) -> Option<String> {
+    match refusal.status {
+        401 => Some(format!("run `corten login {}`", refusal.host)),
+        403 if !refusal.scope.is_empty() => Some(format!("the token needs `{}`", refusal.scope)),
+        429 => Some("it allows more to those who sign in: run `corten login`".to_owned()),
+        _ => None,
+    }
+}
+
+fn sandbox_hint(error: &corten_sandbox::Error) -> Option<String> {
+    match error {
+        corten_sandbox::Error::SetUp { .. } | corten_sandbox::Error::Child { .. } => {
+            Some("`corten doctor` says what this machine allows".to_owned())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corten_spec::Digest;
+
+    use super::*;
+
+    #[test]
+    fn a_chain_is_shown_level_by_level() {
+        let mismatch = corten_spec::Error::DigestMismatch {
+            expected: Digest::sha256(b"a"),
+            received: Digest::sha256(b"b"),
+        };
+        let corrupt = corten_content::Error::Corrupt {
+            place: "here".into(),
+            source: Box::new(mismatch),
+        };
+        let error = CommandError::doing("cannot pull `x`", corrupt);
+        assert_eq!(error.kind, Kind::Unverified);
+        let expected = format!(
+            "error: cannot pull `x`
+  caused by: content from here did not verify
+  caused by: content does not match its digest
+    expected {}
+    received {}
+hint: nothing of it was stored; it is damaged where it comes from",
+            Digest::sha256(b"a"),
+            Digest::sha256(b"b")
+        );
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn what_is_drawn_stays_as_it_is() {
+        let error = CommandError::caused(Plain(
+            "error: unknown instruction\n --> Dockerfile:1:1".into(),
+        ));
+        assert_eq!(
+            error.to_string(),
+            "error: unknown instruction\n --> Dockerfile:1:1"
+        );
+    }
+
+    #[test]
+    fn who_has_no_credentials_is_told_to_sign_in() {
+        let error = corten_registry::Error::NoCredentials {
+            host: "r.example".into(),
+            searched: vec!["/a (absent)".into(), "/b (no entry)".into()],
+        };
+        let place = corten_content::Error::Place {
+            place: "r.example/a".into(),
+            source: Box::new(error),
+        };
+        assert_eq!(
+            CommandError::doing("cannot pull `r.example/a`", place).to_string(),
+            "error: cannot pull `r.example/a`
+  caused by: r.example/a failed
+  caused by: r.example asks for credentials and there are none
+    looked in: /a (absent), /b (no entry)
+hint: run `corten login r.example`"
+        );
+    }
+}

@@ -1,0 +1,68 @@
+//! Corten: builds, moves, explains and runs container images.
+//!
+//! A command parses its arguments, calls the libraries and prints. Everything that comes from the
+//! environment is read in [`env`], everything that is printed goes through [`output`] and
+//! [`progress`].
+//!
+//! There is no handler for Ctrl-C: the system's own ends the program at once, and whatever was going
+//! on is safe at every instant, since nothing has its name before it is whole.
+
+mod bases;
+mod cli;
+mod commands;
+mod context;
+mod dockerfile;
+mod env;
+mod error;
+mod images;
+mod namespace;
+mod output;
+mod outputs;
+mod places;
+mod progress;
+mod registry;
+mod rootfs;
+mod timestamp;
+mod transfer;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::Cli;
+use crate::context::Context;
+use crate::env::Environment;
+use crate::error::CommandError;
+
+fn main() -> ExitCode {
+    // A sandbox starts this program again as its stage, before there is a thread or an open file.
+    corten_sandbox::init_if_child();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return show_usage(&error),
+    };
+    match run(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            output::error(&error.to_string());
+            error.exit_code()
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<ExitCode, CommandError> {
+    let ctx = Context::new(&cli.global, Environment::read())?;
+    if commands::needs_root(&cli.command, &ctx)
+        && let Some(code) = namespace::enter(&ctx)?
+    {
+        return Ok(code);
+    }
+    commands::run(&cli.command, &ctx)
+}
+
+/// Prints help where it was asked for, and what is wrong with the arguments elsewhere.
+fn show_usage(error: &clap::Error) -> ExitCode {
+    // Nobody is left to be told if it cannot be printed.
+    error.print().ok();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}

@@ -1,0 +1,42 @@
+//! How an ordinary user's command becomes root: the program again, in a user namespace.
+
+use std::process::ExitCode;
+
+use corten_sandbox::{IdMap, Tier, probe, reexec_in_user_namespace};
+
+use crate::context::Context;
+use crate::error::CommandError;
+
+/// Runs this command again as root of a user namespace, and returns what it ended with; `None` if
+/// this is root already.
+pub(crate) fn enter(ctx: &Context) -> Result<Option<ExitCode>, CommandError> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    ctx.output.detail("running again in a user namespace");
+    let ended = IdMap::for_this_user().and_then(|map| reexec_in_user_namespace(&map));
+    match ended {
+        Ok(status) => Ok(Some(exit_code(status.code()))),
+        // The probe tells more than the first call that failed, and has advice.
+        Err(error) => Err(CommandError::caused(
+            probe().require().err().unwrap_or(error),
+        )),
+    }
+}
+
+/// Says how processes are isolated, in a few words.
+pub(crate) fn describe(tier: &Tier) -> String {
+    match tier {
+        Tier::Root { userxattr: false } => "as root".to_owned(),
+        Tier::Root { userxattr: true } => "as root of a user namespace".to_owned(),
+        Tier::UserNamespace(map) => {
+            let n_ids: u64 = map.uids.iter().map(|range| u64::from(range.count)).sum();
+            format!("in a user namespace of {n_ids} ids")
+        }
+    }
+}
+
+/// Returns the exit code of a process as that of this one.
+pub(crate) fn exit_code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(255))
+}

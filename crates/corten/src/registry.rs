@@ -1,0 +1,166 @@
+//! How registries are reached: the options that all commands about them share.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use corten_registry::settings::Proxies;
+use corten_registry::{Candidate, Client, CredentialFiles, Mirror, Repository, Settings};
+use corten_spec::Reference;
+
+use crate::context::Context;
+use crate::env::Environment;
+use crate::error::CommandError;
+
+/// How registries are reached.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Registry options")]
+pub(crate) struct RegistryArgs {
+    /// Speak to the registry without TLS; loopback addresses always are spoken to so
+    #[arg(long)]
+    pub(crate) plain_http: bool,
+    /// Accept any certificate of the registry
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Trust the authorities in this PEM file, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Ask this mirror of a registry first, as in `docker.io=https://mirror.example`
+    #[arg(long, value_name = "HOST=URL")]
+    pub(crate) mirror: Vec<MirrorArg>,
+    /// Ask no mirror, not even those in `$CORTEN_MIRRORS`
+    #[arg(long, conflicts_with = "mirror")]
+    pub(crate) no_mirror: bool,
+    /// Transfer so many blobs at once
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub(crate) jobs: usize,
+}
+
+/// A mirror as it is given: `HOST=URL`.
+#[derive(Debug, Clone)]
+pub(crate) struct MirrorArg(Mirror);
+
+impl FromStr for MirrorArg {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text.split_once('=') {
+            Some((of, base)) if !of.is_empty() && !base.is_empty() => Ok(Self(Mirror {
+                of: of.to_owned(),
+                base: base.to_owned(),
+            })),
+            _ => Err("expected `HOST=URL`"),
+        }
+    }
+}
+
+impl RegistryArgs {
+    /// Returns a client for the registry `host`.
+    pub(crate) fn client(&self, ctx: &Context, host: &str) -> Result<Client, CommandError> {
+        let only = |is_on: bool| {
+            if is_on {
+                vec![host.to_owned()]
+            } else {
+                Vec::new()
+            }
+        };
+        let settings = Settings {
+            credentials: credential_files(&ctx.env),
+            mirrors: self.mirrors(&ctx.env)?,
+            plain_http: only(self.plain_http),
+            insecure: only(self.insecure),
+            ca_file: self.ca_file.clone(),
+            proxies: proxies(&ctx.env),
+            ..Settings::default()
+        };
+        Client::new(settings).map_err(CommandError::caused)
+    }
+
+    /// Returns the repository that `reference` names.
+    pub(crate) fn repository(
+        &self,
+        ctx: &Context,
+        reference: &Reference,
+    ) -> Result<(Repository, Client), CommandError> {
+        let client = self.client(ctx, reference.registry())?;
+        let repository = Repository::new(&client, reference).map_err(CommandError::caused)?;
+        Ok((repository, client))
+    }
+
+    fn mirrors(&self, env: &Environment) -> Result<Vec<Mirror>, CommandError> {
+        if self.no_mirror {
+            return Ok(Vec::new());
+        }
+        let given = self.mirror.iter().map(|mirror| mirror.0.clone());
+        let usual = env.mirrors.as_deref().unwrap_or_default();
+        let usual = usual
+            .split(',')
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(|text| {
+                let mirror = text.parse::<MirrorArg>().map(|mirror| mirror.0);
+                mirror.map_err(|reason| {
+                    CommandError::usage(format!("`CORTEN_MIRRORS` has `{text}`: {reason}"))
+                })
+            });
+        given.map(Ok).chain(usual).collect()
+    }
+}
+
+/// Returns the files that may hold credentials, in the order in which they are looked into.
+pub(crate) fn credential_files(env: &Environment) -> CredentialFiles {
+    let config_home = env
+        .config_home
+        .clone()
+        .or_else(|| Some(env.home.as_ref()?.join(".config")));
+    let docker = env
+        .docker_config
+        .clone()
+        .or_else(|| Some(env.home.as_ref()?.join(".docker")));
+    let below = |folder: Option<PathBuf>, file: &str, origin: &str| Candidate {
+        path: folder.map(|folder| folder.join(file)),
+        origin: origin.to_owned(),
+    };
+    CredentialFiles {
+        candidates: vec![
+            Candidate {
+                path: env.auth_file.clone(),
+                origin: "$REGISTRY_AUTH_FILE".to_owned(),
+            },
+            below(
+                env.runtime_dir.clone(),
+                AUTH_FILE,
+                "$XDG_RUNTIME_DIR/containers/auth.json",
+            ),
+            below(
+                config_home,
+                AUTH_FILE,
+                "$XDG_CONFIG_HOME/containers/auth.json",
+            ),
+            below(docker, "config.json", "$DOCKER_CONFIG/config.json"),
+        ],
+        ..CredentialFiles::default()
+    }
+}
+
+const AUTH_FILE: &str = "containers/auth.json";
+
+fn proxies(env: &Environment) -> Proxies {
+    let bypass = env.no_proxy.as_deref().unwrap_or_default().split(',');
+    Proxies {
+        http: env.http_proxy.clone(),
+        https: env.https_proxy.clone(),
+        bypass: bypass
+            .map(|entry| entry.trim().to_owned())
+            .filter(|entry| !entry.is_empty())
+            .collect(),
+    }
+}
+
+/// Passes on what a registry wants its users to know.
+pub(crate) fn show_warnings(ctx: &Context, client: &Client) {
+    for warning in client.warnings() {
+        ctx.output
+            .warn(&format!("{}: {}", warning.host, warning.text));
+    }
+}

@@ -1,0 +1,95 @@
+//! The files of an image, written out: what `--output type=local` and `type=tar` ask for.
+
+use std::fs;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use corten_content::{ImageDocuments, Store};
+use corten_layer::beneath::Root;
+use corten_layer::bytes::TreeContents;
+use corten_layer::directory::{Devices, DirectoryOptions, Owners, write_tree};
+use corten_layer::emit;
+use corten_snapshot::{Bytes, Snapshots, layers_of};
+
+use crate::error::CommandError;
+
+/// Writes the files of `image` into the directory `path`, which must be empty or not there. All of it
+/// belongs to whoever runs this.
+pub(crate) fn write_directory(
+    store: &Store,
+    image: &ImageDocuments,
+    path: &Path,
+) -> Result<(), CommandError> {
+    let doing = || format!("cannot write to `{}`", path.display());
+    fs::create_dir_all(path).map_err(|error| CommandError::doing(doing(), error))?;
+    let mut entries = fs::read_dir(path).map_err(|error| CommandError::doing(doing(), error))?;
+    if entries.next().is_some() {
+        return Err(CommandError::failed(format!(
+            "`{}` is not empty",
+            path.display()
+        )));
+    }
+    let options = DirectoryOptions {
+        owners: Owners::Leave,
+        devices: Devices::Skip,
+        threads: 2,
+    };
+    with_contents(store, image, |contents| {
+        let root = Root::open(path)?;
+        write_tree(contents.tree, contents, &root, &options).map(drop)
+    })
+    .map_err(|error| error.while_doing(doing()))
+}
+
+/// Writes the files of `image` as a tar to `path`; `-` is standard output. A file appears whole.
+pub(crate) fn write_tar(
+    store: &Store,
+    image: &ImageDocuments,
+    path: &Path,
+) -> Result<(), CommandError> {
+    let doing = || format!("cannot write `{}`", path.display());
+    if path == Path::new("-") {
+        return write(store, image, &mut std::io::stdout().lock())
+            .map_err(|error| error.while_doing(doing()));
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".corten-tmp-{}", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = fs::File::create_new(&temporary)
+        .map_err(CommandError::caused)
+        .and_then(|mut file| {
+            write(store, image, &mut file)?;
+            file.sync_data().map_err(CommandError::caused)
+        })
+        .and_then(|()| fs::rename(&temporary, path).map_err(CommandError::caused));
+    written.map_err(|error| {
+        // The first failure is the one to tell.
+        fs::remove_file(&temporary).ok();
+        error.while_doing(doing())
+    })
+}
+
+fn write(store: &Store, image: &ImageDocuments, out: &mut dyn Write) -> Result<(), CommandError> {
+    let mut out = BufWriter::with_capacity(256 << 10, out);
+    with_contents(store, image, |contents| {
+        emit::write_tree(contents.tree, contents, &mut out).map(drop)
+    })?;
+    // An empty tree has no end of its own to flush.
+    out.flush().map_err(CommandError::caused)
+}
+
+fn with_contents(
+    store: &Store,
+    image: &ImageDocuments,
+    use_it: impl FnOnce(&TreeContents<'_>) -> corten_layer::Result<()>,
+) -> Result<(), CommandError> {
+    let layers = layers_of(image).map_err(CommandError::caused)?;
+    let snapshots = Snapshots::new(store);
+    let tree = snapshots.tree(&layers).map_err(CommandError::caused)?;
+    let bytes = Bytes::new(snapshots, &layers);
+    use_it(&TreeContents {
+        tree: &tree,
+        bytes: &bytes,
+    })
+    .map_err(CommandError::caused)
+}

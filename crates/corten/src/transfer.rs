@@ -1,0 +1,139 @@
+//! Moving an image from one place to another: what pull, push, copy, save and load have in common.
+
+use corten_content::{CopyOptions, CopyReport, Source, Sparse, copy, resolve_manifest};
+use corten_spec::{Descriptor, Platform};
+
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::output;
+use crate::places::{Destination, Name, Opened, Place};
+use crate::progress::Transfers;
+use crate::registry::{RegistryArgs, show_warnings};
+
+/// Which part of an image with several platforms is moved.
+#[derive(Debug, Clone)]
+pub(crate) enum Part {
+    /// All of it.
+    All,
+    /// What is for one platform.
+    Platform(Platform),
+}
+
+impl Part {
+    /// Returns the part that the usual options ask for: what is for this machine, if they are silent.
+    pub(crate) fn chosen(all: bool, platform: Option<&Platform>) -> Self {
+        match (all, platform) {
+            (true, _) => Self::All,
+            (false, Some(platform)) => Self::Platform(platform.clone()),
+            (false, None) => Self::Platform(Platform::host()),
+        }
+    }
+
+    fn platform(&self) -> Platform {
+        match self {
+            Self::All => Platform::host(),
+            Self::Platform(platform) => platform.clone(),
+        }
+    }
+
+    /// Returns the descriptor of the part of `content`.
+    pub(crate) fn of(
+        &self,
+        source: &dyn Source,
+        content: Descriptor,
+    ) -> corten_content::Result<Descriptor> {
+        match self {
+            Self::All => Ok(content),
+            Self::Platform(platform) => {
+                let chosen = resolve_manifest(source, &content, platform)?.descriptor;
+                let platform = chosen.platform.clone().or(content.platform);
+                Ok(Descriptor {
+                    platform,
+                    ..chosen.bare()
+                })
+            }
+        }
+    }
+}
+
+/// Copies `part` of what is opened to `destination`, names it there, and returns what it is.
+pub(crate) fn transfer(
+    ctx: &Context,
+    opened: &Opened,
+    destination: Destination,
+    part: &Part,
+    jobs: usize,
+) -> Result<Descriptor, CommandError> {
+    let content = opened
+        .resolve(&part.platform())
+        .map_err(CommandError::caused)?;
+    let content = part
+        .of(&*opened.source, content)
+        .map_err(CommandError::caused)?;
+    let progress = Transfers::new(ctx.output);
+    let options = CopyOptions {
+        jobs,
+        progress: &progress,
+        ..CopyOptions::default()
+    };
+    let copied = copy(&*opened.source, destination.sink(), &content, &options);
+    progress.finish();
+    let clients = opened.client.iter().chain(destination.client());
+    clients.for_each(|client| show_warnings(ctx, client));
+    show_report(ctx, &copied.map_err(CommandError::caused)?);
+    destination.finish(&content)?;
+    Ok(content)
+}
+
+/// Copies `content` into the local store without naming it.
+pub(crate) fn fetch(
+    ctx: &Context,
+    source: &dyn Source,
+    destination: &dyn corten_content::Sink,
+    content: &Descriptor,
+    jobs: usize,
+) -> Result<(), corten_content::Error> {
+    let progress = Transfers::new(ctx.output);
+    let options = CopyOptions {
+        jobs,
+        progress: &progress,
+        sparse: Sparse::Allow,
+        ..CopyOptions::default()
+    };
+    let copied = copy(source, destination, content, &options);
+    progress.finish();
+    show_report(ctx, &copied?);
+    Ok(())
+}
+
+fn show_report(ctx: &Context, report: &CopyReport) {
+    let CopyReport {
+        sent,
+        present,
+        skipped,
+        absent,
+        bytes,
+    } = report;
+    ctx.output.detail(&format!(
+        "{sent} blobs ({}) sent, {present} were there, {skipped} skipped, {absent} absent",
+        output::size(*bytes)
+    ));
+}
+
+/// Pulls `name` from its registry into the local store.
+pub(crate) fn pull(
+    ctx: &Context,
+    registry: &RegistryArgs,
+    name: &Name,
+    part: &Part,
+) -> Result<Descriptor, CommandError> {
+    let Name::Reference(reference) = name else {
+        return Err(CommandError::usage(format!(
+            "`{name}` is a digest alone, and no registry is known for it"
+        ))
+        .hint("name the repository too, as in `REPOSITORY@DIGEST`"));
+    };
+    let opened = Place::Registry(reference.clone()).open(ctx, registry)?;
+    let destination = Place::Store(name.clone()).create(ctx, registry)?;
+    transfer(ctx, &opened, destination, part, registry.jobs)
+}

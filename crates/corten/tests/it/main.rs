@@ -1,0 +1,14 @@
+//! The built program, in a directory and an environment of its own.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "what tests share is outside their functions"
+)]
+
+mod build;
+mod layering;
+mod local;
+mod places;
+mod program;
+mod run;
+mod usage;

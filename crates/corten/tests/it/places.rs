@@ -1,0 +1,125 @@
+//! Images from place to place: copy, save, load, unpack, and registries that are not there.
+
+use crate::program::Program;
+
+#[test]
+fn an_image_keeps_its_digest_wherever_it_goes() {
+    let program = Program::with_base();
+    let digest = program.ok(&["images", "-q"]);
+    let legs = [
+        ("base", "oci:layout:v1"),
+        ("oci:layout:v1", "oci-archive:a.tar:r.example/a:1"),
+        ("oci-archive:a.tar", "docker-archive:d.tar:r.example/d:1"),
+        ("docker-archive:d.tar:r.example/d:1", "back:1"),
+    ];
+    for (source, destination) in legs {
+        assert_eq!(
+            program.ok(&["copy", source, destination]),
+            digest,
+            "{source} to {destination}"
+        );
+    }
+    assert_eq!(
+        program.ok(&["inspect", "back:1", "--raw"]),
+        program.ok(&["inspect", "base", "--raw"])
+    );
+}
+
+#[test]
+fn what_is_saved_can_be_loaded() {
+    #[track_caller]
+    fn check(format: &str) {
+        let (here, there) = (Program::with_base(), Program::new());
+        let file = there.path("saved.tar").display().to_string();
+        here.ok(&["save", "base", "-o", &file, "--format", format]);
+        assert_eq!(
+            there.ok(&["load", "-i", "saved.tar"]),
+            "docker.io/library/base:latest",
+            "{format}"
+        );
+        assert_eq!(
+            there.ok(&["images", "-q"]),
+            here.ok(&["images", "-q"]),
+            "{format}"
+        );
+        let bytes = std::fs::read(&file).unwrap();
+        let ran = there.run_with_input(&["-q", "load", "-t", "other:2"], &bytes);
+        ran.is(0, "docker.io/library/other:2", "");
+    }
+    check("oci-archive");
+    check("docker-archive");
+}
+
+#[test]
+fn saved_bytes_are_the_same_on_standard_output() {
+    let program = Program::with_base();
+    program.ok(&["save", "base", "-o", "saved.tar"]);
+    let output = program
+        .command(&["save", "base", "-o", "-"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        output.stdout,
+        std::fs::read(program.path("saved.tar")).unwrap()
+    );
+}
+
+#[test]
+fn transfers_are_told_line_by_line() {
+    let program = Program::with_base();
+    let ran = program.run(&["copy", "base", "oci:layout:v1"]);
+    assert_eq!(ran.stdout, "[DIGEST]");
+    assert_eq!(ran.stderr.lines().count(), 3, "{ran:?}");
+    assert!(
+        ran.stderr
+            .lines()
+            .all(|line| line.starts_with("[DIGEST] copied ")),
+        "{ran:?}"
+    );
+    program
+        .run(&["-q", "copy", "base", "oci:layout:v2"])
+        .is(0, "[DIGEST]", "");
+}
+
+#[test]
+fn a_bundle_needs_no_privilege() {
+    let program = Program::new();
+    program.write("context/hello", "hello\n");
+    program.write(
+        "context/Dockerfile",
+        "FROM scratch\nCOPY hello /\nCMD [\"/hello\"]\n",
+    );
+    program.ok(&["build", "context", "-t", "app"]);
+    program
+        .run(&["unpack", "--rootless", "app", "bundle"])
+        .is(0, "", "");
+    assert_eq!(
+        std::fs::read_to_string(program.path("bundle/rootfs/hello")).unwrap(),
+        "hello\n"
+    );
+    let config = std::fs::read(program.path("bundle/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    assert_eq!(config["process"]["args"][0], "/hello");
+    program.run(&["unpack", "--rootless", "app", "bundle"]).is(
+        1,
+        "",
+        "error: cannot unpack `docker.io/library/app:latest` to `bundle`
+  caused by: `bundle` is there already and is not an empty directory",
+    );
+}
+
+#[test]
+fn a_registry_that_is_not_there() {
+    let program = Program::with_base();
+    // No service has the port, which only root may listen on.
+    let ran = program.run(&["push", "base", "docker://127.0.0.1:1/a"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(
+        ran.stderr
+            .starts_with("error: cannot push `127.0.0.1:1/a:latest`\n"),
+        "{ran:?}"
+    );
+    let end =
+        "caused by: cannot connect to 127.0.0.1:1\n  caused by: Connection refused (os error 111)";
+    assert!(ran.stderr.ends_with(end), "{ran:?}");
+}

@@ -1,0 +1,156 @@
+//! What isolates processes: RUN and `corten run`. Needs a machine that allows it, and a busybox that is
+//! linked statically.
+
+use std::fs;
+
+use crate::program::{Program, not_run};
+
+/// Returns a program whose store has the image `busybox`, or says why the test cannot run.
+fn program(test: &str) -> Option<Program> {
+    let program = Program::new();
+    let doctor = program.run(&["doctor"]);
+    if doctor.code != 0 {
+        not_run(test, "processes cannot be isolated here");
+        return None;
+    }
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"]
+        .iter()
+        .find_map(|path| fs::read(path).ok());
+    // A program that is linked dynamically names its loader.
+    let is_static = |bytes: &Vec<u8>| {
+        !bytes
+            .windows(8)
+            .any(|bytes| bytes == b"ld-linux" || bytes == b"/ld-musl")
+    };
+    let Some(busybox) = busybox.filter(is_static) else {
+        not_run(test, "there is no static busybox");
+        return None;
+    };
+    let names = ["sh", "cat", "echo", "id"];
+    let paths = names.map(|name| format!("bin/{name}"));
+    let files: Vec<_> = paths
+        .iter()
+        .map(|path| (path.as_str(), busybox.as_slice(), 0o755))
+        .collect();
+    program.write_tar("busybox.tar", &files);
+    program.ok(&[
+        "import",
+        "busybox.tar",
+        "-t",
+        "busybox",
+        "--timestamp",
+        "1000",
+    ]);
+    Some(program)
+}
+
+#[test]
+fn run_steps_change_the_image() {
+    let Some(program) = program("run_steps_change_the_image") else {
+        return;
+    };
+    program.write(
+        "context/Dockerfile",
+        "FROM busybox AS first\nARG who=you\nRUN echo hello $who | /bin/cat > /greeting\nFROM busybox\nCOPY --from=first /greeting /\nCMD [\"cat\", \"/greeting\"]\n",
+    );
+    program.ok(&["build", "context", "-t", "app"]);
+    program.run(&["run", "--rm", "app"]).is(0, "hello you", "");
+    program
+        .run(&["validate", "app"])
+        .is(0, "", "`docker.io/library/app:latest` is valid");
+    // What a build needs again stays.
+    program.ok(&["gc"]);
+    let again = program.run(&["build", "context", "--build-arg", "who=you"]);
+    assert!(again.stderr.contains("#2 CACHED"), "{again:?}");
+}
+
+#[test]
+fn a_step_that_fails_shows_its_last_words() {
+    let Some(program) = program("a_step_that_fails_shows_its_last_words") else {
+        return;
+    };
+    fs::create_dir(program.path("empty")).unwrap();
+    let dockerfile = b"FROM busybox\nRUN echo why; exit 7\n";
+    program
+        .run_with_input(&["-q", "build", "-f", "-", "empty"], dockerfile)
+        .is(
+            1,
+            "",
+            "error: <stdin>:2: `RUN echo why; exit 7` failed
+  caused by: `RUN /bin/sh -c echo why; exit 7 # buildkit` ended with exit status 7
+    | why",
+        );
+}
+
+#[test]
+fn the_exit_code_is_that_of_the_program() {
+    let Some(program) = program("the_exit_code_is_that_of_the_program") else {
+        return;
+    };
+    program
+        .run(&["run", "busybox", "sh", "-c", "exit 42"])
+        .is(42, "", "");
+    program
+        .run(&["run", "busybox", "sh", "-c", "kill -9 $$"])
+        .is(137, "", "");
+    let ran = program.run(&["run", "busybox", "absent"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(
+        ran.stderr
+            .contains("executable `absent` not found in $PATH"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn what_is_said_on_the_command_line_counts() {
+    let Some(program) = program("what_is_said_on_the_command_line_counts") else {
+        return;
+    };
+    program.write("data/file", "from the host\n");
+    program.write("env", "# comment\nA=file\nB=file\n");
+    let args = [
+        "run",
+        "-e",
+        "B=given",
+        "--env-file",
+        "env",
+        "-v",
+        "./data:/data:ro",
+        "-w",
+        "/data",
+        "-u",
+        "5:6",
+        "--entrypoint",
+        "sh",
+        "busybox",
+        "-c",
+        "echo $A $B; cat file; id -u; echo x > file",
+    ];
+    let ran = program.run(&args);
+    assert_eq!(ran.stdout, "file given\nfrom the host\n5", "{ran:?}");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(
+        ran.stderr.contains("Read-only file system") || ran.stderr.contains("Permission denied"),
+        "{ran:?}"
+    );
+    program.run(&["run", "-p", "80:80", "busybox"]).is(
+        2,
+        "",
+        "error: ports cannot be published: the network is the host's
+hint: leave `-p` out; the program's ports are the host's already",
+    );
+}
+
+#[test]
+fn input_is_handed_on_when_it_is_wanted() {
+    let Some(program) = program("input_is_handed_on_when_it_is_wanted") else {
+        return;
+    };
+    program
+        .run_with_input(&["run", "-i", "busybox", "cat"], b"some input\n")
+        .is(0, "some input", "");
+    program
+        .run_with_input(&["run", "busybox", "cat"], b"some input\n")
+        .is(0, "", "");
+}
