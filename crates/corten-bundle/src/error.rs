@@ -17,7 +17,9 @@ pub enum Error {
         os: String,
     },
     /// Neither the image nor the caller says what to run (CNV-10).
-    #[error("the image names no command: it has neither `Entrypoint` nor `Cmd`, so give one")]
+    #[error(
+        "the image names no command: it has neither `Entrypoint` nor `Cmd`, so give one (`unpack … -- COMMAND`, `run … COMMAND`)"
+    )]
     NoCommand,
     /// A volume of the image cannot be mounted.
     #[error("the volume `{path}` of the image cannot be mounted: {reason}")]

@@ -25,6 +25,9 @@ pub(crate) struct UnpackArgs {
     /// The directory to make
     #[arg(value_name = "BUNDLE")]
     bundle: PathBuf,
+    /// What the bundle runs instead of the image's own command; an image without one needs it
+    #[arg(value_name = "COMMAND", last = true)]
+    command: Vec<String>,
     /// Of an image for several platforms, unpack this one
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
@@ -98,11 +101,14 @@ fn options(args: &UnpackArgs) -> UnpackOptions {
         rustix::process::geteuid().as_raw(),
         rustix::process::getegid().as_raw(),
     );
-    let config = if args.rootless {
+    let mut config = if args.rootless {
         ConfigOptions::rootless(uid, gid)
     } else {
         ConfigOptions::default()
     };
+    if !args.command.is_empty() {
+        config.overrides.command = Some(args.command.clone());
+    }
     UnpackOptions {
         owners: if args.rootless {
             Owners::Leave
