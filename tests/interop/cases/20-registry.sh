@@ -1,0 +1,96 @@
+# shellcheck shell=bash disable=SC2154
+# Debian's registry, and who reads from it what Corten pushed.
+
+case_push_then_skopeo_reads() {
+    need_base
+    need skopeo
+    start_registry
+    corten --root "$BASE_STORE" push app "$REGISTRY/team/app:1" >pushed
+    equal 'digest pushed' "$(app_digest)" "$(cat pushed)"
+    skopeo inspect --tls-verify=false "docker://$REGISTRY/team/app:1" >inspected
+    equal 'digest that skopeo sees' "$(app_digest)" "$(jq -r .Digest inspected)"
+    equal 'label that skopeo sees' app "$(jq -r '.Labels["org.opencontainers.image.title"]' inspected)"
+    # skopeo verifies every blob against its digest and every layer against its DiffID.
+    containers_conf
+    skopeo copy --policy policy.json --src-tls-verify=false "docker://$REGISTRY/team/app:1" oci:copied:app
+    equal 'digest of the copy' "$(app_digest)" "$(jq -r '.manifests[0].digest' copied/index.json)"
+    corten validate oci:copied
+    # And back, through our own eyes, by tag and by digest.
+    corten --root "$CASE/store" pull "$REGISTRY/team/app:1"
+    corten --root "$CASE/store" pull "$REGISTRY/team/app@$(app_digest)"
+    corten --root "$CASE/store" validate "$REGISTRY/team/app:1"
+    # A second push sends nothing twice and says the same.
+    equal 'digest pushed again' "$(app_digest)" "$(corten --root "$BASE_STORE" push app "$REGISTRY/team/app:1")"
+    # The layers are in the registry already: they are mounted from the other repository.
+    corten --root "$BASE_STORE" push app "$REGISTRY/other/app:1"
+}
+
+case_podman_pulls_and_runs() {
+    need_base
+    need podman
+    start_registry
+    corten --root "$BASE_STORE" push app "$REGISTRY/team/app:1"
+    containers_conf
+    peer_podman pull --quiet --tls-verify=false --signature-policy policy.json "$REGISTRY/team/app:1"
+    equal 'what it says under podman' "$APP_SAYS" \
+        "$(peer_podman run --rm --network host --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 "$REGISTRY/team/app:1")"
+}
+
+case_docker_pulls_and_runs() {
+    need_base
+    start_registry
+    start_docker --insecure-registry "$REGISTRY"
+    corten --root "$BASE_STORE" push app "$REGISTRY/team/app:1"
+    peer_docker pull --quiet "$REGISTRY/team/app:1"
+    equal 'what it says under docker' "$APP_SAYS" \
+        "$(peer_docker run --rm --network host "$REGISTRY/team/app:1")"
+}
+
+case_containerd_pulls_and_checks() {
+    need_base
+    need containerd ctr
+    start_registry
+    corten --root "$BASE_STORE" push app "$REGISTRY/team/app:1"
+    cat >containerd.toml <<CONFIG
+version = 2
+root = "$CASE/containerd"
+state = "$CASE/containerd-run"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = "$CASE/containerd.sock"
+CONFIG
+    containerd -c containerd.toml >containerd.log 2>&1 &
+    started+=($!)
+    until_true 20 ctr --address containerd.sock version
+    ctr --address containerd.sock images pull --plain-http "$REGISTRY/team/app:1"
+    ctr --address containerd.sock images ls | tee listed
+    contains listed "$(app_digest)"
+}
+
+case_buildah_pushes_then_corten_runs() {
+    need_base
+    need buildah
+    start_registry
+    corten --root "$BASE_STORE" save -o base.tar base
+    containers_conf
+    local id
+    id=$(peer_buildah pull --quiet --signature-policy policy.json oci-archive:base.tar | tail -n 1)
+    mkdir context
+    cat >context/Dockerfile <<DOCKERFILE
+FROM $id
+RUN echo built by buildah >/etc/motd && rm -rf /usr/share/doc && mkdir -m 1777 /srv/drop && ln /etc/motd /etc/motd2
+USER nobody
+WORKDIR /srv
+CMD ["cat", "/etc/motd2"]
+DOCKERFILE
+    peer_buildah bud --isolation chroot --signature-policy policy.json --layers --tag theirs context
+    peer_buildah push --signature-policy policy.json --tls-verify=false theirs "docker://$REGISTRY/team/theirs:1"
+    corten --root "$CASE/store" pull "$REGISTRY/team/theirs:1"
+    equal 'what it says' 'built by buildah' "$(corten --root "$CASE/store" run "$REGISTRY/team/theirs:1")"
+    corten --root "$CASE/store" unpack "$REGISTRY/team/theirs:1" bundle
+    equal 'mode of /srv/drop' 1777 "$(stat -c %a bundle/rootfs/srv/drop)"
+    [[ ! -e bundle/rootfs/usr/share/doc ]] || fail 'what the layer removed is there'
+    # Docker's own schema, too.
+    peer_buildah push --signature-policy policy.json --format v2s2 --tls-verify=false theirs "docker://$REGISTRY/team/theirs:2"
+    equal 'what it says in the Docker format' 'built by buildah' "$(corten --root "$CASE/store" run "$REGISTRY/team/theirs:2")"
+}
