@@ -1,0 +1,211 @@
+# shellcheck shell=bash disable=SC2046,SC2086
+# What the cases share. Sourced in a process of its own for each, in the case's file system, $CASE. A case
+# defines `prepare`, which is not measured, and `round`, which measures every contender once; $ROUND is 0
+# while they warm up.
+
+started=()
+
+end_started() {
+    { set +x; } 2>/dev/null
+    local pid
+    for pid in "${started[@]}"; do
+        kill "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
+}
+trap end_started EXIT
+
+result() { printf '%s\t%s\n' "$NAME" "$(IFS=$'\t' && echo "$*")" >>"$RESULTS"; }
+title() { result title "$*"; }
+note() { result note "$*"; }
+
+# measure CONTENDER COMMAND...: runs and records it. What others wrote before is on the disk by then.
+measure() { measured "$1" "" "${@:2}"; }
+
+# measure_without_sync CONTENDER COMMAND...: likewise, while its syncs do nothing.
+measure_without_sync() { measured "$1" "python3 $HERE/nosync.py" "${@:2}"; }
+
+# floor CONTENDER COMMAND...: likewise, of what needs no warming up and may be slow.
+floor() { ((ROUND == 0)) || measured "$1" "" "${@:2}"; }
+
+measured() {
+    local contender=$1 wrapper=$2 syncs=''
+    shift 2
+    sync --file-system "$CASE"
+    if ((ROUND == 0)); then
+        syncs=$(count_syncs "$wrapper" "$@")
+        LAST="0 0 0"
+    else
+        $wrapper "$HERE/measure" "$WORK/measured" "$@" >"$WORK/stdout" 2>"$WORK/stderr" ||
+            { cat "$WORK/stderr" && return 1; }
+        read -r LAST <"$WORK/measured"
+    fi
+    result run "$contender" "$ROUND" ${LAST} "$syncs"
+}
+
+# count_syncs WRAPPER COMMAND...: runs it, and prints how often it and its children sync.
+count_syncs() {
+    local wrapper=$1
+    shift
+    if [[ -n $wrapper ]] || ! command -v strace >/dev/null; then
+        $wrapper "$@" >"$WORK/stdout" 2>"$WORK/stderr" || { cat "$WORK/stderr" >&2 && return 1; }
+        if [[ -n $wrapper ]]; then echo 0; else echo '?'; fi
+        return
+    fi
+    strace --follow-forks --seccomp-bpf --quiet=all --trace=sync,fsync,fdatasync,syncfs,sync_file_range \
+        --output "$WORK/strace" "$@" >"$WORK/stdout" 2>"$WORK/stderr" ||
+        { cat "$WORK/stderr" >&2 && return 1; }
+    # A call that another process interrupted is in there twice.
+    grep -c 'sync.*(' "$WORK/strace" || true
+}
+
+# base_tar: makes the root file system that all images are built on, once, and prints its path.
+base_tar() {
+    local tar=$CACHE/debian.tar
+    if [[ ! -s $tar ]]; then
+        SOURCE_DATE_EPOCH=1704067200 mmdebstrap --quiet --variant=minbase bookworm "$tar.tmp" >&2
+        mv "$tar.tmp" "$tar"
+    fi
+    echo "$tar"
+}
+
+# need_base: a store of ours and a layout, `layout:base`, with the base; both are only read.
+need_base() {
+    corten --root "$CASE/base-store" import "$(base_tar)" --tag rootfs
+    mkdir named
+    printf 'FROM rootfs\nCMD ["/bin/sh"]\n' >named/Dockerfile
+    corten --root "$CASE/base-store" build --tag base named
+    corten --root "$CASE/base-store" copy base "oci:$CASE/layout:base"
+}
+
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# fresh_registry: starts Debian's registry, empty, on loopback and sets $REGISTRY to its address.
+fresh_registry() {
+    local port limit=$((SECONDS + 20))
+    end_started 2>/dev/null
+    started=()
+    rm -rf "$CASE/registry"
+    port=$(free_port)
+    cat >"$CASE/registry.yml" <<CONFIG
+version: 0.1
+log: {level: error, accesslog: {disabled: true}}
+storage: {filesystem: {rootdirectory: $CASE/registry}}
+http: {addr: "127.0.0.1:$port"}
+CONFIG
+    docker-registry serve "$CASE/registry.yml" >"$CASE/registry.log" 2>&1 &
+    started+=($!)
+    REGISTRY=127.0.0.1:$port
+    until curl -fsS "http://$REGISTRY/v2/" >/dev/null 2>&1; do
+        ((SECONDS < limit)) || { echo "the registry does not answer" && return 1; }
+        sleep 0.05
+    done
+    set -x
+}
+
+# containers_config: what buildah, podman and skopeo read instead of the machine's own.
+containers_config() {
+    printf '[engine]\nruntime="runc"\nevents_logger="file"\ncgroup_manager="cgroupfs"\n[containers]\nnetns="host"\n' \
+        >"$CASE/containers.conf"
+    printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$CASE/policy.json"
+    export CONTAINERS_CONF=$CASE/containers.conf
+}
+
+# storage DIR: options of buildah and podman for a store of the case's own.
+storage() { echo --root "$1" --runroot "$CASE/run" --storage-driver overlay; }
+
+# forget PATH...: removes what a measurement left, and lets the disk settle.
+forget() { rm -rf "$@" && sync --file-system "$CASE"; }
+
+# need_stores: stores of ours and of buildah with the base, which an image was built on already, so that it
+# is unpacked in both. `fresh` copies them: no build of a measurement knows of another.
+need_stores() {
+    containers_config
+    need_base
+    mkdir warm
+    printf 'FROM base\nRUN true\n' >warm/Dockerfile
+    corten --root "$CASE/base-store" build --tag warm warm
+    buildah $(storage "$CASE/base-buildah") pull --quiet --signature-policy policy.json oci:layout:base >id
+    buildah $(storage "$CASE/base-buildah") tag "$(cat id)" localhost/base:latest
+}
+
+# fresh: makes the stores `ours` and `theirs` anew, from what need_stores made.
+fresh() {
+    rm -rf "$CASE/ours" "$CASE/theirs" "$CASE/out" "$CASE/run"
+    cp --archive "$CASE/base-store" "$CASE/ours"
+    cp --archive "$CASE/base-buildah" "$CASE/theirs"
+    sync --file-system "$CASE"
+}
+
+# ours_builds: the command that builds the context with Corten; the image is stored compressed.
+ours_builds() { echo corten --root "$CASE/ours" build --progress plain --tag built context; }
+
+# theirs_builds: the command that builds the context with buildah; the image is stored as directories.
+theirs_builds() {
+    echo buildah $(storage "$CASE/theirs") bud --quiet --layers --isolation chroot --pull-never \
+        --signature-policy policy.json --tag built context
+}
+
+# theirs_writes: the command that compresses what buildah built.
+theirs_writes() {
+    echo buildah $(storage "$CASE/theirs") push --quiet --signature-policy policy.json built oci:out:built
+}
+
+# round_of_builds: measures the context built by both, each from a store that knows the base alone.
+round_of_builds() {
+    fresh
+    measure 'corten build' $(ours_builds)
+    fresh
+    measure_without_sync 'corten build, no sync' $(ours_builds)
+    fresh
+    rm -rf ours
+    corten --root "$CASE/ours" copy oci:layout:base base
+    sync --file-system "$CASE"
+    measure 'corten build, base not unpacked yet' $(ours_builds)
+    fresh
+    measure 'buildah bud, not compressed' $(theirs_builds)
+    local bud=$LAST
+    measure 'buildah push to oci:' $(theirs_writes)
+    sum 'buildah bud and push' "$bud" "$LAST"
+}
+
+# sum CONTENDER RUN RUN: records two measurements as one.
+sum() {
+    local first second
+    read -ra first <<<"$2"
+    read -ra second <<<"$3"
+    result run "$1" "$ROUND" $((first[0] + second[0])) \
+        "$(awk "BEGIN { print ${first[1]} + ${second[1]} }")" \
+        $((first[2] > second[2] ? first[2] : second[2])) ''
+}
+
+# round_of_cached_builds: measures builds that nothing changed for. The warm-up builds everything.
+round_of_cached_builds() {
+    if ((ROUND == 0)); then
+        fresh
+        $(ours_builds)
+        $(theirs_builds)
+    fi
+    measure 'corten build, cached' $(ours_builds)
+    measure 'buildah bud, cached' $(theirs_builds)
+}
+
+# ten_steps: a context of ten RUN steps that each write a little.
+ten_steps() {
+    mkdir context
+    {
+        echo 'FROM base'
+        for step in 0 1 2 3 4 5 6 7 8 9; do
+            echo "RUN echo step $step >/srv/step$step && cp /etc/passwd /srv/passwd$step"
+        done
+    } >context/Dockerfile
+}
+
+# many_files: a context of 20,000 files, 87 MB of text, in 200 directories.
+many_files() {
+    mkdir context
+    python3 "$HERE/many-files.py" context/files
+    printf 'FROM base\nCOPY files /srv/files\n' >context/Dockerfile
+}
