@@ -87,9 +87,7 @@ pub(crate) fn mount_dev(
     let dev = dev.doing("making", path)?;
     let dev = dev.as_fd();
     mounts::attach(dev, target.as_fd()).doing("mounting", path)?;
-    for (name, major, minor) in NODES {
-        make_node(dev, name, makedev(major, minor)).doing("making", &path.join(name))?;
-    }
+    make_nodes(dev)?;
     for (name, link) in LINKS {
         symlinkat(link, dev, name).doing("making", &path.join(name))?;
     }
@@ -107,22 +105,45 @@ pub(crate) fn mount_dev(
     pty.doing("making", Path::new("/dev/console"))
 }
 
-/// In a user namespace mknod(2) is refused, and a copy of the host's node does.
-///
-/// The copy is taken from `/dev` of the host, which no process of a sandbox can reach, and it is
-/// checked to be the device it is taken for (CVE-2025-31133).
-fn make_node(dev: BorrowedFd<'_>, name: &str, device: u64) -> Result<(), Errno> {
-    let mode = Mode::from_raw_mode(0o666);
-    match mknodat(dev, name, FileType::CharacterDevice, mode, device) {
-        Err(Errno::PERM) => {}
-        Ok(()) => return chmodat(dev, name, mode, rustix::fs::AtFlags::empty()),
-        other => return other,
+/// Makes the nodes such that they alone can be used: each is a mount of its own, over a `/dev` in which
+/// a node that root makes has no effect.
+fn make_nodes(dev: BorrowedFd<'_>) -> Result<(), Failure> {
+    let shown = |name: &str| Path::new("/dev").join(name);
+    let nodes = NODES.map(|(name, major, minor)| {
+        let node = make_node(dev, name, makedev(major, minor)).doing("making", &shown(name));
+        node.map(|node| (name, node))
+    });
+    // The copies were made before and keep working.
+    mounts::restrict(dev, MountAttrFlags::MOUNT_ATTR_NODEV)
+        .doing("keeping devices from being used in", Path::new("/dev"))?;
+    for node in nodes {
+        let (name, (node, target)) = node?;
+        mounts::attach(node.as_fd(), target.as_fd()).doing("mounting", &shown(name))?;
     }
-    let node = mounts::copy(CWD, &Path::new("/dev").join(name))?;
-    check_device(node.as_fd(), device)?;
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-    let target = openat(dev, name, flags, mode)?;
-    mounts::attach(node.as_fd(), target.as_fd())
+    Ok(())
+}
+
+/// Returns a detached mount of the device and the place for it.
+///
+/// In a user namespace mknod(2) is refused, and a copy of the host's node does. The copy is taken from
+/// `/dev` of the host, which no process of a sandbox can reach, and it is checked to be the device it
+/// is taken for (CVE-2025-31133). Root makes nodes, for it could change the mode of the host's.
+fn make_node(dev: BorrowedFd<'_>, name: &str, device: u64) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let mode = Mode::from_raw_mode(0o666);
+    let place = |flags: OFlags| openat(dev, name, flags | OFlags::CLOEXEC, mode);
+    match mknodat(dev, name, FileType::CharacterDevice, mode, device) {
+        Err(Errno::PERM) => {
+            let node = mounts::copy(CWD, &Path::new("/dev").join(name))?;
+            check_device(node.as_fd(), device)?;
+            Ok((node, place(OFlags::CREATE | OFlags::EXCL | OFlags::RDWR)?))
+        }
+        made => {
+            made?;
+            chmodat(dev, name, mode, rustix::fs::AtFlags::empty())?;
+            let node = mounts::copy(dev, Path::new(name))?;
+            Ok((node, place(OFlags::PATH | OFlags::NOFOLLOW)?))
+        }
+    }
 }
 
 /// Returns `ENODEV` unless `node` is the character device `device`.

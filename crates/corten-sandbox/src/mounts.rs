@@ -78,6 +78,11 @@ fn make(mount: &Mount) -> Result<(OwnedFd, Kind), Failure> {
                 FileType::Directory => Kind::Directory,
                 _ => Kind::File,
             };
+            // A device that is mounted by itself was asked for; in a directory root could make more.
+            if kind == Kind::Directory {
+                restrict(tree.as_fd(), MountAttrFlags::MOUNT_ATTR_NODEV)
+                    .doing("keeping devices from being used in", source)?;
+            }
             Ok((tree, kind))
         }
         MountKind::Tmpfs { size, mode } => {

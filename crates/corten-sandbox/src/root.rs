@@ -40,7 +40,12 @@ pub(crate) fn mount(root: &Root) -> Result<OwnedFd, Failure> {
     )
     .doing("making private the mounts beneath", slash)?;
     let mount = match &root.kind {
-        RootKind::Directory(path) => mounts::copy(CWD, path).doing("opening the root", path)?,
+        RootKind::Directory(path) => {
+            let copy = mounts::copy(CWD, path).doing("opening the root", path)?;
+            mounts::restrict(copy.as_fd(), MountAttrFlags::MOUNT_ATTR_NODEV)
+                .doing("keeping devices from being used in", path)?;
+            copy
+        }
         RootKind::Overlay {
             lower,
             upper,
@@ -136,10 +141,12 @@ pub(crate) fn stack(
         fsconfig_set_flag(context, "userxattr")?;
     }
     fsconfig_create(context)?;
+    // An image may hold device nodes and root may make more, but there is no cgroup that would keep
+    // the process from using them.
     fsmount(
         context,
         FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::empty(),
+        MountAttrFlags::MOUNT_ATTR_NODEV,
     )
 }
 

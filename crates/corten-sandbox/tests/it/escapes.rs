@@ -4,7 +4,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use corten_sandbox::{Error, Init, Mount, MountKind, User};
+use corten_sandbox::{Error, Init, Mount, MountKind, RootKind, User};
 
 use crate::harness::Test;
 use crate::world::{World, output, prints, require_root};
@@ -37,6 +37,10 @@ pub(crate) const TESTS: &[Test] = &[
     (
         "devices_of_the_image_are_not_used",
         devices_of_the_image_are_not_used,
+    ),
+    (
+        "devices_of_the_host_cannot_be_made",
+        devices_of_the_host_cannot_be_made,
     ),
     (
         "an_ordinary_user_is_not_root_of_the_host",
@@ -221,6 +225,41 @@ fn devices_of_the_image_are_not_used() -> Result<(), String> {
     let listing = "fd\nfull\nmqueue\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\n\
         urandom\nzero\n";
     assert_eq!(shown, format!("1:3\n{listing}"));
+    Ok(())
+}
+
+/// Root may make device nodes, which belong into images, and without a cgroup of devices nothing but
+/// the mount keeps it from using them: a node of the host's disk would be the host's files.
+fn devices_of_the_host_cannot_be_made() -> Result<(), String> {
+    require_root()?;
+    if corten_sandbox::in_user_namespace() {
+        return Err("the kernel lets nobody make them here".to_owned());
+    }
+    let world = World::new();
+    std::fs::create_dir(world.path("volume")).unwrap();
+    let made = |directory: &str| {
+        // A second null device stands for those that would do harm.
+        let script = format!(
+            "mknod {directory}/x c 1 3 && stat -c %t:%T {directory}/x; \
+             cat {directory}/x 2>/dev/null && echo open"
+        );
+        let mut sandbox = world.sandbox(&format!("{script}; true"));
+        sandbox.mounts = vec![Mount {
+            destination: "/volume".into(),
+            kind: MountKind::Bind {
+                source: world.path("volume"),
+            },
+            readonly: false,
+        }];
+        prints(&sandbox)
+    };
+    for directory in ["/tmp", "/dev", "/dev/shm", "/volume"] {
+        assert_eq!(made(directory), "1:3\n", "{directory}");
+    }
+    let mut sandbox =
+        world.sandbox("mknod /tmp/x c 1 3; cat /tmp/x 2>/dev/null && echo open; true");
+    sandbox.root.kind = RootKind::Directory(world.path("root"));
+    assert_eq!(prints(&sandbox), "");
     Ok(())
 }
 
