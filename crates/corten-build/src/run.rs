@@ -8,7 +8,7 @@ use corten_dockerfile::{Network, RunStep};
 use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
 use corten_layer::directory::{Devices, Owners};
-use corten_layer::upper::{Upper, read_upper};
+use corten_layer::upper::{OverlayNotes, Upper, read_upper};
 use corten_layer::users::{User, resolve_user};
 use corten_sandbox::{
     Init, Input, Mount, MountKind, Outcome, Process, Root as SandboxRoot, RootKind, Sandbox,
@@ -137,7 +137,8 @@ impl Builder<'_> {
             bytes: &bytes,
         };
         let root = Root::open(path)?;
-        let upper = read_upper(tree, &contents, root, &|_, _| false)?;
+        let notes = OverlayNotes::of_userxattr(corten_sandbox::in_user_namespace());
+        let upper = read_upper(tree, &contents, root, notes, &|_, _| false)?;
         for socket in &upper.sockets {
             let shown = corten_layer::Shown::from(socket.as_slice());
             (self.listener)(Event::Warning(&format!(

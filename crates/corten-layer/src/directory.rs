@@ -93,7 +93,15 @@ pub fn write_overlay(
         }
         for_each_step(lower, changes, |path, step| match step {
             Step::Whiteout => writer.whiteout(path),
-            Step::Put(put) => writer.put(path, put),
+            Step::Put(put) => {
+                // What a skipped device takes the place of must not show instead.
+                let is_skipped =
+                    options.devices == Devices::Skip && matches!(put.item, Item::Device { .. });
+                if is_skipped && lower.exact(path).is_some() {
+                    writer.whiteout(path)?;
+                }
+                writer.put(path, put)
+            }
         })
     })
 }

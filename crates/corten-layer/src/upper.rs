@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use rustix::fs::OFlags;
 
+use crate::apply::is_never_applied;
 use crate::attributes::Attributes;
 use crate::beneath::{Links, Root};
 use crate::changeset::{Changeset, Put};
@@ -50,6 +51,33 @@ pub fn prepare(lower: &Tree, upper: &Root, owners: Owners) -> Result<()> {
     attributes.set_by_handle(upper.directory(b"")?.as_fd(), b"", meta)
 }
 
+/// Which extended attributes overlayfs keeps its own notes in: the process below it can set the others,
+/// so those mean nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OverlayNotes {
+    /// `trusted.overlay.*`, as without the mount option `userxattr`.
+    Trusted,
+    /// `user.overlay.*`, as with it.
+    User,
+}
+
+impl OverlayNotes {
+    /// Returns the notes that a mount with or without `userxattr` makes.
+    pub fn of_userxattr(userxattr: bool) -> Self {
+        if userxattr { Self::User } else { Self::Trusted }
+    }
+
+    /// Returns what `xattr` notes. Of what begins with `overlay.` once more, overlayfs made it
+    /// from an attribute that the process set.
+    fn note(self, xattr: &[u8]) -> Option<&[u8]> {
+        let prefix: &[u8] = match self {
+            Self::Trusted => b"trusted.overlay.",
+            Self::User => b"user.overlay.",
+        };
+        xattr.strip_prefix(prefix)
+    }
+}
+
 /// Compares `upper`, the upper directory of an overlay over `lower`, with what lies below.
 ///
 /// The attributes of `upper` itself are those of the root: [`prepare`] it before it is mounted.
@@ -60,10 +88,12 @@ pub fn read_upper(
     lower: &Tree,
     lower_contents: &dyn Contents,
     upper: Root,
+    notes: OverlayNotes,
     excluded: &Excluded<'_>,
 ) -> Result<Upper> {
     let mut reader = Reader {
         lower,
+        notes,
         lower_contents,
         files: Files {
             root: upper,
@@ -78,6 +108,7 @@ pub fn read_upper(
 
 struct Reader<'a> {
     lower: &'a Tree,
+    notes: OverlayNotes,
     lower_contents: &'a dyn Contents,
     files: Files,
     found: Vec<(Vec<u8>, Found)>,
@@ -142,32 +173,25 @@ impl Reader<'_> {
         entry: &Found,
         groups: &HashMap<(u64, u64), Vec<&[u8]>>,
     ) -> Result<()> {
-        let (overlay, own): (Vec<_>, Vec<_>) = entry
-            .meta
-            .xattrs()
-            .iter()
-            .cloned()
-            .partition(|(name, _)| is_overlay(name));
-        for (name, reason) in UNSUPPORTED {
-            if overlay.iter().any(|(key, _)| key.ends_with(name)) {
+        for (xattr, value) in entry.meta.xattrs() {
+            let note = self.notes.note(xattr);
+            if let Some((_, reason)) = UNSUPPORTED.iter().find(|(name, _)| note == Some(*name)) {
                 return Err(Error::Unrepresentable {
                     path: path.into(),
                     reason,
                 });
             }
-        }
-        if overlay
-            .iter()
-            .any(|(name, value)| name.ends_with(b"overlay.opaque") && value == b"y")
-        {
-            self.opaque.push(path.to_vec());
+            if note == Some(b"opaque") && value == b"y" {
+                self.opaque.push(path.to_vec());
+            }
         }
         let records = self
             .lower_node(path)
             .map(|id| self.lower.node(id).meta.records().to_vec());
+        let own = entry.meta.xattrs().iter();
         let own = own
-            .into_iter()
-            .filter(|(name, _)| name != b"security.selinux")
+            .filter(|(name, _)| !is_never_applied(name))
+            .cloned()
             .collect();
         let meta = Meta::new(
             entry.meta.mode,
@@ -248,38 +272,32 @@ impl Reader<'_> {
         same_node(old, node, &compare as &dyn SameContent)
     }
 
-    /// Everything that lies below an opaque directory is gone, unless it is there again.
+    /// Everything that lies below an opaque directory is gone, unless it is there again; a directory
+    /// in an opaque one is new even if one of its name lies below.
     fn hide_lower(
         &self,
         changes: &mut Changeset,
         directory: &[u8],
         found: &[(Vec<u8>, Found)],
     ) -> Result<()> {
-        let Some(lower) = self.lower_node(directory) else {
-            return Ok(());
-        };
-        for (name, _) in self.lower.children(lower) {
-            let path = path::join(directory, name);
-            match found.binary_search_by(|(other, _)| path::compare(other, &path)) {
-                Ok(at) => {
-                    self.renew(changes, &path, found.get(at).map(|(_, entry)| entry), found)?;
+        // Directories may be nested deeper than the stack of a thread is.
+        let mut todo = vec![directory.to_vec()];
+        while let Some(directory) = todo.pop() {
+            let Some(lower) = self.lower_node(&directory) else {
+                continue;
+            };
+            for (name, _) in self.lower.children(lower) {
+                let path = path::join(&directory, name);
+                match found
+                    .binary_search_by(|(other, _)| path::compare(other, &path))
+                    .ok()
+                    .and_then(|at| found.get(at))
+                {
+                    None => changes.remove(&path)?,
+                    Some((_, entry)) if entry.kind == FoundKind::Directory => todo.push(path),
+                    Some(_) => {}
                 }
-                Err(_) => changes.remove(&path)?,
             }
-        }
-        Ok(())
-    }
-
-    /// A directory in an opaque one is new even if one of its name lies below.
-    fn renew(
-        &self,
-        changes: &mut Changeset,
-        path: &[u8],
-        entry: Option<&Found>,
-        found: &[(Vec<u8>, Found)],
-    ) -> Result<()> {
-        if entry.is_some_and(|entry| entry.kind == FoundKind::Directory) {
-            self.hide_lower(changes, path, found)?;
         }
         Ok(())
     }
@@ -288,18 +306,14 @@ impl Reader<'_> {
 /// What overlayfs leaves in an upper directory under options that we never mount it with.
 const UNSUPPORTED: [(&[u8], &str); 2] = [
     (
-        b"overlay.redirect",
+        b"redirect",
         "overlayfs recorded a rename, which is switched off when we mount it",
     ),
     (
-        b"overlay.metacopy",
+        b"metacopy",
         "overlayfs left its content below, which is switched off when we mount it",
     ),
 ];
-
-fn is_overlay(name: &[u8]) -> bool {
-    name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
-}
 
 fn groups_of(found: &[(Vec<u8>, Found)]) -> HashMap<(u64, u64), Vec<&[u8]>> {
     let mut groups: HashMap<_, Vec<&[u8]>> = HashMap::new();

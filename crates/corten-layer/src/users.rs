@@ -2,6 +2,7 @@
 //!
 //! The host's tables are never looked at, and links lead nowhere outside the image's root (CNV-23).
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io::Read;
 
@@ -184,13 +185,13 @@ impl Tables {
     }
 
     fn groups_of(&self, user: &[u8]) -> Vec<u32> {
-        let mut gids = Vec::new();
+        let (mut gids, mut seen) = (Vec::new(), HashSet::new());
         for group in self.groups() {
             let is_member = group
                 .members
                 .split(|&byte| byte == b',')
                 .any(|member| member == user);
-            if is_member && !gids.contains(&group.gid) {
+            if is_member && seen.insert(group.gid) {
                 gids.push(group.gid);
             }
         }

@@ -2,12 +2,15 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
-use corten_layer::directory::{Devices, DirectoryOptions, Owners, Written, write_tree};
+use corten_layer::diff::diff;
+use corten_layer::directory::{
+    Devices, DirectoryOptions, Owners, Written, write_overlay, write_tree,
+};
 use corten_layer::{Data, Tree};
 use corten_tar::{Entry, EntryKind, Located, Segment};
 use proptest::prelude::*;
@@ -158,6 +161,31 @@ fn what_a_user_namespace_cannot_have_is_left_out_and_told() {
     assert_eq!(told(&written.xattrs_refused), ["link user.k"]);
     assert!(!root.path().join("d/null").exists());
     assert!(root.path().join("fifo").exists());
+}
+
+#[test]
+fn what_a_device_that_is_left_out_replaces_does_not_show_instead() {
+    let (below, _) = crate::sketch::apply(Tree::new(), 0, &["f a", "f b"]).unwrap();
+    let (tree, _) = crate::sketch::apply(below.clone(), 1, &["c a", "c new"]).unwrap();
+    let changes = diff(
+        &below,
+        &tree,
+        &|old: &corten_layer::File, new: &corten_layer::File| Ok(old.data == new.data),
+    )
+    .unwrap();
+    let options = DirectoryOptions {
+        owners: Owners::Leave,
+        devices: Devices::Skip,
+        threads: 1,
+    };
+    let chain = Chain::default();
+    let (_scratch, root) = target();
+    let contents = chain.contents(&tree);
+    let written = write_overlay(&below, &changes, &contents, &root, &options).unwrap();
+    assert_eq!(written.devices_skipped.len(), 2);
+    let whiteout = fs::symlink_metadata(root.path().join("a")).unwrap();
+    assert!(whiteout.file_type().is_char_device() && whiteout.rdev() == 0);
+    assert!(!root.path().join("new").exists());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use corten_layer::beneath::Root;
 use corten_layer::bytes::{MemoryLayers, TreeContents};
 use corten_layer::directory::Owners;
-use corten_layer::upper::{Upper, prepare, read_upper};
+use corten_layer::upper::{OverlayNotes, Upper, prepare, read_upper};
 use corten_layer::{Change, Shown, emit};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -198,9 +198,13 @@ impl Session {
         Self {
             _directories: directories,
             seen,
-            upper: read_upper(tree, &contents, handle(), &|_, _| false),
+            upper: read_upper(tree, &contents, handle(), notes(attributes), &|_, _| false),
         }
     }
+}
+
+fn notes(attributes: Attributes) -> OverlayNotes {
+    OverlayNotes::of_userxattr(matches!(attributes, Attributes::User))
 }
 
 /// Applies what was read of an upper directory, compares it with what was seen, and returns what
@@ -423,7 +427,7 @@ fn what_no_layer_can_hold_is_named() {
 #[test]
 fn marks_of_other_mount_options_are_refused() {
     #[track_caller]
-    fn refused(xattr: &str, part: &str) {
+    fn check(xattr: &str, notes: OverlayNotes, expected: Option<&str>) {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("a");
         fs::write(&path, "").unwrap();
@@ -431,19 +435,50 @@ fn marks_of_other_mount_options_are_refused() {
         let root = Root::open(scratch.path()).unwrap();
         let chain = chain(&LOWER);
         let tree = chain.last();
-        let error = read_upper(tree, &chain.contents(tree), root, &|_, _| false).unwrap_err();
-        assert!(error.to_string().contains(part), "{error}");
+        let upper = read_upper(tree, &chain.contents(tree), root, notes, &|_, _| false);
+        let error = upper.map(drop).map_err(|error| error.to_string());
+        match expected {
+            Some(part) => assert!(
+                error.clone().unwrap_err().contains(part),
+                "{xattr}: {error:?}"
+            ),
+            None => assert_eq!(error, Ok(()), "{xattr}"),
+        }
     }
     if !is_root("marks_of_other_mount_options_are_refused") {
         return;
     }
-    refused(
-        "trusted.overlay.redirect",
-        "`a` cannot be put into a layer: overlayfs recorded",
-    );
-    refused("user.overlay.redirect", "overlayfs recorded a rename");
-    refused(
-        "trusted.overlay.metacopy",
-        "overlayfs left its content below",
-    );
+    let (trusted, user) = (OverlayNotes::Trusted, OverlayNotes::User);
+    let redirect = Some("`a` cannot be put into a layer: overlayfs recorded a rename");
+    check("trusted.overlay.redirect", trusted, redirect);
+    check("user.overlay.redirect", user, redirect);
+    let metacopy = Some("overlayfs left its content below");
+    check("trusted.overlay.metacopy", trusted, metacopy);
+    // What the process itself set is none.
+    check("user.overlay.redirect", trusted, None);
+    check("trusted.overlay.redirect", user, None);
+    check("user.overlay.overlay.redirect", user, None);
+}
+
+#[test]
+fn a_process_cannot_make_a_directory_opaque() {
+    if !is_root("a_process_cannot_make_a_directory_opaque") {
+        return;
+    }
+    // The attribute itself is in no layer (rule 61).
+    for (attributes, xattr) in [
+        (Attributes::Trusted, "user.overlay.opaque"),
+        (Attributes::User, "user.overlay.opaque"),
+        (Attributes::User, "trusted.overlay.opaque"),
+    ] {
+        let session = Session::new(&chain(&LOWER), attributes, |root| {
+            let path = root.join("d");
+            let _may_be_refused = rustix::fs::lsetxattr(&path, xattr, b"y", XattrFlags::empty());
+        });
+        let removed = shown(&session.upper.unwrap());
+        assert!(
+            !removed.iter().any(|change| change.starts_with('-')),
+            "{xattr}: {removed:?}"
+        );
+    }
 }
