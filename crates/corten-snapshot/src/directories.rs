@@ -113,6 +113,11 @@ fn is_whole_directory(path: &Path) -> bool {
     fs::read(path.join(BOOT)).is_ok_and(|made| made == boot())
 }
 
+/// Makes a directory one that is not whole: who removes it may be stopped halfway.
+pub(crate) fn forget(path: &Path) -> Result<()> {
+    remove(&path.join(BOOT))
+}
+
 fn finish(temporary: &Path, path: &Path) -> Result<()> {
     let marker = temporary.join(BOOT);
     #[expect(
@@ -125,6 +130,7 @@ fn finish(temporary: &Path, path: &Path) -> Result<()> {
     match fs::rename(temporary, path) {
         Err(error) if is_taken(&error) && is_whole_directory(path) => remove(temporary),
         Err(error) if is_taken(&error) => {
+            forget(path)?;
             remove(path)?;
             fs::rename(temporary, path).map_err(Error::system("write", path))
         }

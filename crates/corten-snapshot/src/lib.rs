@@ -24,6 +24,7 @@ pub mod directories;
 pub mod error;
 pub mod pack;
 mod readahead;
+mod removal;
 pub mod snapshots;
 
 pub use bytes::Bytes;

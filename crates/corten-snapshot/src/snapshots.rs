@@ -18,7 +18,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,6 +28,7 @@ use corten_spec::{ChainId, Descriptor, DiffId, Digest, Kind};
 use corten_tar::Located;
 
 use crate::derive::{self, Keep};
+pub use crate::removal::remove;
 use crate::{Error, Result};
 
 /// A layer of an image: its blob and the digest of its tar.
@@ -204,6 +205,9 @@ impl<'a> Snapshots<'a> {
                 if keys.contains(&key) || is_protected(&key) {
                     continue;
                 }
+                if name == Shelf::Directory.name() {
+                    crate::directories::forget(&entry.path())?;
+                }
                 remove(&entry.path())?;
                 report.n_removed += 1;
             }
@@ -262,10 +266,13 @@ fn make_directory(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    fs::create_dir_all(path).map_err(Error::system("create", path))?;
-    // Layers hold set-id programs of other people: only the store's owner gets at them.
-    let private = fs::Permissions::from_mode(0o700);
-    fs::set_permissions(path, private).map_err(Error::system("set the mode of", path))
+    // Layers hold set-id programs of other people: only the store's owner gets at them, at any time.
+    let mut builder = fs::DirBuilder::new();
+    builder
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(Error::system("create", path))
 }
 
 fn list(directory: &Path) -> Result<Vec<fs::DirEntry>> {
@@ -276,20 +283,6 @@ fn list(directory: &Path) -> Result<Vec<fs::DirEntry>> {
     entries
         .map(|entry| entry.map_err(Error::system("list", directory)))
         .collect()
-}
-
-/// Removes a file or a directory with all that is in it.
-pub fn remove(path: &Path) -> Result<()> {
-    let failed = Error::system("remove", path);
-    let result = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
-        _ => Ok(()),
-    }
 }
 
 /// Returns what identifies the current boot of the machine.

@@ -314,3 +314,36 @@ fn threads_that_make_the_same_thing_agree() {
     assert_eq!(place.derived("dir").len(), 1);
     assert_eq!(place.derived("tmp").len(), 0);
 }
+
+/// A RUN, or an image, can nest directories deeper than a process may have open files.
+#[test]
+fn directories_of_any_depth_are_removed() {
+    let place = Place::new();
+    let top = place.root.path().join("top");
+    fs::create_dir(&top).unwrap();
+    // Names that moving directories up could meet.
+    fs::create_dir_all(top.join("0/1")).unwrap();
+    fs::File::create(top.join("1")).unwrap();
+    std::os::unix::fs::symlink(place.root.path(), top.join("link")).unwrap();
+    // Built from the inside out, since no path this long can be named.
+    let inner = place.root.path().join("inner");
+    fs::create_dir(&inner).unwrap();
+    fs::File::create(inner.join("file")).unwrap();
+    for _ in 0..3_000 {
+        let outer = place.root.path().join("outer");
+        fs::create_dir(&outer).unwrap();
+        fs::rename(&inner, outer.join("d")).unwrap();
+        fs::rename(&outer, &inner).unwrap();
+    }
+    fs::rename(&inner, top.join("deep")).unwrap();
+    // A call for each level would not fit into this stack.
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(128 << 10);
+        builder
+            .spawn_scoped(scope, || corten_snapshot::snapshots::remove(&top).unwrap())
+            .unwrap();
+    });
+    assert!(!top.exists());
+    assert!(place.root.path().join("oci-layout").exists());
+    corten_snapshot::snapshots::remove(&top).unwrap();
+}
