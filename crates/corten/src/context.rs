@@ -36,6 +36,13 @@ impl Context {
                     .hint("name a directory with `--root` or `CORTEN_ROOT`"),
             );
         };
+        // Mounts of a sandbox need absolute paths, and a command may run in another directory.
+        let root = std::path::absolute(&root).map_err(|error| {
+            CommandError::doing(
+                format!("cannot use the directory `{}`", root.display()),
+                error,
+            )
+        })?;
         Ok(Self { env, output, root })
     }
 

@@ -31,16 +31,17 @@ use crate::registry::RegistryArgs;
     reason = "they are the flags of a command line"
 )]
 pub(crate) struct RunArgs {
-    /// Where the image is
-    #[arg(value_name = "PLACE")]
-    place: Place,
-    /// What to run instead of the image's command, or the arguments of its entrypoint
+    /// Where the image is; then what to run instead of its command, or the arguments of its entrypoint
+    ///
+    /// Everything after the image is the program's, flags included.
     #[arg(
-        value_name = "COMMAND",
+        value_names = ["PLACE", "COMMAND"],
+        required = true,
+        num_args = 1..,
         trailing_var_arg = true,
         allow_hyphen_values = true
     )]
-    command: Vec<String>,
+    words: Vec<String>,
     /// Does nothing: every run removes what it leaves
     #[arg(long)]
     rm: bool,
@@ -97,25 +98,40 @@ pub(crate) fn run(args: &RunArgs, ctx: &Context) -> Result<ExitCode, CommandErro
     if args.tty && !std::io::stdin().is_terminal() && args.interactive {
         return Err(CommandError::usage("standard input is no terminal").hint("leave `-t` out"));
     }
-    let code = start(args, ctx)
-        .map_err(|error| error.while_doing(format!("cannot run `{}`", args.place)))?;
+    let (place, command) = words(args)?;
+    let code = start(args, &place, command, ctx)
+        .map_err(|error| error.while_doing(format!("cannot run `{place}`")))?;
     Ok(exit_code(code))
 }
 
+/// Splits the image from what is run in it.
+fn words(args: &RunArgs) -> Result<(Place, &[String]), CommandError> {
+    let (place, command) = args
+        .words
+        .split_first()
+        .expect("clap asks for one word or more");
+    if place.starts_with('-') {
+        return Err(CommandError::usage(format!("there is no flag `{place}`"))
+            .hint("`corten run --help` lists them; those of the program come after the image"));
+    }
+    let place = place.parse().map_err(|error: String| {
+        CommandError::usage(format!("`{place}` names no image: {error}"))
+    })?;
+    Ok((place, command))
+}
+
 /// Runs the program, and returns its exit code as a shell would show it.
-fn start(args: &RunArgs, ctx: &Context) -> Result<i32, CommandError> {
+fn start(
+    args: &RunArgs,
+    place: &Place,
+    command: &[String],
+    ctx: &Context,
+) -> Result<i32, CommandError> {
     let store = ctx.store()?;
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
-    let image = find(
-        ctx,
-        &store,
-        &args.registry,
-        &args.place,
-        &platform,
-        args.pull,
-    )?;
+    let image = find(ctx, &store, &args.registry, place, &platform, args.pull)?;
     let request = RunRequest {
-        overrides: overrides(args)?,
+        overrides: overrides(args, command)?,
         user: args.user.clone(),
         volumes: volumes(args)?,
         root: if args.read_only {
@@ -144,7 +160,7 @@ fn start(args: &RunArgs, ctx: &Context) -> Result<i32, CommandError> {
     Ok(status.code())
 }
 
-fn overrides(args: &RunArgs) -> Result<Overrides, CommandError> {
+fn overrides(args: &RunArgs, command: &[String]) -> Result<Overrides, CommandError> {
     let entrypoint = args.entrypoint.as_ref();
     Ok(Overrides {
         entrypoint: entrypoint.map(|word| {
@@ -153,7 +169,7 @@ fn overrides(args: &RunArgs) -> Result<Overrides, CommandError> {
                 .into_iter()
                 .collect()
         }),
-        command: (!args.command.is_empty()).then(|| args.command.clone()),
+        command: (!command.is_empty()).then(|| command.to_vec()),
         env: environment(args)?,
         working_dir: args.workdir.clone(),
     })
