@@ -105,6 +105,15 @@ CONFIG
     set -x
 }
 
+# need_image_in_registry: pushes the base to a registry, and sets $IMAGE to its name.
+need_image_in_registry() {
+    containers_config
+    need_base
+    fresh_registry
+    IMAGE=$REGISTRY/base:latest
+    corten --root "$CASE/base-store" push base "docker://$IMAGE"
+}
+
 # containers_config: what buildah, podman and skopeo read instead of the machine's own.
 containers_config() {
     printf '[engine]\nruntime="runc"\nevents_logger="file"\ncgroup_manager="cgroupfs"\n[containers]\nnetns="host"\n' \

@@ -72,7 +72,8 @@ def markdown(machine, cases):
         yield from ("", f"### {case['title']}", "", f"`benches/run {name}`", "")
         yield "| " + " | ".join(HEADING) + " |"
         yield "|---" + "|--:" * (len(HEADING) - 1) + "|"
-        yield from ("| " + " | ".join(row) + " |" for row in rows(case))
+        for row in rows(case):
+            yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
         if case["notes"]:
             yield ""
             yield from (f"- {note}" for note in case["notes"])
