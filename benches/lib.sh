@@ -63,7 +63,7 @@ count_syncs() {
 base_tar() {
     local tar=$CACHE/debian.tar
     if [[ ! -s $tar ]]; then
-        SOURCE_DATE_EPOCH=1704067200 mmdebstrap --quiet --variant=minbase bookworm "$tar.tmp" >&2
+        SOURCE_DATE_EPOCH=1704067200 mmdebstrap --quiet --format=tar --variant=minbase bookworm "$tar.tmp" >&2
         mv "$tar.tmp" "$tar"
     fi
     echo "$tar"

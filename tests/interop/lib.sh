@@ -61,12 +61,17 @@ free_port() {
 }
 
 # base_tar: makes the root file system that all images are built on, once, and prints its path.
+make_base() { # TAR: a mirror may fail once
+    SOURCE_DATE_EPOCH=$EPOCH mmdebstrap --quiet --format=tar --variant=minbase bookworm "$1" \
+        >"$CASE/mmdebstrap" 2>&1
+}
+
 base_tar() {
     local tar=$CACHE/debian-bookworm.tar
     if [[ ! -s $tar ]]; then
         need mmdebstrap
-        SOURCE_DATE_EPOCH=$EPOCH mmdebstrap --quiet --variant=minbase bookworm "$tar.tmp" \
-            >"$CASE/mmdebstrap" 2>&1 || { rm -f "$tar.tmp"; not_run "mmdebstrap: $(tail -n 1 mmdebstrap)"; }
+        make_base "$tar.tmp" || make_base "$tar.tmp" ||
+            { rm -f "$tar.tmp"; not_run "mmdebstrap: $(tail -n 1 mmdebstrap)"; }
         mv "$tar.tmp" "$tar"
     fi
     echo "$tar"
