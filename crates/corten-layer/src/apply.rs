@@ -31,7 +31,13 @@ pub struct Resolver {
     /// Directories that hold nothing of the layers below any more: a layer of many opaque whiteouts
     /// must not cost their number times the size of the directory.
     pruned: HashSet<NodeId>,
+    /// Bytes of the paths of what the layer put, directories that it only implies included.
+    path_bytes: usize,
 }
+
+/// What the paths of one layer may come to: a few deep entries imply directories without number, each
+/// of which has a path as long as theirs.
+const MAX_PATH_BYTES: usize = 512 << 20;
 
 /// The directory of AUFS in which files with several names lie.
 const AUFS_LINKS: &[u8] = b".wh..wh.plnk";
@@ -48,6 +54,7 @@ impl Resolver {
             touched: HashMap::new(),
             aufs: HashMap::new(),
             pruned: HashSet::new(),
+            path_bytes: 0,
         }
     }
 
@@ -125,6 +132,7 @@ impl Resolver {
 
     fn apply_content(&mut self, parents: &[&[u8]], name: &[u8], located: &Located) -> Result<()> {
         let entry = &located.entry;
+        self.count_path(&entry.path)?;
         let target = match entry.kind {
             EntryKind::HardLink => Some(self.link_target(entry)?),
             _ => None,
@@ -310,6 +318,7 @@ impl Resolver {
                         let reason = "a link on the way has a component longer than 255 bytes";
                         return Err(Error::refused(&entry.path, reason));
                     }
+                    self.count_path(&entry.path)?;
                     let node = self.implied_directory(entry.mtime);
                     let id = self.tree.add_node(node)?;
                     self.tree.put_name(here, &name, self.name_of(id, false));
@@ -318,6 +327,15 @@ impl Resolver {
             }
         }
         Ok(Some(stack))
+    }
+
+    fn count_path(&mut self, path: &[u8]) -> Result<()> {
+        self.path_bytes = self.path_bytes.saturating_add(path.len());
+        if self.path_bytes > MAX_PATH_BYTES {
+            let reason = "the paths of the layer come to more than 512 MiB (limit: path bytes)";
+            return Err(Error::refused(path.get(..256).unwrap_or(path), reason));
+        }
+        Ok(())
     }
 
     fn link_target(&mut self, entry: &Entry) -> Result<Target> {

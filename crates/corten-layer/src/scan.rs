@@ -22,6 +22,8 @@ pub struct Found {
     pub inode: (u64, u64),
     /// How many names it has.
     pub n_links: u64,
+    /// When anything about it last changed: seconds and nanoseconds since 1970.
+    pub ctime: (i64, u32),
 }
 
 /// The type of what was found.
@@ -149,6 +151,7 @@ pub fn inspect(
         },
         kind,
         meta,
+        ctime: ctime_of(&stat),
         inode: (stat.st_dev, stat.st_ino),
         #[expect(
             clippy::useless_conversion,
@@ -163,6 +166,18 @@ pub fn inspect_root(root: &Root, xattrs: Xattrs) -> Result<Found> {
     let failed = |error: Errno| Error::system("examine", root.path())(error.into());
     let found = inspect(root.as_fd(), b".", xattrs).map_err(failed)?;
     found.ok_or_else(|| failed(Errno::NOENT))
+}
+
+/// Returns when anything about a file last changed: seconds and nanoseconds since 1970.
+#[expect(
+    clippy::unnecessary_cast,
+    reason = "the field's type differs between architectures"
+)]
+pub fn ctime_of(stat: &Stat) -> (i64, u32) {
+    (
+        stat.st_ctime as i64,
+        u32::try_from(stat.st_ctime_nsec).unwrap_or_default(),
+    )
 }
 
 fn meta_of(stat: &Stat) -> Meta {

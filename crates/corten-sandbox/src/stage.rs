@@ -52,6 +52,8 @@ fn run(
     terminal: Option<Window>,
     socket: BorrowedFd<'_>,
 ) -> Result<Never, Failure> {
+    // Mount points that are made must not show the caller's umask.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let root = root::mount(&sandbox.root)?;
     let mut in_root = InRoot::new(root.as_fd());
     let proc = devices::mount_proc(&mut in_root)?;

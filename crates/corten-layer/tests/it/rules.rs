@@ -358,7 +358,7 @@ fn what_is_noticed() {
 
 #[test]
 fn deep_paths_do_not_overflow_the_stack() {
-    let path = "d/".repeat(20_000) + "f";
+    let path = "d/".repeat(8_000) + "f";
     let (tree, _) = apply(Tree::new(), 0, &[&format!("f {path}")]).unwrap();
     let (tree, _) = apply(tree, 1, &["f .wh.d"]).unwrap();
     assert_eq!(tree.walk().count(), 0);
@@ -400,4 +400,13 @@ fn looking_up_paths() {
     check(&tree, "/", Some(""), true);
     assert!(tree.follow(b"loop").is_err());
     assert!(tree.lookup(b"loop").unwrap().is_some());
+}
+
+#[test]
+fn deep_entries_cannot_imply_directories_without_number() {
+    let layer: Vec<String> = (0..20)
+        .map(|number| format!("f {number}/{}f", "d/".repeat(8_000)))
+        .collect();
+    let layer: Vec<&str> = layer.iter().map(String::as_str).collect();
+    refused(&[&layer], "more than 512 MiB");
 }
