@@ -7,7 +7,7 @@ use std::path::Path;
 
 use corten_dockerfile::Ignore;
 use corten_layer::beneath::{Links, Root};
-use corten_layer::scan::{Descend, Found, FoundKind, Xattrs, inspect_root, scan};
+use corten_layer::scan::{Descend, Found, FoundKind, Xattrs, ctime_of, inspect_root, scan};
 use corten_layer::tree::File;
 use corten_layer::{Contents, Data, Item, Meta, Put, Tree, TreeBuilder};
 use rustix::fs::OFlags;
@@ -35,7 +35,7 @@ pub(crate) struct HostFiles {
 struct HostFile {
     path: Vec<u8>,
     size: u64,
-    seconds: i64,
+    ctime: (i64, u32),
     inode: u64,
 }
 
@@ -133,7 +133,7 @@ impl Scan<'_> {
                 data: Data::External(self.number_of(HostFile {
                     path: path.to_vec(),
                     size: found.size,
-                    seconds: found.meta.mtime.seconds,
+                    ctime: found.ctime,
                     inode: found.inode.1,
                 })),
                 sparse: None,
@@ -177,12 +177,13 @@ impl Contents for HostFiles {
             .ok()
             .and_then(|number| self.found.get(number));
         let found = found.ok_or_else(|| io::Error::other("the file is not in the context"))?;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW;
+        // Opening a pipe that took the file's place must not wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let opened = fs::File::from(self.root.open_at(&found.path, flags, Links::Refuse)?);
         let stat = rustix::fs::fstat(&opened)?;
         let is_same = stat.st_ino == found.inode
             && stat.st_size.cast_unsigned() == found.size
-            && stat.st_mtime == found.seconds;
+            && ctime_of(&stat) == found.ctime;
         if !is_same {
             return Err(io::Error::other("it changed while the image was built"));
         }

@@ -26,6 +26,7 @@ use crate::stage::Stage;
 use crate::{Error, Result};
 
 mod injected;
+mod sockets;
 mod tail;
 mod times;
 
@@ -156,6 +157,8 @@ impl Builder<'_> {
         work: &Workspace,
         key: &Digest,
     ) -> StepResult<Made> {
+        let tree = stage.tree(&self.snapshots)?;
+        sockets::withdraw(tree, &work.upper, &upper.sockets)?;
         if let Some(clamp) = self.clamp {
             times::clamp(&work.upper, &upper.changes, clamp)?;
         }

@@ -109,12 +109,16 @@ impl Injected {
     fn create(&mut self, made: &Made) -> Result<()> {
         let (directory, name) = path::split(&made.path);
         let parent = self.root.directory(directory)?;
+        let mode = Mode::from_raw_mode(if made.is_directory { 0o755 } else { 0o644 });
         let result = if made.is_directory {
-            rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))
+            rustix::fs::mkdirat(&parent, name, mode)
         } else {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-            rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+            rustix::fs::openat(&parent, name, flags, mode).map(drop)
         };
+        // The caller's umask must not show in an image.
+        let result =
+            result.and_then(|()| rustix::fs::chmodat(&parent, name, mode, AtFlags::empty()));
         match result {
             Ok(()) => self.made.push(made.clone()),
             // Made for an earlier mount.
