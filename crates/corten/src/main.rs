@@ -1,7 +1,7 @@
 //! Corten: builds, moves, explains and runs container images.
 //!
 //! A command parses its arguments, calls the libraries and prints. Everything that comes from the
-//! environment is read in [`env`], everything that is printed goes through [`output`] and
+//! environment is read in [`mod@env`], everything that is printed goes through [`output`] and
 //! [`progress`].
 //!
 //! There is no handler for Ctrl-C: the system's own ends the program at once, and whatever was going
