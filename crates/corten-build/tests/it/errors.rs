@@ -196,6 +196,17 @@ fn a_file_that_changes_while_it_is_built() {
     let cause = "it changed while the image was built";
     check(|site| sketch::write(&site.path("f"), b"longer"), cause);
     check(|site| sketch::touch(&site.path("f"), 7), cause);
+    // Other content of the same length and time: only the time of the change tells.
+    check(
+        |site| {
+            let path = site.path("f");
+            let mtime = std::fs::metadata(&path).unwrap().modified().unwrap();
+            sketch::write(&path, b"G");
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            file.set_modified(mtime).unwrap();
+        },
+        cause,
+    );
     check(
         |site| {
             std::fs::rename(site.path("a"), site.path("f")).unwrap();
