@@ -61,6 +61,16 @@ impl Snapshots<'_> {
         Ok(true)
     }
 
+    /// Gives a tar that was just written its name.
+    pub(crate) fn put_tar(&self, temporary: &std::path::Path, diff_id: &DiffId) -> Result<()> {
+        let path = self.place(Shelf::Tar, &diff_id.0)?;
+        let read_only = fs::Permissions::from_mode(0o444);
+        fs::set_permissions(temporary, read_only)
+            .map_err(Error::system("set the mode of", temporary))?;
+        fs::rename(temporary, &path).map_err(Error::system("write", &path))?;
+        self.mark(&path)
+    }
+
     fn mark(&self, tar: &std::path::Path) -> Result<()> {
         let (marker, temporary) = (tar.with_extension("boot"), self.temporary()?);
         #[expect(
@@ -74,9 +84,6 @@ impl Snapshots<'_> {
 
 /// Reads the blob of `layer` once and returns its entries; the DiffID is checked, which covers every
 /// byte, so the blob's own digest is not computed again.
-///
-/// One thread reads and decompresses, one writes the tar, one hashes and parses: whichever of these
-/// is the slowest on a machine, two processors stay busy.
 pub(crate) fn derive(
     snapshots: &Snapshots<'_>,
     layer: &LayerRef,
@@ -88,8 +95,7 @@ pub(crate) fn derive(
         Keep::Tar => Some(File::create(&temporary).map_err(Error::system("create", &temporary))?),
     };
     let blob = snapshots.store().fetch(&layer.blob, 0)?;
-    let result = read_layer(blob, file, &layer.diff_id);
-    let entries = match result {
+    let entries = match read_layer(blob, file).and_then(|read| read.checked(&layer.diff_id)) {
         Ok(entries) => entries,
         Err(error) => {
             remove(&temporary)?;
@@ -97,21 +103,34 @@ pub(crate) fn derive(
         }
     };
     if keep == Keep::Tar {
-        let path = snapshots.place(Shelf::Tar, &layer.diff_id.0)?;
-        let read_only = fs::Permissions::from_mode(0o444);
-        fs::set_permissions(&temporary, read_only)
-            .map_err(Error::system("set the mode of", &temporary))?;
-        fs::rename(&temporary, &path).map_err(Error::system("write", &path))?;
-        snapshots.mark(&path)?;
+        snapshots.put_tar(&temporary, &layer.diff_id)?;
     }
     Ok(entries)
 }
 
-fn read_layer(
-    blob: Box<dyn Read + Send + '_>,
-    file: Option<File>,
-    expected: &DiffId,
-) -> Result<Vec<Located>> {
+/// What the bytes of a layer turned out to be.
+pub(crate) struct ReadLayer {
+    pub(crate) diff_id: DiffId,
+    pub(crate) entries: Vec<Located>,
+}
+
+impl ReadLayer {
+    fn checked(self, expected: &DiffId) -> Result<Vec<Located>> {
+        if self.diff_id != *expected {
+            return Err(Error::DiffIdMismatch {
+                expected: expected.clone(),
+                received: self.diff_id,
+            });
+        }
+        Ok(self.entries)
+    }
+}
+
+/// Reads a layer to its end, and writes its tar to `file`.
+///
+/// One thread reads and decompresses, one writes the tar, one hashes and parses: whichever of these
+/// is the slowest on a machine, two processors stay busy.
+pub(crate) fn read_layer(blob: Box<dyn Read + Send + '_>, file: Option<File>) -> Result<ReadLayer> {
     let decoder = Decoder::new(blob, DecodeLimits::default()).map_err(corten_layer::Error::from)?;
     std::thread::scope(|scope| {
         let unpacked = ReadAhead::spawn(scope, decoder);
@@ -134,14 +153,10 @@ fn read_layer(
             entries.push(located);
         }
         let tee = reader.finish().map_err(corten_layer::Error::from)?;
-        let received = DiffId(tee.hasher.finish());
-        if received != *expected {
-            return Err(Error::DiffIdMismatch {
-                expected: expected.clone(),
-                received,
-            });
-        }
-        Ok(entries)
+        Ok(ReadLayer {
+            diff_id: DiffId(tee.hasher.finish()),
+            entries,
+        })
     })
 }
 

@@ -24,10 +24,12 @@ pub mod directories;
 pub mod error;
 pub mod pack;
 mod readahead;
+pub mod receive;
 mod removal;
 pub mod snapshots;
 
 pub use bytes::Bytes;
 pub use error::{Error, Result};
 pub use pack::{PackOptions, Packer};
+pub use receive::Receiving;
 pub use snapshots::{LayerRef, Snapshots, SweepReport, layers_of};

@@ -2,13 +2,14 @@
 
 use clap::ValueEnum;
 use corten_content::{ImageDocuments, Source, Store, load_image};
+use corten_snapshot::Receiving;
 use corten_spec::{Descriptor, Platform};
 
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::places::{Name, Place};
 use crate::registry::RegistryArgs;
-use crate::transfer::{self, Part, fetch};
+use crate::transfer::{self, Part, Purpose, fetch};
 
 /// When a registry is asked for an image that has a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -73,8 +74,14 @@ fn find_named(
         }
     }
     ctx.output.note(&format!("pulling {name}"));
-    transfer::pull(ctx, registry, name, &Part::Platform(platform.clone()))
-        .map_err(|error| error.while_doing(format!("cannot pull `{name}`")))?;
+    transfer::pull(
+        ctx,
+        registry,
+        name,
+        &Part::Platform(platform.clone()),
+        Purpose::Use,
+    )
+    .map_err(|error| error.while_doing(format!("cannot pull `{name}`")))?;
     match look_up(store, name, platform).map_err(CommandError::caused)? {
         Some(found) => Ok(found),
         None => Err(CommandError::failed(format!(
@@ -127,7 +134,8 @@ fn bring(
     let bring = || {
         let part = Part::Platform(platform.clone());
         let content = part.of(&*opened.source, opened.resolve(platform)?)?;
-        fetch(ctx, &*opened.source, store, &content, registry.jobs)?;
+        let receiving = Receiving::new(store);
+        fetch(ctx, &*opened.source, &receiving, &content, registry.jobs)?;
         let documents = load_image(store, &content, platform)?;
         Ok(Found { content, documents })
     };

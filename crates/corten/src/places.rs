@@ -261,6 +261,14 @@ impl Destination {
         }
     }
 
+    /// Returns the local store, if the place is that.
+    pub(crate) fn store(&self) -> Option<&Store> {
+        match self {
+            Self::Store(store, _) => Some(store),
+            Self::Registry(..) | Self::Layout(..) | Self::Archive(..) => None,
+        }
+    }
+
     /// Returns who talks to the registry, if the place is one.
     pub(crate) fn client(&self) -> Option<&Client> {
         match self {

@@ -1,6 +1,7 @@
 //! Moving an image from one place to another: what pull, push, copy, save and load have in common.
 
-use corten_content::{CopyOptions, CopyReport, Source, Sparse, copy, resolve_manifest};
+use corten_content::{CopyOptions, CopyReport, Sink, Source, Sparse, copy, resolve_manifest};
+use corten_snapshot::Receiving;
 use corten_spec::{Descriptor, Platform};
 
 use crate::context::Context;
@@ -56,8 +57,28 @@ impl Part {
     }
 }
 
+/// What an image is copied for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To be there.
+    Keep,
+    /// To be used at once: its layers are decompressed while they arrive in the store.
+    Use,
+}
+
 /// Copies `part` of what is opened to `destination`, names it there, and returns what it is.
 pub(crate) fn transfer(
+    ctx: &Context,
+    opened: &Opened,
+    destination: Destination,
+    part: &Part,
+    jobs: usize,
+) -> Result<Descriptor, CommandError> {
+    transfer_for(Purpose::Keep, ctx, opened, destination, part, jobs)
+}
+
+fn transfer_for(
+    purpose: Purpose,
     ctx: &Context,
     opened: &Opened,
     destination: Destination,
@@ -76,7 +97,12 @@ pub(crate) fn transfer(
         progress: &progress,
         ..CopyOptions::default()
     };
-    let copied = copy(&*opened.source, destination.sink(), &content, &options);
+    let receiving = destination.store().map(Receiving::new);
+    let sink: &dyn Sink = match (purpose, &receiving) {
+        (Purpose::Use, Some(receiving)) => receiving,
+        (Purpose::Use, None) | (Purpose::Keep, _) => destination.sink(),
+    };
+    let copied = copy(&*opened.source, sink, &content, &options);
     progress.finish();
     let clients = opened.client.iter().chain(destination.client());
     clients.for_each(|client| show_warnings(ctx, client));
@@ -89,7 +115,7 @@ pub(crate) fn transfer(
 pub(crate) fn fetch(
     ctx: &Context,
     source: &dyn Source,
-    destination: &dyn corten_content::Sink,
+    destination: &dyn Sink,
     content: &Descriptor,
     jobs: usize,
 ) -> Result<(), corten_content::Error> {
@@ -126,6 +152,7 @@ pub(crate) fn pull(
     registry: &RegistryArgs,
     name: &Name,
     part: &Part,
+    purpose: Purpose,
 ) -> Result<Descriptor, CommandError> {
     let Name::Reference(reference) = name else {
         return Err(CommandError::usage(format!(
@@ -135,5 +162,5 @@ pub(crate) fn pull(
     };
     let opened = Place::Registry(reference.clone()).open(ctx, registry)?;
     let destination = Place::Store(name.clone()).create(ctx, registry)?;
-    transfer(ctx, &opened, destination, part, registry.jobs)
+    transfer_for(purpose, ctx, &opened, destination, part, registry.jobs)
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod receiving;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};

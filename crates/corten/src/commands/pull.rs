@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::places::{Name, Place};
 use crate::registry::RegistryArgs;
-use crate::transfer::{self, Part};
+use crate::transfer::{self, Part, Purpose};
 
 /// Copy an image from its registry into the local store
 ///
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &PullArgs, ctx: &Context) -> Result<ExitCode, CommandErr
         }
     };
     let part = Part::chosen(args.all, args.platform.as_ref());
-    let content = transfer::pull(ctx, &args.registry, &name, &part)
+    let content = transfer::pull(ctx, &args.registry, &name, &part, Purpose::Keep)
         .map_err(|error| error.while_doing(format!("cannot pull `{name}`")))?;
     ctx.output.data(content.digest.as_str())?;
     Ok(ExitCode::SUCCESS)

@@ -1,0 +1,216 @@
+//! Receiving: a layer is decompressed while its blob arrives, so that it is ready when it is there.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use corten_content::{Ingest, IngestPlan, Sink, Store};
+use corten_spec::{Descriptor, Digest, Kind};
+
+use crate::derive::{ReadLayer, read_layer};
+use crate::snapshots::remove;
+use crate::{Result, Snapshots};
+
+/// How many writes wait for the decompressor at most, which bounds the memory.
+const WRITES: usize = 8;
+
+/// A store that derives the exact tar and the header index of each layer written to it, while it is
+/// written.
+///
+/// Use it as the sink of a copy whose image is needed at once. Nothing derived becomes visible before
+/// the blob was verified. It is a head start and no more: where it cannot be had (a resumed write, a
+/// damaged layer, a full disk), the blob is stored alone, and whoever needs the layer derives it, or
+/// hears why that cannot be.
+#[derive(Debug)]
+pub struct Receiving<'a> {
+    snapshots: Snapshots<'a>,
+    n_deriving: AtomicUsize,
+    n_processors: usize,
+}
+
+impl<'a> Receiving<'a> {
+    /// Returns `store` as such a sink.
+    pub fn new(store: &'a Store) -> Self {
+        Self {
+            snapshots: Snapshots::new(store),
+            n_deriving: AtomicUsize::new(0),
+            n_processors: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+
+    fn start(&self) -> Option<Derivation<'_>> {
+        // More at once than there are processors would only cost memory.
+        let taken = self.n_deriving.fetch_add(1, Ordering::Relaxed);
+        let turn = Turn(&self.n_deriving);
+        if taken >= self.n_processors {
+            return None;
+        }
+        let temporary = self.snapshots.temporary().ok()?;
+        let file = File::create(&temporary).ok()?;
+        let (sender, receiver) = sync_channel(WRITES);
+        let arriving = Arriving {
+            receiver,
+            piece: io::Cursor::default(),
+        };
+        let thread = std::thread::Builder::new()
+            .spawn(move || read_layer(Box::new(arriving), Some(file)))
+            .ok()?;
+        Some(Derivation {
+            sender: Some(sender),
+            thread: Some(thread),
+            temporary,
+            _turn: turn,
+        })
+    }
+}
+
+impl Sink for Receiving<'_> {
+    fn place(&self) -> String {
+        self.snapshots.store().place()
+    }
+
+    fn contains(&self, content: &Descriptor) -> corten_content::Result<bool> {
+        self.snapshots.store().contains(content)
+    }
+
+    fn ingest(&self, plan: &IngestPlan) -> corten_content::Result<Box<dyn Ingest + '_>> {
+        let inner = self.snapshots.store().ingest(plan)?;
+        let is_layer = plan
+            .content
+            .as_ref()
+            .is_some_and(|content| matches!(content.kind(), Kind::Layer { .. }));
+        if !is_layer || inner.offset() > 0 {
+            return Ok(inner);
+        }
+        Ok(match self.start() {
+            None => inner,
+            Some(derivation) => Box::new(ReceivingLayer {
+                inner,
+                derivation,
+                snapshots: self.snapshots.clone(),
+            }),
+        })
+    }
+
+    fn tag(&self, tag: &str, content: &Descriptor) -> corten_content::Result<()> {
+        self.snapshots.store().tag(tag, content)
+    }
+}
+
+/// A place among those that derive.
+struct Turn<'a>(&'a AtomicUsize);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A layer that is written to the store and to the decompressor.
+struct ReceivingLayer<'a> {
+    inner: Box<dyn Ingest + 'a>,
+    derivation: Derivation<'a>,
+    snapshots: Snapshots<'a>,
+}
+
+impl Write for ReceivingLayer<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n_written = self.inner.write(buf)?;
+        self.derivation
+            .feed(buf.get(..n_written).unwrap_or_default());
+        Ok(n_written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl Ingest for ReceivingLayer<'_> {
+    fn offset(&self) -> u64 {
+        self.inner.offset()
+    }
+
+    fn commit(
+        self: Box<Self>,
+        expected: Option<&Descriptor>,
+    ) -> corten_content::Result<(Digest, u64)> {
+        let Self {
+            inner,
+            mut derivation,
+            snapshots,
+        } = *self;
+        derivation.sender = None;
+        let committed = inner.commit(expected)?;
+        if let Some(layer) = derivation.finish() {
+            // What cannot be kept is derived again by whoever needs it, who hears the reason.
+            let _kept = keep(&snapshots, &derivation.temporary, &layer);
+        }
+        Ok(committed)
+    }
+}
+
+fn keep(snapshots: &Snapshots<'_>, temporary: &std::path::Path, layer: &ReadLayer) -> Result<()> {
+    snapshots.put_tar(temporary, &layer.diff_id)?;
+    snapshots.put_entries(&layer.diff_id, &layer.entries)
+}
+
+/// A thread that derives what a layer amounts to from what it is fed. Dropping it ends the thread and
+/// removes what it left.
+struct Derivation<'a> {
+    sender: Option<SyncSender<Vec<u8>>>,
+    thread: Option<JoinHandle<Result<ReadLayer>>>,
+    temporary: PathBuf,
+    _turn: Turn<'a>,
+}
+
+impl Derivation<'_> {
+    fn feed(&mut self, bytes: &[u8]) {
+        // A thread that has failed takes no more.
+        let is_taken = self
+            .sender
+            .as_ref()
+            .is_some_and(|sender| sender.send(bytes.to_vec()).is_ok());
+        if !is_taken {
+            self.sender = None;
+        }
+    }
+
+    /// Returns what the layer is, once the thread has read it to its end.
+    fn finish(&mut self) -> Option<ReadLayer> {
+        self.sender = None;
+        self.thread.take()?.join().ok()?.ok()
+    }
+}
+
+impl Drop for Derivation<'_> {
+    fn drop(&mut self) {
+        self.finish();
+        // It has its own name by now, or is left for `gc`.
+        let _removed = remove(&self.temporary);
+    }
+}
+
+/// What was fed, as a reader.
+struct Arriving {
+    receiver: Receiver<Vec<u8>>,
+    piece: io::Cursor<Vec<u8>>,
+}
+
+impl Read for Arriving {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let n_read = self.piece.read(buf)?;
+            if n_read > 0 || buf.is_empty() {
+                return Ok(n_read);
+            }
+            match self.receiver.recv() {
+                Ok(piece) => self.piece = io::Cursor::new(piece),
+                Err(_) => return Ok(0),
+            }
+        }
+    }
+}
