@@ -10,19 +10,50 @@ use crate::apply::is_never_applied;
 use crate::beneath::{Root, proc_path};
 use crate::changeset::{Item, Put};
 use crate::directory::Owners;
+use crate::owners::SET_ID;
 use crate::{Error, Meta, Result, Shown, path};
+
+/// What a handle that attributes are set by is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opened {
+    File,
+    Directory,
+}
 
 /// Sets owners, extended attributes, modes and times, in that order (rule 53).
 pub(crate) struct Attributes<'a> {
     pub(crate) root: &'a Root,
     pub(crate) owners: Owners,
-    /// Extended attributes that the file system refused, as path and name.
-    pub(crate) refused: Mutex<Vec<Shown>>,
+    /// Extended attributes that the file system refused.
+    pub(crate) refused: Mutex<Vec<Refused>>,
+}
+
+/// An extended attribute that the file system refused.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) path: Vec<u8>,
+    pub(crate) name: Vec<u8>,
+    pub(crate) value: Vec<u8>,
+}
+
+impl Refused {
+    pub(crate) fn shown(&self) -> Shown {
+        [&self.path, b" ".as_slice(), &self.name]
+            .concat()
+            .as_slice()
+            .into()
+    }
 }
 
 impl Attributes<'_> {
     /// Sets the attributes of a file or directory.
-    pub(crate) fn set_by_handle(&self, fd: BorrowedFd<'_>, path: &[u8], meta: &Meta) -> Result<()> {
+    pub(crate) fn set_by_handle(
+        &self,
+        fd: BorrowedFd<'_>,
+        path: &[u8],
+        kind: Opened,
+        meta: &Meta,
+    ) -> Result<()> {
         let failed = |action| {
             let shown = self.root.shown(path);
             move |error: Errno| Error::system(action, shown)(error.into())
@@ -33,10 +64,10 @@ impl Attributes<'_> {
         }
         for (name, value) in applied_xattrs(meta) {
             let result = rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty());
-            self.note_refusal(path, name, result)
+            self.note_refusal(path, (name, value), result)
                 .map_err(failed("set an extended attribute of"))?;
         }
-        rustix::fs::fchmod(fd, Mode::from_raw_mode(meta.mode))
+        rustix::fs::fchmod(fd, Mode::from_raw_mode(self.mode(meta, kind)))
             .map_err(failed("set the mode of"))?;
         rustix::fs::futimens(fd, &times(meta)).map_err(failed("set the time of"))
     }
@@ -63,33 +94,51 @@ impl Attributes<'_> {
             let reached = proc_path(directory, name);
             let result =
                 rustix::fs::lsetxattr(reached, xattr.as_slice(), value, XattrFlags::empty());
-            self.note_refusal(path, xattr, result)
+            self.note_refusal(path, (xattr, value), result)
                 .map_err(failed("set an extended attribute of"))?;
         }
         if !matches!(put.item, Item::Symlink(_)) {
+            let mode = self.mode(meta, Opened::File);
             // The name was made by us a moment ago in a directory that nobody else writes to.
-            rustix::fs::chmodat(
-                directory,
-                name,
-                Mode::from_raw_mode(meta.mode),
-                AtFlags::empty(),
-            )
-            .map_err(failed("set the mode of"))?;
+            rustix::fs::chmodat(directory, name, Mode::from_raw_mode(mode), AtFlags::empty())
+                .map_err(failed("set the mode of"))?;
         }
         rustix::fs::utimensat(directory, name, &times(meta), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(failed("set the time of"))
     }
 
+    /// Returns the mode to set. What runs as its owner must not run as whoever wrote it instead.
+    fn mode(&self, meta: &Meta, kind: Opened) -> u32 {
+        let is_owner = match self.owners {
+            Owners::Set | Owners::Leave => true,
+            Owners::Record => {
+                meta.uid == rustix::process::geteuid().as_raw()
+                    && meta.gid == rustix::process::getegid().as_raw()
+            }
+        };
+        match kind {
+            Opened::File if !is_owner => meta.mode & !SET_ID,
+            Opened::File | Opened::Directory => meta.mode,
+        }
+    }
+
     fn note_refusal(
         &self,
         path: &[u8],
-        name: &[u8],
+        (name, value): (&[u8], &[u8]),
         result: rustix::io::Result<()>,
     ) -> rustix::io::Result<()> {
         match result {
             Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL) => {
-                let shown = Shown::from([path, b" ", name].concat().as_slice());
-                self.refused.lock().expect("no panic holds it").push(shown);
+                let refused = Refused {
+                    path: path.to_vec(),
+                    name: name.to_vec(),
+                    value: value.to_vec(),
+                };
+                self.refused
+                    .lock()
+                    .expect("no panic holds it")
+                    .push(refused);
                 Ok(())
             }
             result => result,

@@ -14,9 +14,10 @@ use std::sync::{Arc, Mutex};
 use corten_tar::Segment;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
-use crate::attributes::Attributes;
+use crate::attributes::{Attributes, Opened, Refused};
 use crate::beneath::Root;
 use crate::changeset::{Changeset, Item, Put};
+use crate::owners::Recorded;
 use crate::steps::{Step, for_each_step};
 use crate::tree::File;
 use crate::{Contents, Error, Meta, NodeId, Result, Shown, Tree, path};
@@ -39,6 +40,9 @@ pub enum Owners {
     Set,
     /// Everything belongs to whoever writes.
     Leave,
+    /// Likewise, and what the tree says instead is [recorded](crate::owners). Files that would run as
+    /// another owner lose their set-id bits on the disk, since they would run as whoever writes.
+    Record,
 }
 
 /// What becomes of device nodes.
@@ -48,6 +52,8 @@ pub enum Devices {
     Make,
     /// They are left out and counted: in a user namespace nobody may make them.
     Skip,
+    /// Empty files take their places, and what they are is [recorded](crate::owners).
+    Record,
 }
 
 /// What could not be written as the tree has it.
@@ -57,6 +63,8 @@ pub struct Written {
     pub devices_skipped: Vec<Shown>,
     /// Extended attributes that the file system refused, as path and name (rule 62).
     pub xattrs_refused: Vec<Shown>,
+    /// What the tree says about paths that could not be written so, with [`Owners::Record`].
+    pub recorded: Recorded,
 }
 
 /// Writes all of `tree` into `root`, an empty directory, whose own attributes become the tree's.
@@ -183,8 +191,21 @@ fn write(
     fed?;
     writer.finish()?;
     let mut written = std::mem::take(&mut writer.written);
+    let links = std::mem::take(&mut writer.links);
     drop(writer);
-    written.xattrs_refused = attributes.refused.into_inner().expect("no panic holds it");
+    let mut refused = attributes.refused.into_inner().expect("no panic holds it");
+    refused
+        .sort_unstable_by(|left, right| (&left.path, &left.name).cmp(&(&right.path, &right.name)));
+    for attribute in &refused {
+        written
+            .recorded
+            .add_xattr(&attribute.path, &attribute.name, &attribute.value);
+    }
+    for (first, path) in &links {
+        written.recorded.link(first, path);
+    }
+    written.recorded.forget_needless();
+    written.xattrs_refused = refused.iter().map(Refused::shown).collect();
     Ok(written)
 }
 
@@ -246,7 +267,7 @@ fn write_file(
     if job.file.sparse.is_some() {
         out.set_len(job.file.size).map_err(failed("write"))?;
     }
-    attributes.set_by_handle(out.as_fd(), &job.path, &job.meta)
+    attributes.set_by_handle(out.as_fd(), &job.path, Opened::File, &job.meta)
 }
 
 struct Writer<'a> {
@@ -267,6 +288,9 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn put(&mut self, path: &[u8], put: &Put) -> Result<()> {
+        if self.attributes.owners == Owners::Record {
+            self.written.recorded.add(path, put);
+        }
         if path.is_empty() {
             self.directories.push((Vec::new(), put.meta.clone()));
             return Ok(());
@@ -323,6 +347,9 @@ impl Writer<'_> {
                     path: path.into(),
                     reason,
                 });
+            }
+            Item::Device { .. } if self.devices == Devices::Record => {
+                make_node(directory.as_fd(), name, FileType::RegularFile, 0, 0)
             }
             &Item::Device {
                 block,
@@ -398,7 +425,7 @@ impl Writer<'_> {
         for (path, meta) in self.directories.iter().rev() {
             let directory = self.root.directory(path)?;
             self.attributes
-                .set_by_handle(directory.as_fd(), path, meta)?;
+                .set_by_handle(directory.as_fd(), path, Opened::Directory, meta)?;
         }
         Ok(())
     }

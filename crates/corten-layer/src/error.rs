@@ -104,6 +104,12 @@ pub enum Error {
         /// Why it is none.
         problem: UserProblem,
     },
+    /// A record of owners beside a root is not one that we wrote.
+    #[error("the record of owners is damaged at line {line}")]
+    DamagedRecord {
+        /// The line, counted from 1.
+        line: usize,
+    },
     /// A stored header index cannot be read; it is derived and can be made again.
     #[error("the header index is damaged")]
     DamagedIndex,

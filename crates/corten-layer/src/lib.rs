@@ -33,6 +33,7 @@ mod edit;
 pub mod emit;
 pub mod error;
 pub mod index;
+pub mod owners;
 pub mod path;
 pub mod report;
 pub mod scan;

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use rustix::fs::OFlags;
 
 use crate::apply::is_never_applied;
-use crate::attributes::Attributes;
+use crate::attributes::{Attributes, Opened};
 use crate::beneath::{Links, Root};
 use crate::changeset::{Changeset, Put};
 use crate::diff::{SameContent, same_node};
@@ -48,7 +48,7 @@ pub fn prepare(lower: &Tree, upper: &Root, owners: Owners) -> Result<()> {
         refused: Mutex::default(),
     };
     let meta = &lower.node(Tree::ROOT).meta;
-    attributes.set_by_handle(upper.directory(b"")?.as_fd(), b"", meta)
+    attributes.set_by_handle(upper.directory(b"")?.as_fd(), b"", Opened::Directory, meta)
 }
 
 /// Which extended attributes overlayfs keeps its own notes in: the process below it can set the others,

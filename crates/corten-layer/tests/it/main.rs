@@ -10,6 +10,7 @@
 mod containment;
 mod host;
 mod overlay;
+mod owners;
 mod peers;
 mod random;
 mod roundtrip;

@@ -43,6 +43,11 @@ pub(crate) fn of_tree(tree: &Tree, contents: &dyn Contents) -> Snapshot {
 }
 
 pub(crate) fn of_directory(path: &Path) -> Snapshot {
+    of_directory_as(path, &|_, _| {})
+}
+
+/// Returns what `path` holds where everything found is taken for what `restore` makes of it.
+pub(crate) fn of_directory_as(path: &Path, restore: &dyn Fn(&[u8], &mut Found)) -> Snapshot {
     let root = Root::open(path).unwrap();
     let mut all = vec![(Vec::new(), inspect_root(&root, Xattrs::Read).unwrap())];
     scan(&root, b"", Xattrs::Read, &mut |path, found| {
@@ -53,7 +58,8 @@ pub(crate) fn of_directory(path: &Path) -> Snapshot {
     all.sort_by(|(left, _), (right, _)| corten_layer::path::compare(left, right));
     let mut first_names = HashMap::new();
     let mut snapshot = Snapshot::new();
-    for (path, found) in all {
+    for (path, mut found) in all {
+        restore(&path, &mut found);
         let shown = Shown::from(path.as_slice()).to_string();
         let is_link = matches!(found.kind, FoundKind::Symlink(_));
         let mut line = kind_found(&root, &path, &found) + &attributes(&found.meta, is_link);
