@@ -4,6 +4,8 @@
 //! BUNDLE/
 //!   config.json     the runtime specification's
 //!   rootfs/         what the layers amount to
+//!   owners.mtree    what the layers say where the caller could not write it so, see
+//!                   [`corten_layer::owners`]
 //! ```
 
 use std::fs::{self, OpenOptions};
@@ -16,6 +18,7 @@ use corten_content::ImageDocuments;
 use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
 use corten_layer::directory::{Devices, DirectoryOptions, Owners, Written, write_tree};
+use corten_layer::owners;
 use corten_layer::users::resolve_user;
 use corten_snapshot::snapshots::remove;
 use corten_snapshot::{Bytes, Snapshots, layers_of};
@@ -26,9 +29,9 @@ use crate::{Error, Result};
 /// How an image is unpacked.
 #[derive(Debug, Clone)]
 pub struct UnpackOptions {
-    /// What becomes of owners: [`Owners::Leave`] for users who may not give files away.
+    /// What becomes of owners: [`Owners::Record`] for users who may not give files away.
     pub owners: Owners,
-    /// What becomes of device nodes: [`Devices::Skip`] for users who may not make any.
+    /// What becomes of device nodes: [`Devices::Record`] for users who may not make any.
     pub devices: Devices,
     /// Whom the process runs as, instead of the image's `User`.
     pub user: Option<String>,
@@ -118,6 +121,10 @@ fn write_bundle(
         threads: 2,
     };
     let written = write_tree(&tree, &contents, &Root::open(&rootfs)?, &how)?;
+    if options.owners == Owners::Record {
+        let path = directory.join(owners::FILE_NAME);
+        write_new(&path, &written.recorded.encode())?;
+    }
     let mut json = serde_json::to_vec_pretty(&converted.config)
         .expect("the config has string keys and no failing serializer");
     json.push(b'\n');

@@ -33,7 +33,7 @@ pub(crate) fn needs_root(command: &Command, ctx: &Context) -> bool {
     match command {
         Command::Build(args) => build::needs_root(args),
         Command::Run(_) => true,
-        Command::Unpack(args) => !args.rootless,
+        Command::Unpack(args) => unpack::needs_root(args),
         // Only there are files of other users in the store.
         Command::Gc(_) => ctx.root().join("layers/dir").is_dir(),
         Command::Pull(_)

@@ -45,6 +45,10 @@ case_a_rootless_bundle_runs() {
     chmod 700 runtime
     "$HERE/as-user" "$user" corten --root "$CASE/own/store" unpack --rootless "oci:$CASE/layout" "$CASE/own/bundle"
     equal 'owner of the files' "$uid" "$(stat -c %u own/bundle/rootfs/etc/passwd)"
+    equal 'what is recorded of /etc/shadow' \
+        "./etc/shadow type=file uid=0 gid=$(awk -F: '$1 == "shadow" { print $3 }' own/bundle/rootfs/etc/group) mode=0640" \
+        "$(grep '^./etc/shadow ' own/bundle/owners.mtree)"
+    equal 'mode of su on the disk' 755 "$(stat -c %a own/bundle/rootfs/usr/bin/su)"
     equal 'who it runs as' 0 "$(one_cgroup_version "$HERE/as-user" "$user" XDG_RUNTIME_DIR="$CASE/runtime" \
         crun --root "$CASE/runtime" --cgroup-manager disabled run --bundle "$CASE/own/bundle" "corten-$$" </dev/null)"
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use corten_bundle::{ConfigOptions, UnpackOptions};
 use corten_layer::directory::{Devices, Owners};
-use corten_sandbox::in_user_namespace;
+use corten_sandbox::{IdMap, in_user_namespace};
 use corten_snapshot::Snapshots;
 use corten_spec::Platform;
 
@@ -33,10 +33,23 @@ pub(crate) struct UnpackArgs {
     platform: Option<Platform>,
     /// Give everything to the caller, so that no privilege is needed; the bundle runs as root inside
     /// alone
+    ///
+    /// Owners, device nodes and whatever else the caller may not set are recorded in
+    /// BUNDLE/owners.mtree. An ordinary user without subordinate ids unpacks like this anyway.
     #[arg(long)]
-    pub(crate) rootless: bool,
+    rootless: bool,
     #[command(flatten)]
     registry: RegistryArgs,
+}
+
+/// Tells whether owners are to be set and may be, which takes root, of the machine or of a user
+/// namespace with the ids that subuid(5) gives this user.
+pub(crate) fn needs_root(args: &UnpackArgs) -> bool {
+    !is_rootless(args)
+}
+
+fn is_rootless(args: &UnpackArgs) -> bool {
+    args.rootless || (!rustix::process::geteuid().is_root() && IdMap::for_this_user().is_err())
 }
 
 pub(crate) fn run(args: &UnpackArgs, ctx: &Context) -> Result<ExitCode, CommandError> {
@@ -78,7 +91,7 @@ fn unpack(args: &UnpackArgs, ctx: &Context) -> Result<(), CommandError> {
             skipped[0]
         ));
     }
-    if !refused.is_empty() {
+    if !refused.is_empty() && !is_rootless(args) {
         ctx.output.warn(&format!(
             "{} extended attributes were refused, such as `{}`",
             refused.len(),
@@ -87,6 +100,13 @@ fn unpack(args: &UnpackArgs, ctx: &Context) -> Result<(), CommandError> {
     }
     for note in &unpacked.notes {
         ctx.output.warn(&note.to_string());
+    }
+    let n_recorded = unpacked.written.recorded.iter().count();
+    if n_recorded > 0 {
+        ctx.output.detail(&format!(
+            "what could not be set of {n_recorded} paths is in `{}`",
+            args.bundle.join(corten_layer::owners::FILE_NAME).display()
+        ));
     }
     ctx.output.detail(&format!(
         "{} paths in `{}`",
@@ -101,7 +121,8 @@ fn options(args: &UnpackArgs) -> UnpackOptions {
         rustix::process::geteuid().as_raw(),
         rustix::process::getegid().as_raw(),
     );
-    let mut config = if args.rootless {
+    let is_rootless = is_rootless(args);
+    let mut config = if is_rootless {
         ConfigOptions::rootless(uid, gid)
     } else {
         ConfigOptions::default()
@@ -110,12 +131,14 @@ fn options(args: &UnpackArgs) -> UnpackOptions {
         config.overrides.command = Some(args.command.clone());
     }
     UnpackOptions {
-        owners: if args.rootless {
-            Owners::Leave
+        owners: if is_rootless {
+            Owners::Record
         } else {
             Owners::Set
         },
-        devices: if args.rootless || in_user_namespace() {
+        devices: if is_rootless {
+            Devices::Record
+        } else if in_user_namespace() {
             Devices::Skip
         } else {
             Devices::Make
