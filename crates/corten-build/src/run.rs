@@ -146,6 +146,12 @@ impl Builder<'_> {
                 "the socket `{shown}` is left out of the layer"
             )));
         }
+        if let Some(first) = upper.xattrs_dropped.first() {
+            (self.listener)(Event::Warning(&format!(
+                "{} extended attributes of overlayfs are left out of the layer, such as `{first}`",
+                upper.xattrs_dropped.len()
+            )));
+        }
         Ok(upper)
     }
 

@@ -1,21 +1,25 @@
 //! The header index of a layer: its entries and where their data lies, without the data.
 //!
-//! It is derived from the tar and may be deleted at any time. The format:
+//! It is derived from the tar and may be deleted at any time. The checksum tells a damaged one, which
+//! is made again, from one to believe: a single wrong bit could make a file set-user-ID. The format:
 //!
 //! ```text
-//! "CTNINDX1"                      magic with the version of the format
+//! "CTNINDX2"                      magic with the version of the format
 //! count                           number of entries
 //! entry*                          kind, path, link, mode, uid, gid, mtime, size, device,
 //!                                 xattrs, records, sparse, offset, stored size
+//! checksum                        SHA-256 of everything before, 64 hexadecimal digits
 //! ```
 //!
 //! Numbers are LEB128, signed ones zigzag; byte strings are a length and the bytes.
 
+use corten_spec::Digest;
 use corten_tar::{Entry, EntryKind, Located, Segment, Timestamp};
 
 use crate::{Error, Result};
 
-const MAGIC: &[u8; 8] = b"CTNINDX1";
+const MAGIC: &[u8; 8] = b"CTNINDX2";
+const CHECKSUM_LEN: usize = 64;
 
 const KINDS: [EntryKind; 7] = [
     EntryKind::File,
@@ -35,6 +39,8 @@ pub fn encode(entries: &[Located]) -> Vec<u8> {
     for located in entries {
         put_entry(&mut out, located);
     }
+    let checksum = Digest::sha256(&out);
+    out.extend_from_slice(checksum.encoded().as_bytes());
     out
 }
 
@@ -43,9 +49,16 @@ pub fn encode(entries: &[Located]) -> Vec<u8> {
 /// # Errors
 /// Fails on anything else; nothing is allocated by a number that the bytes name.
 pub fn decode(bytes: &[u8]) -> Result<Vec<Located>> {
+    let (body, checksum) = bytes
+        .len()
+        .checked_sub(CHECKSUM_LEN)
+        .and_then(|end| bytes.split_at_checked(end))
+        .ok_or(Error::DamagedIndex)?;
+    if Digest::sha256(body).encoded().as_bytes() != checksum {
+        return Err(Error::DamagedIndex);
+    }
     let mut input = Input(
-        bytes
-            .strip_prefix(MAGIC.as_slice())
+        body.strip_prefix(MAGIC.as_slice())
             .ok_or(Error::DamagedIndex)?,
     );
     let n_entries = input.number()?;
@@ -241,7 +254,26 @@ mod tests {
         for len in 0..bytes.len() {
             assert!(decode(&bytes[..len]).is_err(), "cut at {len}");
         }
-        assert!(decode(&[bytes, vec![0]].concat()).is_err());
-        assert!(decode(b"CTNINDX1\xff\xff\xff\xff\xff\xff\xff\xff\x7f").is_err());
+        assert!(decode(&[bytes.clone(), vec![0]].concat()).is_err());
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            assert!(decode(&damaged).is_err(), "a wrong bit in byte {at}");
+        }
+        let sealed = |mut body: Vec<u8>| {
+            let checksum = Digest::sha256(&body);
+            body.extend_from_slice(checksum.encoded().as_bytes());
+            body
+        };
+        let body = &bytes[..bytes.len() - CHECKSUM_LEN];
+        assert_eq!(sealed(body.to_vec()), bytes);
+        for len in 0..body.len() {
+            assert!(
+                decode(&sealed(body[..len].to_vec())).is_err(),
+                "cut at {len}"
+            );
+        }
+        let count = b"CTNINDX2\xff\xff\xff\xff\xff\xff\xff\xff\x7f";
+        assert!(decode(&sealed(count.to_vec())).is_err());
     }
 }

@@ -16,7 +16,7 @@ use crate::diff::{SameContent, same_node};
 use crate::directory::Owners;
 use crate::scan::{Descend, Found, FoundKind, Xattrs, inspect_root, scan};
 use crate::tree::{Data, Directory, File, Kind, Node};
-use crate::{Contents, Error, Meta, NodeId, Result, Tree, path};
+use crate::{Contents, Error, Meta, NodeId, Result, Shown, Tree, path};
 
 /// What an upper directory changes, and where its files are.
 #[derive(Debug)]
@@ -27,6 +27,9 @@ pub struct Upper {
     pub files: Files,
     /// Sockets, which no layer can hold.
     pub sockets: Vec<Vec<u8>>,
+    /// Extended attributes that the process below the overlay set and that no layer may have, as path
+    /// and name (rule 61).
+    pub xattrs_dropped: Vec<Shown>,
 }
 
 /// Files beneath a directory, by number.
@@ -101,6 +104,7 @@ pub fn read_upper(
         },
         found: Vec::new(),
         opaque: Vec::new(),
+        xattrs_dropped: Vec::new(),
     };
     reader.scan(excluded)?;
     reader.changes()
@@ -113,6 +117,7 @@ struct Reader<'a> {
     files: Files,
     found: Vec<(Vec<u8>, Found)>,
     opaque: Vec<Vec<u8>>,
+    xattrs_dropped: Vec<Shown>,
 }
 
 impl Reader<'_> {
@@ -163,6 +168,7 @@ impl Reader<'_> {
             changes,
             files: self.files,
             sockets,
+            xattrs_dropped: self.xattrs_dropped,
         })
     }
 
@@ -183,6 +189,13 @@ impl Reader<'_> {
             }
             if note == Some(b"opaque") && value == b"y" {
                 self.opaque.push(path.to_vec());
+            }
+            // Of overlayfs's names, those that it did not set itself are the process's; SELinux's are
+            // the machine's.
+            let is_of_process = note.is_none_or(|note| note.starts_with(b"overlay."));
+            if is_of_process && is_never_applied(xattr) && xattr != b"security.selinux" {
+                let shown = [path, b" ", xattr.as_slice()].concat();
+                self.xattrs_dropped.push(shown.as_slice().into());
             }
         }
         let records = self

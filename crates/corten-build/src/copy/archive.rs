@@ -6,6 +6,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 
 use corten_layer::bytes::open_file;
+use corten_layer::changeset::check_names;
 use corten_layer::tree::File;
 use corten_layer::{LayerBytes, Tree, path};
 use corten_spec::{DiffId, Digest};
@@ -63,6 +64,8 @@ impl Archive {
         );
         let mut entries = Vec::new();
         while let Some(located) = reader.next_entry()? {
+            // In a layer such a name would delete another: what is a file here has no place there.
+            check_names(&path::components(&located.entry.path).names.join(&b'/'))?;
             entries.push(located);
         }
         drop(reader);

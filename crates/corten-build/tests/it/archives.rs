@@ -214,3 +214,25 @@ fn a_broken_archive_is_an_error() {
         ",
     );
 }
+
+/// BuildKit extracts a file of that name, which the layer then turns into a deletion.
+#[test]
+fn a_name_that_would_delete_in_a_layer_is_refused() {
+    for name in ["d/.wh.a", ".wh..wh..opq", ".wh.d/x"] {
+        let mut writer = corten_tar::Writer::new(Vec::new());
+        let entry = Entry::new(EntryKind::File, name);
+        writer.entry(&entry, &mut std::io::empty()).unwrap();
+        let site = site_with("a.tar", &writer.finish().unwrap());
+        crate::site::check_error_in(
+            &site,
+            "ADD a.tar /",
+            &format!(
+                "
+        Dockerfile:2: `ADD a.tar /` failed
+        cannot unpack the archive `a.tar`
+        `{name}` cannot be put into a layer: a name that begins with `.wh.` means a deletion in every layer
+        "
+            ),
+        );
+    }
+}

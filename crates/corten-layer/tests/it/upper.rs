@@ -475,7 +475,20 @@ fn a_process_cannot_make_a_directory_opaque() {
             let path = root.join("d");
             let _may_be_refused = rustix::fs::lsetxattr(&path, xattr, b"y", XattrFlags::empty());
         });
-        let removed = shown(&session.upper.unwrap());
+        let upper = session.upper.unwrap();
+        if xattr.starts_with("user.") {
+            let dropped: Vec<String> = upper
+                .xattrs_dropped
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            let escaped = match attributes {
+                Attributes::Trusted => xattr.to_owned(),
+                Attributes::User => xattr.replace("overlay.", "overlay.overlay."),
+            };
+            assert_eq!(dropped, [format!("d {escaped}")]);
+        }
+        let removed = shown(&upper);
         assert!(
             !removed.iter().any(|change| change.starts_with('-')),
             "{xattr}: {removed:?}"

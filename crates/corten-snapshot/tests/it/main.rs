@@ -179,6 +179,19 @@ fn what_a_power_failure_damaged_is_made_again() {
     assert_eq!(snapshots.tar(&layer).unwrap(), tar);
     assert_ne!(fs::read(&marker).unwrap(), b"an earlier boot");
 
+    // A wrong bit in the name would be believed if there were no checksum.
+    let index = &place.derived("index")[0];
+    let mut bytes = fs::read(index).unwrap();
+    let name = bytes.iter().position(|&byte| byte == b'a').unwrap();
+    bytes[name] = b'b';
+    fs::remove_file(index).unwrap();
+    overwrite(index, &bytes);
+    assert_eq!(
+        content(&snapshots, std::slice::from_ref(&layer), "a").as_deref(),
+        Some("one")
+    );
+    assert_ne!(fs::read(index).unwrap(), bytes, "it was made again");
+
     damage(&place.derived("index")[0]);
     assert_eq!(
         snapshots
