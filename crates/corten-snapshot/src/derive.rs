@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use corten_content::Source;
-use corten_spec::{Algorithm, DiffId, Hasher};
+use corten_spec::{DiffId, Hasher};
 use corten_tar::{DecodeLimits, Decoder, Limits, Located, Reader};
 
 use crate::readahead::ReadAhead;
@@ -44,7 +44,7 @@ impl Snapshots<'_> {
         if fs::read(&marker).is_ok_and(|made| made == boot()) {
             return Ok(true);
         }
-        let mut hasher = Hasher::new(Algorithm::Sha256);
+        let mut hasher = diff_id.0.hasher().map_err(corten_content::Error::from)?;
         let mut file = File::open(path).map_err(Error::system("open", path))?;
         let mut buf = vec![0; 256 << 10];
         loop {
@@ -145,7 +145,7 @@ pub(crate) fn read_layer(blob: Box<dyn Read + Send + '_>, file: Option<File>) ->
                     },
                 ),
             },
-            hasher: Hasher::new(Algorithm::Sha256),
+            hasher: expected.0.hasher().map_err(corten_content::Error::from)?,
         };
         let mut reader = Reader::new(tee, Limits::default());
         let mut entries = Vec::new();

@@ -24,13 +24,21 @@ pub enum Algorithm {
     Sha256,
     /// SHA-512.
     Sha512,
+    /// BLAKE3, with an output of 256 bits (DSC-20).
+    Blake3,
 }
 
 /// Computes a digest over bytes that arrive in pieces.
 #[derive(Clone)]
 pub struct Hasher {
     algorithm: Algorithm,
-    context: Context,
+    state: State,
+}
+
+#[derive(Clone)]
+enum State {
+    Sha(Box<Context>),
+    Blake3(Box<blake3::Hasher>),
 }
 
 impl Digest {
@@ -105,6 +113,7 @@ impl Algorithm {
         match name {
             "sha256" => Some(Self::Sha256),
             "sha512" => Some(Self::Sha512),
+            "blake3" => Some(Self::Blake3),
             _ => None,
         }
     }
@@ -114,12 +123,13 @@ impl Algorithm {
         match self {
             Self::Sha256 => "sha256",
             Self::Sha512 => "sha512",
+            Self::Blake3 => "blake3",
         }
     }
 
     fn hex_len(self) -> usize {
         match self {
-            Self::Sha256 => 64,
+            Self::Sha256 | Self::Blake3 => 64,
             Self::Sha512 => 128,
         }
     }
@@ -128,30 +138,42 @@ impl Algorithm {
 impl Hasher {
     /// Starts a hash of `algorithm`.
     pub fn new(algorithm: Algorithm) -> Self {
-        let context = Context::new(match algorithm {
-            Algorithm::Sha256 => &SHA256,
-            Algorithm::Sha512 => &SHA512,
-        });
-        Self { algorithm, context }
+        let state = match algorithm {
+            Algorithm::Sha256 => State::Sha(Box::new(Context::new(&SHA256))),
+            Algorithm::Sha512 => State::Sha(Box::new(Context::new(&SHA512))),
+            Algorithm::Blake3 => State::Blake3(Box::default()),
+        };
+        Self { algorithm, state }
     }
 
     /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.context.update(bytes);
+        match &mut self.state {
+            State::Sha(context) => context.update(bytes),
+            State::Blake3(hasher) => {
+                hasher.update(bytes);
+            }
+        }
     }
 
     /// Returns the digest of everything added.
     pub fn finish(self) -> Digest {
-        let hash = self.context.finish();
-        let name = self.algorithm.name();
-        let mut text = String::with_capacity(name.len() + 1 + hash.as_ref().len() * 2);
-        text.push_str(name);
-        text.push(':');
-        push_hex(hash.as_ref(), &mut text);
-        Digest {
-            text: text.into(),
-            colon: name.len(),
+        match self.state {
+            State::Sha(context) => digest_of(self.algorithm, context.finish().as_ref()),
+            State::Blake3(hasher) => digest_of(self.algorithm, hasher.finalize().as_bytes()),
         }
+    }
+}
+
+fn digest_of(algorithm: Algorithm, hash: &[u8]) -> Digest {
+    let name = algorithm.name();
+    let mut text = String::with_capacity(name.len() + 1 + hash.len() * 2);
+    text.push_str(name);
+    text.push(':');
+    push_hex(hash, &mut text);
+    Digest {
+        text: text.into(),
+        colon: name.len(),
     }
 }
 
@@ -205,6 +227,7 @@ impl FromStr for Digest {
                 return Err(invalid(match known {
                     Algorithm::Sha256 => "sha256 needs 64 lower-case hexadecimal digits",
                     Algorithm::Sha512 => "sha512 needs 128 lower-case hexadecimal digits",
+                    Algorithm::Blake3 => "blake3 needs 64 lower-case hexadecimal digits",
                 }));
             }
         }
@@ -280,6 +303,10 @@ mod tests {
         check(&format!("sha256:{}", "a".repeat(63)), false);
         check(&format!("sha512:{}", "0".repeat(128)), true);
         check(&format!("sha512:{hex}"), false);
+        check(&format!("sha512:{}", "A".repeat(128)), false);
+        check(&format!("blake3:{hex}"), true);
+        check(&format!("blake3:{}", hex.to_uppercase()), false);
+        check(&format!("blake3:{hex}{hex}"), false);
         check(
             "sha256+b64u:LCa0a2j_xo_5m0U8HTBBNBNCLXBkg7-g-YpeiGJm564",
             true,
@@ -320,6 +347,14 @@ mod tests {
         check(
             "sha512:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
              2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
+            b"abc",
+        );
+        check(
+            "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
+            b"",
+        );
+        check(
+            "blake3:6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85",
             b"abc",
         );
     }

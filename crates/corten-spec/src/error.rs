@@ -18,7 +18,9 @@ pub enum Error {
         reason: &'static str,
     },
     /// The digest is well-formed but its algorithm is not one we can compute.
-    #[error("cannot verify `{digest}`: the algorithm is not supported (known: sha256, sha512)")]
+    #[error(
+        "cannot verify `{digest}`: the algorithm is not supported (known: sha256, sha512, blake3)"
+    )]
     UnsupportedAlgorithm {
         /// The digest that cannot be verified.
         digest: Digest,

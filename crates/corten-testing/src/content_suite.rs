@@ -132,7 +132,7 @@ fn damaged_leftover<B: Source + Sink>(backend: &B) {
 }
 
 fn unknown<B: Source + Sink>(backend: &B) {
-    for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+    for algorithm in [Algorithm::Sha256, Algorithm::Sha512, Algorithm::Blake3] {
         let plan = IngestPlan {
             algorithm,
             ..IngestPlan::unknown()

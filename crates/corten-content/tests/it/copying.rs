@@ -189,10 +189,10 @@ fn what_is_wrong_with_the_source_is_said() {
     assert!(!sink.contains(&image.manifest).unwrap());
 
     let mut odd = Descriptor::of("a/b", b"x");
-    odd.digest = "blake3:0123abcd".parse().unwrap();
+    odd.digest = "blake9:0123abcd".parse().unwrap();
     let error = plain_copy(&source, &sink, &odd).unwrap_err();
     let text = causes(&error);
-    assert!(text.contains("cannot verify `blake3:0123abcd`"), "{text}");
+    assert!(text.contains("cannot verify `blake9:0123abcd`"), "{text}");
 }
 
 #[test]
