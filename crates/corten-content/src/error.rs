@@ -31,7 +31,7 @@ pub enum Error {
         candidates: Vec<String>,
     },
     /// No manifest of an index fits the platform.
-    #[error("no image for {wanted} in `{name}`; there is: {}", .offered.join(", "))]
+    #[error("no image for {wanted} in `{name}`; {}", offer(.offered))]
     NoPlatform {
         /// What was looked for.
         wanted: Box<Platform>,
@@ -103,6 +103,13 @@ pub enum Error {
     /// The work was cancelled.
     #[error("cancelled")]
     Cancelled,
+}
+
+fn offer(platforms: &[String]) -> String {
+    if platforms.is_empty() {
+        return "it names no platforms".to_owned();
+    }
+    format!("there is: {}", platforms.join(", "))
 }
 
 impl Error {

@@ -117,9 +117,15 @@ fn look_up(
     Ok(fits.then_some(Found { content, documents }))
 }
 
+/// Tells whether a single image that was named may be used: one for a higher variant than is usual is,
+/// unless a variant was asked for.
 fn runs_on(wanted: &Platform, offered: &Platform) -> bool {
-    let (wanted, offered) = (wanted.normalized(), offered.normalized());
-    wanted.os == offered.os && wanted.architecture == offered.architecture
+    let wanted = wanted.normalized();
+    let any_variant = Platform {
+        variant: wanted.variant.clone(),
+        ..offered.clone()
+    };
+    wanted.runs(offered) || (wanted.variant.is_none() && wanted.runs(&any_variant))
 }
 
 /// Copies an image from a place outside into the store, where nothing names it.
