@@ -4,6 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 use corten_layer::Shown;
+use corten_spec::{Digest, Family};
+
+use crate::convert::Loss;
 
 /// The result of working with images.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -46,6 +49,52 @@ pub enum Error {
         #[from]
         source: corten_snapshot::Error,
     },
+    /// What is to be converted is no image.
+    #[error(
+        "`{digest}` is no image but an artifact, `{kind}`, and cannot be converted to {family}'s format"
+    )]
+    Artifact {
+        /// The manifest.
+        digest: Digest,
+        /// What it calls itself.
+        kind: String,
+        /// The family that it was to be of.
+        family: Family,
+    },
+    /// A family of formats has no name for what content is.
+    #[error(
+        "`{digest}` is of the type `{media_type}`, which {family}'s format has no counterpart of"
+    )]
+    NoCounterpart {
+        /// The content.
+        digest: Digest,
+        /// Its type.
+        media_type: String,
+        /// The family that it was to be of.
+        family: Family,
+    },
+    /// Some of what documents say would be lost by a conversion.
+    #[error("{family}'s format has no place for {}", list(.losses))]
+    Unplaced {
+        /// The family that they were to be of.
+        family: Family,
+        /// What would be lost.
+        losses: Vec<Loss>,
+    },
+    /// Indexes are nested deeper than anyone nests them.
+    #[error("what led to `{digest}` is nested more than {limit} deep")]
+    Nested {
+        /// The index that is too deep.
+        digest: Digest,
+        /// The limit.
+        limit: usize,
+    },
+    /// The documents of an image are larger than those of any real one.
+    #[error("its documents are larger than {limit} bytes in all")]
+    Documents {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// A system call failed.
     #[error("cannot {action} `{}`", .path.display())]
     System {
@@ -56,6 +105,16 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+}
+
+/// Lists what would be lost, the first few in full.
+fn list(losses: &[Loss]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<String> = losses.iter().take(SHOWN).map(Loss::to_string).collect();
+    match losses.len().checked_sub(SHOWN) {
+        None | Some(0) => shown.join(", "),
+        Some(n_more) => format!("{} and {n_more} more", shown.join(", ")),
+    }
 }
 
 impl Error {

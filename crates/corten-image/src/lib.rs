@@ -1,4 +1,4 @@
-//! One image as a whole: its tree, its files, validation.
+//! One image as a whole: its tree, its files, conversion, validation.
 //!
 //! ```
 //! # let dir = tempfile::tempdir().unwrap();
@@ -14,10 +14,12 @@
 //! # Ok::<(), corten_image::Error>(())
 //! ```
 
+pub mod convert;
 pub mod error;
 pub mod import;
 pub mod validate;
 
+pub use convert::{ConvertOptions, Converted, Loss, Unplaced, convert};
 pub use error::{Error, Result};
 pub use import::{Archive, ImportOptions, import};
 pub use validate::{

@@ -38,6 +38,8 @@ pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 /// Docker's zstd layer, written by a few tools although never specified.
 pub const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
+/// Docker's foreign layer without compression, written by a few tools although never specified.
+pub const DOCKER_LAYER_FOREIGN_PLAIN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
 /// Docker's foreign layer.
 pub const DOCKER_LAYER_FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 /// Docker's manifest, schema 1.
@@ -93,7 +95,7 @@ impl Kind {
             OCI_LAYER | DOCKER_LAYER => layer(None, false),
             OCI_LAYER_GZIP | DOCKER_LAYER_GZIP => layer(Gzip, false),
             OCI_LAYER_ZSTD | DOCKER_LAYER_ZSTD => layer(Zstd, false),
-            OCI_LAYER_FOREIGN => layer(None, true),
+            OCI_LAYER_FOREIGN | DOCKER_LAYER_FOREIGN_PLAIN => layer(None, true),
             OCI_LAYER_FOREIGN_GZIP | DOCKER_LAYER_FOREIGN => layer(Gzip, true),
             OCI_LAYER_FOREIGN_ZSTD => layer(Zstd, true),
             DOCKER_SCHEMA1 | DOCKER_SCHEMA1_SIGNED => Self::Schema1,
