@@ -140,6 +140,17 @@ impl Error {
         matches!(self, Self::NotFound { .. } | Self::Missing { .. })
     }
 
+    /// Tells whether there was no room on a disk, or none that the user may take.
+    pub fn is_disk_full(&self) -> bool {
+        let (Self::System { source, .. } | Self::Stream { source, .. }) = self else {
+            return false;
+        };
+        matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+
     /// Tells whether content did not verify, which is exit code 3.
     pub fn is_corrupt(&self) -> bool {
         matches!(self, Self::Corrupt { .. })

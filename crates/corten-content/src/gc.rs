@@ -4,7 +4,7 @@
 //! Leases are read first: whoever tags content holds a lease on it until after the tag is written,
 //! so one of the two is always seen.
 
-mod mark;
+pub(crate) mod mark;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ use crate::gc::mark::Marker;
 use crate::layout::names;
 use crate::lease::{self, Leases};
 use crate::lock::{Lock, is_at, try_lock};
-use crate::store::list_dir;
+use crate::store::{blob_name, list_dir};
 use crate::{Error, Result, Store, atomic};
 
 /// What the caller wants kept beside names and leases, such as what build records refer to.
@@ -93,7 +93,7 @@ impl Store {
     }
 }
 
-impl GcGuard<'_> {
+impl<'a> GcGuard<'a> {
     /// Tells whether a running process protects `key`, see [`Store::protect`].
     pub fn is_protected(&self, key: &str) -> bool {
         self.leases.keys.contains(key)
@@ -109,6 +109,26 @@ impl GcGuard<'_> {
         self.marked.contains(digest)
     }
 
+    /// Finds what [`sweep`](Self::sweep) would spare, and removes nothing.
+    ///
+    /// `None` if a document could not be read, so that all would be spared.
+    pub fn reached(&self, roots: &GcRoots) -> Result<Option<HashSet<Digest>>> {
+        let mut marker = self.marker(roots);
+        marker.mark_entries(&self.store.dir().entries()?);
+        Ok((!marker.is_blind()).then(|| marker.marked()))
+    }
+
+    fn marker(&self, roots: &GcRoots) -> Marker<'a> {
+        let mut marker = Marker::new(self.store.dir());
+        roots.descriptors.iter().for_each(|root| marker.mark(root));
+        self.leases
+            .keys
+            .iter()
+            .filter_map(|key| lease::content_of(key))
+            .for_each(|digest| marker.mark_unknown(&digest));
+        marker
+    }
+
     /// Removes what nothing reaches.
     ///
     /// A document that is not there, as in a sparse index, is reported. One that is there and
@@ -119,27 +139,43 @@ impl GcGuard<'_> {
             live_leases: self.leases.n_live,
             ..GcReport::default()
         };
-        let mut marker = Marker::new(self.store.dir());
-        roots.descriptors.iter().for_each(|root| marker.mark(root));
-        self.leases
-            .keys
-            .iter()
-            .filter_map(|key| lease::content_of(key))
-            .for_each(|digest| marker.mark_unknown(&digest));
+        let mut marker = self.marker(roots);
         let dropped = marker.mark_entries(&self.store.dir().entries()?);
         report.held_back = marker.is_blind();
-        (self.marked, report.problems) = marker.into_parts();
-        if !report.held_back {
-            self.unlist(&dropped)?;
-            self.sweep_blobs(&mut report)?;
-        }
+        self.marked = marker.marked();
+        // Unfinished writes and what was never listed go first: on a full disk, only what they give
+        // back makes room for an index without the rest.
         self.sweep_ingests(&mut report)?;
+        if !report.held_back && !dropped.is_empty() {
+            dropped.iter().for_each(|entry| marker.mark(entry));
+            report.held_back = marker.is_blind();
+        }
+        let listed = marker.marked();
+        report.problems = marker.into_problems();
+        if !report.held_back {
+            self.sweep_blobs(&listed, &mut report)?;
+            match self.unlist(&dropped) {
+                // The referrers stay, and so does what they refer to, until there is room.
+                Err(error) if error.is_disk_full() => {
+                    let content = dropped.into_iter().next().map(|entry| entry.digest);
+                    let problem = content.map(|content| GcProblem { content, error });
+                    report.problems.extend(problem);
+                    return Ok(report);
+                }
+                other => other?,
+            }
+            if listed.len() > self.marked.len() {
+                (report.kept_blobs, report.kept_bytes) = (0, 0);
+                self.sweep_blobs(&self.marked, &mut report)?;
+            }
+        }
         Ok(report)
     }
 
     /// Takes referrers whose subject is gone out of the index.
-    fn unlist(&self, dropped: &HashSet<Digest>) -> Result<()> {
+    fn unlist(&self, dropped: &[Descriptor]) -> Result<()> {
         let dir = self.store.dir();
+        let dropped: HashSet<&Digest> = dropped.iter().map(|entry| &entry.digest).collect();
         dir.update(|index| {
             if !dropped.is_empty() {
                 index.remove(
@@ -160,29 +196,24 @@ impl GcGuard<'_> {
         })
     }
 
-    fn sweep_blobs(&self, report: &mut GcReport) -> Result<()> {
-        for algorithm in list_dir(&self.store.dir().blobs_dir())? {
-            if !algorithm.is_dir() {
+    fn sweep_blobs(&self, kept: &HashSet<Digest>, report: &mut GcReport) -> Result<()> {
+        for path in self.store.blobs()? {
+            // What is not named as a blob is not ours to remove.
+            let Some(digest) = blob_name(&path) else {
+                continue;
+            };
+            let len = match fs::symlink_metadata(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                other => other.map_err(Error::system("read", &path))?.len(),
+            };
+            if kept.contains(&digest) {
+                report.kept_blobs += 1;
+                report.kept_bytes += len;
                 continue;
             }
-            for path in list_dir(&algorithm)? {
-                // What is not named as a blob is not ours to remove.
-                let Some(digest) = digest_of(&algorithm, &path) else {
-                    continue;
-                };
-                let len = match fs::symlink_metadata(&path) {
-                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                    other => other.map_err(Error::system("read", &path))?.len(),
-                };
-                if self.marked.contains(&digest) {
-                    report.kept_blobs += 1;
-                    report.kept_bytes += len;
-                    continue;
-                }
-                self.remove(&path)?;
-                report.removed_blobs += 1;
-                report.removed_bytes += len;
-            }
+            self.remove(&path)?;
+            report.removed_blobs += 1;
+            report.removed_bytes += len;
         }
         Ok(())
     }
@@ -216,14 +247,6 @@ impl GcGuard<'_> {
             _ => Ok(()),
         }
     }
-}
-
-fn digest_of(algorithm: &Path, path: &Path) -> Option<Digest> {
-    let (algorithm, encoded) = (
-        algorithm.file_name()?.to_str()?,
-        path.file_name()?.to_str()?,
-    );
-    format!("{algorithm}:{encoded}").parse().ok()
 }
 
 fn is_temporary(path: &Path) -> bool {

@@ -158,11 +158,7 @@ impl Store {
 /// # Errors
 /// The error tells a wrong name ([`Error::Unusable`]) from wrong bytes ([`Error::Corrupt`]).
 pub fn verify_blob(path: &Path) -> Result<u64> {
-    let part = |path: Option<&Path>| Some(path?.file_name()?.to_str()?.to_owned());
-    let name = part(path.parent()).zip(part(Some(path)));
-    let digest =
-        name.and_then(|(algorithm, encoded)| format!("{algorithm}:{encoded}").parse().ok());
-    let Some(digest): Option<Digest> = digest else {
+    let Some(digest) = blob_name(path) else {
         return Err(Error::Unusable {
             place: path.display().to_string(),
             reason: "its path does not end in `ALGORITHM/ENCODED` of a digest".into(),
@@ -173,6 +169,14 @@ pub fn verify_blob(path: &Path) -> Result<u64> {
     let mut reader = Verified::new(file, &content, path.display().to_string())?;
     std::io::copy(&mut reader, &mut std::io::sink())
         .map_err(|error| Error::stream(format!("read `{}`", path.display()), error))
+}
+
+/// Returns the digest that the path of a blob names.
+pub(crate) fn blob_name(path: &Path) -> Option<Digest> {
+    let algorithm = path.parent()?.file_name()?.to_str()?;
+    format!("{algorithm}:{}", path.file_name()?.to_str()?)
+        .parse()
+        .ok()
 }
 
 fn create(root: &Path, files: &dyn Files) -> Result<()> {

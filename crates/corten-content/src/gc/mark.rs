@@ -59,7 +59,7 @@ impl<'a> Marker<'a> {
 
     /// Marks what the index lists, and returns the referrers without a name whose subject is not
     /// reached: they go with it.
-    pub(super) fn mark_entries(&mut self, entries: &[Descriptor]) -> HashSet<Digest> {
+    pub(super) fn mark_entries(&mut self, entries: &[Descriptor]) -> Vec<Descriptor> {
         let mut waiting = Vec::new();
         for entry in entries {
             match names::name_of(entry) {
@@ -85,8 +85,8 @@ impl<'a> Marker<'a> {
         }
         waiting
             .into_iter()
-            .map(|(entry, _)| entry.digest.clone())
-            .filter(|digest| !self.marked.contains(digest))
+            .map(|(entry, _)| entry.clone())
+            .filter(|entry| !self.marked.contains(&entry.digest))
             .collect()
     }
 
@@ -95,8 +95,13 @@ impl<'a> Marker<'a> {
         self.blind
     }
 
-    pub(super) fn into_parts(self) -> (HashSet<Digest>, Vec<GcProblem>) {
-        (self.marked, self.problems)
+    /// Returns what is reached so far.
+    pub(super) fn marked(&self) -> HashSet<Digest> {
+        self.marked.clone()
+    }
+
+    pub(super) fn into_problems(self) -> Vec<GcProblem> {
+        self.problems
     }
 
     fn subject_of(&self, entry: &Descriptor) -> Option<Digest> {
@@ -135,8 +140,23 @@ impl<'a> Marker<'a> {
                 }
             }
             Ok(None) => {}
-            Err(error) => self.report(&content.digest, error),
+            Err(error) => self.doubt(&content.digest, error),
         }
+    }
+
+    /// Reports a document that could not be read as what it is said to be. Its bytes may still be
+    /// the right ones, as where an entry of the index has a wrong size: then they are searched for
+    /// whatever they may refer to, and nothing is missed.
+    fn doubt(&mut self, digest: &Digest, error: Error) {
+        if !error.is_not_found() && self.files.is_intact(digest) {
+            self.scan(digest);
+            self.problems.push(GcProblem {
+                content: digest.clone(),
+                error,
+            });
+            return;
+        }
+        self.report(digest, error);
     }
 
     /// Marks everything that looks like a descriptor in a document of unknown type.
@@ -186,7 +206,7 @@ fn collect_digests(value: Value, found: &mut Vec<Digest>) {
 }
 
 /// The blobs, read without a lease: the exclusive lock is held already.
-struct Unprotected<'a>(&'a LayoutDir);
+pub(crate) struct Unprotected<'a>(pub(crate) &'a LayoutDir);
 
 impl Unprotected<'_> {
     fn open(&self, digest: &Digest) -> Result<(fs::File, u64)> {
@@ -195,6 +215,18 @@ impl Unprotected<'_> {
             std::io::ErrorKind::NotFound => self.0.not_found(digest.as_str()),
             _ => Error::system("open", path)(error),
         })
+    }
+
+    /// Tells whether a blob of the size of a document has the bytes that its name promises.
+    fn is_intact(&self, digest: &Digest) -> bool {
+        let read = || {
+            let (file, len) = self.open(digest).ok()?;
+            let mut bytes = Vec::new();
+            let limited = (len <= Index::LIMIT).then(|| file.take(Index::LIMIT))?;
+            { limited }.read_to_end(&mut bytes).ok()?;
+            digest.verify(&bytes).ok()
+        };
+        read().is_some()
     }
 
     /// Returns the content if it is a JSON object of the size of a document.

@@ -227,3 +227,26 @@ fn a_lease_covers_what_a_long_index_lists() {
     let report = other.gc(&GcRoots::default()).unwrap();
     assert_eq!((report.removed_blobs, report.kept_blobs), (0, 4));
 }
+
+#[test]
+fn a_wrong_size_in_the_index_holds_nothing_back() {
+    let (dir, store) = store();
+    let kept = Image::builder().layer(b"kept").build();
+    let gone = Image::builder().layer(b"gone").build();
+    let root = index(&kept.content, vec![kept.manifest.clone()]);
+    import(&store, &kept.content, &root);
+    import(&store, &gone.content, &gone.manifest);
+    store.tag("kept", &root).unwrap();
+    drop(store);
+    let path = dir.path().join("index.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let right = format!("\"size\":{}", root.size);
+    assert!(text.contains(&right), "{text}");
+    fs::write(&path, text.replace(&right, "\"size\":7")).unwrap();
+
+    let store = Store::open(dir.path()).unwrap();
+    let report = store.gc(&GcRoots::default()).unwrap();
+    assert_eq!((report.removed_blobs, report.kept_blobs), (3, 4));
+    assert_eq!((report.problems.len(), report.held_back), (1, false));
+    assert_whole(&store, &root);
+}
