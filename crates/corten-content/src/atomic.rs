@@ -1,6 +1,7 @@
 //! Files that appear whole or not at all.
 
 use std::collections::hash_map::RandomState;
+use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -50,6 +51,15 @@ pub(crate) fn create_new(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result
     })
 }
 
+/// Writes `bytes` over the file at `path`, which stays the same file: a crash may leave half of
+/// them.
+pub(crate) fn overwrite(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result<()> {
+    let file = files.create(path).map_err(Error::system("open", path))?;
+    let shorter = file.set_len(bytes.len() as u64);
+    shorter.map_err(Error::system("truncate", path))?;
+    write_all(files, &file, path, bytes)
+}
+
 fn publish(
     files: &dyn Files,
     path: &Path,
@@ -68,10 +78,14 @@ fn publish(
     files.sync_dir(&dir).map_err(Error::system("sync", dir))
 }
 
-fn write_synced(files: &dyn Files, path: &Path, mut bytes: &[u8]) -> Result<()> {
+fn write_synced(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result<()> {
     let file = files.create(path).map_err(Error::system("create", path))?;
+    write_all(files, &file, path, bytes)
+}
+
+fn write_all(files: &dyn Files, file: &File, path: &Path, mut bytes: &[u8]) -> Result<()> {
     while !bytes.is_empty() {
-        let n_written = match files.write(&file, path, bytes) {
+        let n_written = match files.write(file, path, bytes) {
             Ok(0) => Err(ErrorKind::WriteZero.into()),
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(0),
             other => other,
@@ -79,7 +93,7 @@ fn write_synced(files: &dyn Files, path: &Path, mut bytes: &[u8]) -> Result<()> 
         let n_written = n_written.map_err(Error::system("write", path))?;
         bytes = bytes.get(n_written..).unwrap_or_default();
     }
-    files.sync(&file, path).map_err(Error::system("sync", path))
+    files.sync(file, path).map_err(Error::system("sync", path))
 }
 
 /// Creates the directory `path` and those above it.

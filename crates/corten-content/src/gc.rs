@@ -94,6 +94,10 @@ impl Store {
 }
 
 impl<'a> GcGuard<'a> {
+    pub(crate) fn store(&self) -> &'a Store {
+        self.store
+    }
+
     /// Tells whether a running process protects `key`, see [`Store::protect`].
     pub fn is_protected(&self, key: &str) -> bool {
         self.leases.keys.contains(key)

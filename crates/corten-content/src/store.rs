@@ -76,6 +76,21 @@ impl Store {
         })
     }
 
+    /// Opens the store in `root` although its `oci-layout` or `index.json` may be damaged, for
+    /// [`fsck`](crate::fsck). Nothing is made where there is none.
+    pub fn open_damaged(root: &Path) -> Result<Self> {
+        Self::open_damaged_files(root, Box::new(RealFiles(Durability::Full)))
+    }
+
+    pub(crate) fn open_damaged_files(root: &Path, files: Box<dyn Files>) -> Result<Self> {
+        let dir = LayoutDir::open_damaged(root, format!("the store `{}`", root.display()), files)?;
+        let locks = root.join(LOCKS);
+        make_dirs(dir.files(), &leases_dir(&locks))?;
+        Ok(Self {
+            dir: dir.with_lease(Lease::new(&locks)),
+        })
+    }
+
     /// Lists all names, in the order in which they were given.
     pub fn list(&self) -> Result<Vec<NamedImage>> {
         let entries = self.dir.entries()?.into_iter();

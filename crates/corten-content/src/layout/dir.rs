@@ -27,12 +27,7 @@ pub(crate) struct LayoutDir {
 impl LayoutDir {
     /// Opens what is there, and checks that it is a layout (LAY-02 to LAY-08).
     pub(crate) fn open(root: &Path, place: String, files: Box<dyn Files>) -> Result<Self> {
-        let dir = Self {
-            root: root.to_owned(),
-            place,
-            files,
-            lease: None,
-        };
+        let dir = Self::open_damaged(root, place, files)?;
         let bytes = dir.read_own(Header::FILE, Header::LIMIT)?;
         let header: corten_spec::Result<Header> = json::parse(Header::NAME, &bytes);
         header
@@ -41,6 +36,17 @@ impl LayoutDir {
                 what: dir.place(),
                 source: Box::new(source),
             })?;
+        Ok(dir)
+    }
+
+    /// Opens what has a directory of blobs, whatever its other files are.
+    pub(crate) fn open_damaged(root: &Path, place: String, files: Box<dyn Files>) -> Result<Self> {
+        let dir = Self {
+            root: root.to_owned(),
+            place,
+            files,
+            lease: None,
+        };
         if !dir.blobs_dir().is_dir() {
             return Err(dir.unusable("it has no directory `blobs`"));
         }
@@ -134,7 +140,7 @@ impl LayoutDir {
         &self,
         change: impl FnOnce(&mut LayoutIndex<'_>) -> Result<T>,
     ) -> Result<T> {
-        let _lock = Lock::exclusive(&self.root.join(Header::FILE))?;
+        let _lock = self.lock_index()?;
         let bytes = self.read_own(Header::INDEX_FILE, Index::LIMIT)?;
         let mut index = LayoutIndex::parse(&bytes, &self.index_name())?;
         let result = change(&mut index)?;
@@ -142,6 +148,11 @@ impl LayoutDir {
             atomic::replace(self.files(), &self.root.join(Header::INDEX_FILE), &bytes)?;
         }
         Ok(result)
+    }
+
+    /// Waits until nobody else changes `index.json`, and keeps it so.
+    pub(crate) fn lock_index(&self) -> Result<Lock> {
+        Lock::exclusive(&self.root.join(Header::FILE))
     }
 
     /// Gives `content` the name `name`, and takes that name from whatever had it.

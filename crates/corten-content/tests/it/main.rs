@@ -4,6 +4,7 @@
 
 mod backends;
 mod copying;
+mod fsck;
 mod graphs;
 mod layouts;
 mod leases;

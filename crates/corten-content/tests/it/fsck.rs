@@ -1,0 +1,304 @@
+//! What fsck finds in a store that was damaged on purpose, and how it is repaired.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use corten_content::fsck::{Damage, Finding, Survey, refetch};
+use corten_content::{CopyOptions, GcRoots, Sink, Source, Store, copy, read, walk};
+use corten_spec::{Descriptor, Digest};
+use corten_testing::Image;
+use corten_testing::image::index;
+use tempfile::TempDir;
+
+/// A store with the image `app`: an index of one manifest, with one layer of its own.
+struct Site {
+    dir: TempDir,
+    image: Image,
+    root: Descriptor,
+    layer: Descriptor,
+}
+
+const APP: &str = "docker.io/library/app:latest";
+
+impl Site {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let image = Image::builder().layer(b"the layer of app").build();
+        let root = index(&image.content, vec![image.manifest.clone()]);
+        let store = Store::open(dir.path()).unwrap();
+        copy(&image.content, &store, &root, &CopyOptions::default()).unwrap();
+        store.tag(APP, &root).unwrap();
+        let layer = corten_content::children(&image.content, &image.manifest)
+            .unwrap()
+            .remove(1);
+        Self {
+            dir,
+            image,
+            root,
+            layer,
+        }
+    }
+
+    fn store(&self) -> Store {
+        Store::open_damaged(self.dir.path()).unwrap()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn blob(&self, content: &Descriptor) -> PathBuf {
+        self.store().blob_path(&content.digest)
+    }
+
+    fn survey(&self) -> Survey {
+        Survey::take(&self.store(), Vec::new(), 2).unwrap()
+    }
+
+    /// Flips a bit of a file.
+    fn damage(&self, path: &Path) {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[3] ^= 1;
+        replace(path, &bytes);
+    }
+
+    fn repair(&self, survey: &Survey) -> corten_content::fsck::Repaired {
+        self.store().begin_gc().unwrap().repair(survey).unwrap()
+    }
+}
+
+fn replace(path: &Path, bytes: &[u8]) {
+    fs::remove_file(path).ok();
+    fs::write(path, bytes).unwrap();
+}
+
+#[track_caller]
+fn assert_whole(store: &Store, root: &Descriptor) {
+    walk(store, root, &mut |content| {
+        read(store, content, 1 << 20).map(drop)
+    })
+    .unwrap();
+}
+
+/// Returns the blobs that are lost, by their digests, with whether they are missing.
+fn lost(survey: &Survey) -> Vec<(Digest, bool, usize)> {
+    let findings = survey.findings().into_iter();
+    findings
+        .filter_map(|finding| match finding {
+            Finding::Blob(lost) => Some((
+                lost.content.digest,
+                lost.damage == Damage::Missing,
+                lost.needed_by.len(),
+            )),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_whole_store_has_nothing_to_find() {
+    let site = Site::new();
+    let survey = site.survey();
+    assert_eq!(survey.findings(), []);
+    assert_eq!(survey.blobs().0, 4);
+}
+
+#[test]
+fn damaged_and_missing_blobs_come_back_from_elsewhere() {
+    for is_missing in [false, true] {
+        let site = Site::new();
+        let everything = [&site.layer, &site.image.manifest, &site.root];
+        for content in everything {
+            let path = site.blob(content);
+            if is_missing {
+                fs::remove_file(path).unwrap();
+            } else {
+                site.damage(&path);
+            }
+        }
+        let store = site.store();
+        let mut survey = site.survey();
+        // What is behind a lost document shows up when that is back.
+        let mut n_rounds = 0;
+        loop {
+            let all = survey.lost_by(Some(APP));
+            if all.is_empty() {
+                break;
+            }
+            for content in &all {
+                refetch(
+                    &site.image.content,
+                    &store,
+                    content,
+                    &CopyOptions::default(),
+                )
+                .unwrap();
+            }
+            let changed: Vec<Digest> = all.into_iter().map(|content| content.digest).collect();
+            survey.update(&store, &changed).unwrap();
+            n_rounds += 1;
+        }
+        assert_eq!(n_rounds, 3, "the index, its manifest, the layer");
+        assert_eq!(survey.findings(), []);
+        assert_eq!(site.survey().findings(), []);
+        assert_whole(&store, &site.root);
+    }
+}
+
+#[test]
+fn a_place_with_other_bytes_repairs_nothing() {
+    let site = Site::new();
+    let path = site.blob(&site.layer);
+    site.damage(&path);
+    let damaged = fs::read(&path).unwrap();
+    let other = Store::open(&site.path("other")).unwrap();
+    copy(
+        &site.image.content,
+        &other,
+        &site.layer,
+        &CopyOptions::default(),
+    )
+    .unwrap();
+    replace(&other.blob_path(&site.layer.digest), &damaged);
+    let error = refetch(&other, &site.store(), &site.layer, &CopyOptions::default()).unwrap_err();
+    assert!(error.is_corrupt(), "{error:?}");
+    assert_eq!(fs::read(&path).unwrap(), damaged);
+}
+
+#[test]
+fn damaged_blobs_are_set_aside_and_gc_takes_them() {
+    let site = Site::new();
+    site.damage(&site.blob(&site.layer));
+    let survey = site.survey();
+    assert_eq!(lost(&survey), [(site.layer.digest.clone(), false, 1)]);
+    let repaired = site.repair(&survey);
+    assert_eq!(repaired.set_aside, [site.layer.digest.clone()]);
+    assert!(!site.store().contains(&site.layer).unwrap());
+    let survey = site.survey();
+    assert_eq!(lost(&survey), [(site.layer.digest.clone(), true, 1)]);
+    assert!(
+        matches!(&survey.findings()[1], Finding::Leftover(_)),
+        "{survey:?}"
+    );
+
+    // A pull is all that it takes.
+    let store = site.store();
+    copy(
+        &site.image.content,
+        &store,
+        &site.root,
+        &CopyOptions::default(),
+    )
+    .unwrap();
+    assert_eq!(store.gc(&GcRoots::default()).unwrap().removed_ingests, 1);
+    assert_eq!(site.survey().findings(), []);
+}
+
+#[test]
+fn what_a_running_process_relies_on_stays() {
+    let site = Site::new();
+    site.damage(&site.blob(&site.layer));
+    let running = site.store();
+    assert!(running.contains(&site.layer).unwrap());
+    let survey = site.survey();
+    let repaired = site.repair(&survey);
+    assert_eq!(repaired.in_use, [site.layer.digest.clone()]);
+    assert_eq!(repaired.set_aside, []);
+    drop(running);
+    assert_eq!(site.repair(&survey).set_aside, [site.layer.digest.clone()]);
+    // Once more changes nothing.
+    assert_eq!(site.repair(&survey).set_aside, []);
+}
+
+#[test]
+fn a_wrong_size_in_the_index_is_corrected() {
+    let site = Site::new();
+    let path = site.path("index.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let right = format!("\"size\":{}", site.root.size);
+    replace(&path, text.replace(&right, "\"size\":7").as_bytes());
+    let survey = site.survey();
+    let found = survey.findings();
+    assert!(
+        matches!(
+            &found[..],
+            [Finding::EntrySize { listed: 7, size, .. }] if *size == site.root.size
+        ),
+        "{found:?}"
+    );
+    assert_eq!(site.repair(&survey).resized, 1);
+    assert_eq!(site.survey().findings(), []);
+    assert_eq!(site.store().resolve(APP).unwrap().size, site.root.size);
+}
+
+#[test]
+fn a_damaged_index_is_replaced_by_what_is_known() {
+    #[track_caller]
+    fn check(text: Option<&str>, is_named: bool) {
+        let site = Site::new();
+        let path = site.path("index.json");
+        let old = fs::read_to_string(&path).unwrap();
+        match text {
+            None => fs::remove_file(&path).unwrap(),
+            Some(text) => replace(&path, text.replace("OLD", &old).as_bytes()),
+        }
+        let survey = site.survey();
+        let found = survey.findings();
+        let is_file = matches!(&found[..], [Finding::File { name, .. }] if *name == "index.json");
+        assert!(is_file, "{text:?}: {found:?}");
+        assert_eq!(site.repair(&survey).recovered, Some(1), "{text:?}");
+        let store = site.store();
+        let names = store.list().unwrap();
+        assert_eq!(names.len(), usize::from(is_named), "{text:?}");
+        // Even without a name the image is kept, and can be named again.
+        drop(store);
+        let store = site.store();
+        assert_eq!(store.gc(&GcRoots::default()).unwrap().removed_blobs, 0);
+        let digest = site.root.digest.as_str();
+        let found = store.resolve(digest).unwrap();
+        store.tag("again", &found).unwrap();
+        assert_whole(&store, &found);
+    }
+    check(None, false);
+    check(Some(""), false);
+    check(Some("{"), false);
+    // One entry that cannot be read takes nothing with it.
+    let damaged = r#"{"schemaVersion":2,"manifests":[{"mediaType":"a/b","digest":"?","size":0}]}"#;
+    check(Some(damaged), false);
+    let text = {
+        let site = Site::new();
+        let old = fs::read_to_string(site.path("index.json")).unwrap();
+        old.replace("\"manifests\":[", "\"manifests\":[{\"digest\":1},")
+    };
+    check(Some(&text), true);
+}
+
+#[test]
+fn a_damaged_header_is_written_anew() {
+    let site = Site::new();
+    let path = site.path("oci-layout");
+    for text in ["", "{}", r#"{"imageLayoutVersion":"1.0.0"}}}}}}"#] {
+        replace(&path, text.as_bytes());
+        assert!(Store::open(site.dir.path()).is_err(), "{text:?}");
+        let survey = site.survey();
+        assert_eq!(survey.findings().len(), 1, "{text:?}: {survey:?}");
+        assert!(site.repair(&survey).header);
+        assert_eq!(site.survey().findings(), []);
+        Store::open(site.dir.path()).unwrap();
+    }
+}
+
+#[test]
+fn what_does_not_belong_here_is_told_and_left_alone() {
+    let site = Site::new();
+    for name in ["notes.txt", "blobs/x", "blobs/sha256/short"] {
+        replace(&site.path(name), b"x");
+    }
+    replace(&site.path("ingest/sha256-abc"), b"1234");
+    let survey = site.survey();
+    let found = survey.findings();
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert!(!found.iter().any(Finding::is_damage), "{found:?}");
+    site.repair(&survey);
+    assert_eq!(site.survey().findings(), found);
+}
