@@ -109,7 +109,7 @@ impl Snapshots<'_> {
 }
 
 /// A directory of an earlier boot may have lost files in a power failure.
-fn is_whole_directory(path: &Path) -> bool {
+pub(crate) fn is_whole_directory(path: &Path) -> bool {
     fs::read(path.join(BOOT)).is_ok_and(|made| made == boot())
 }
 

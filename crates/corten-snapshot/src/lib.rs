@@ -19,6 +19,7 @@
 //! ```
 
 pub mod bytes;
+pub mod check;
 pub mod derive;
 pub mod directories;
 pub mod error;
@@ -29,6 +30,7 @@ mod removal;
 pub mod snapshots;
 
 pub use bytes::Bytes;
+pub use check::{Derived, DerivedState, DerivedUsage};
 pub use error::{Error, Result};
 pub use pack::{PackOptions, Packer};
 pub use receive::Receiving;

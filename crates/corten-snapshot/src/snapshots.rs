@@ -28,7 +28,7 @@ use corten_spec::{ChainId, Descriptor, DiffId, Digest, Kind};
 use corten_tar::Located;
 
 use crate::derive::{self, Keep};
-pub use crate::removal::remove;
+pub use crate::removal::{Retired, remove};
 use crate::{Error, Result};
 
 /// A layer of an image: its blob and the digest of its tar.
@@ -92,9 +92,9 @@ pub(crate) enum Shelf {
 }
 
 impl Shelf {
-    const ALL: [Self; 3] = [Self::Tar, Self::Index, Self::Directory];
+    pub(crate) const ALL: [Self; 3] = [Self::Tar, Self::Index, Self::Directory];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tar => "tar",
             Self::Index => "index",
@@ -186,6 +186,29 @@ impl<'a> Snapshots<'a> {
         kept: &[Vec<DiffId>],
         is_protected: &dyn Fn(&str) -> bool,
     ) -> Result<SweepReport> {
+        self.retire(kept, is_protected)?.remove()
+    }
+
+    /// Does what [`sweep`](Self::sweep) does up to the point where nobody finds any of it: what
+    /// takes long, removing it, needs no lock.
+    pub fn retire(
+        &self,
+        kept: &[Vec<DiffId>],
+        is_protected: &dyn Fn(&str) -> bool,
+    ) -> Result<Retired> {
+        let mut retired = Retired::default();
+        for path in self.unneeded(kept, is_protected)? {
+            retired.take(&path, &self.store.layers_dir().join(TEMPORARY))?;
+        }
+        Ok(retired)
+    }
+
+    /// Lists what [`sweep`](Self::sweep) would remove.
+    pub fn unneeded(
+        &self,
+        kept: &[Vec<DiffId>],
+        is_protected: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<PathBuf>> {
         let mut keys = std::collections::HashSet::new();
         for stack in kept {
             for (layer_idx, diff_id) in stack.iter().enumerate() {
@@ -195,24 +218,19 @@ impl<'a> Snapshots<'a> {
                 keys.extend(chain.map(|chain| Shelf::Directory.key(&chain.0)));
             }
         }
-        let mut report = SweepReport::default();
+        let mut unneeded = Vec::new();
         let root = self.store.layers_dir();
         for name in Shelf::ALL.map(Shelf::name).into_iter().chain([TEMPORARY]) {
             for entry in list(&root.join(name))? {
                 let file_name = entry.file_name().to_string_lossy().into_owned();
                 let of = file_name.strip_suffix(BOOT_SUFFIX).unwrap_or(&file_name);
                 let key = format!("layers/{name}/{of}");
-                if keys.contains(&key) || is_protected(&key) {
-                    continue;
+                if !keys.contains(&key) && !is_protected(&key) {
+                    unneeded.push(entry.path());
                 }
-                if name == Shelf::Directory.name() {
-                    crate::directories::forget(&entry.path())?;
-                }
-                remove(&entry.path())?;
-                report.n_removed += 1;
             }
         }
-        Ok(report)
+        Ok(unneeded)
     }
 
     /// Returns the path of something derived, which `gc` spares from now on.
@@ -235,7 +253,7 @@ impl<'a> Snapshots<'a> {
     }
 }
 
-const TEMPORARY: &str = "tmp";
+pub(crate) const TEMPORARY: &str = "tmp";
 
 /// What the name of a tar gets for the file that tells the boot it was made in.
 pub(crate) const BOOT_SUFFIX: &str = ".boot";
@@ -275,7 +293,7 @@ fn make_directory(path: &Path) -> Result<()> {
         .map_err(Error::system("create", path))
 }
 
-fn list(directory: &Path) -> Result<Vec<fs::DirEntry>> {
+pub(crate) fn list(directory: &Path) -> Result<Vec<fs::DirEntry>> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(Error::system("list", directory))?,
