@@ -10,7 +10,9 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use corten_content::{Sink, Store, atomic};
 use corten_snapshot::LayerRef;
@@ -71,9 +73,28 @@ pub(crate) fn look_up(store: &Store, key: &Digest) -> Result<Option<Outcome>> {
     let created = record.created;
     match &layer {
         Some(layer) if !store.contains(&layer.blob)? => Ok(None),
-        _ => Ok(Some(Outcome { layer, created })),
+        _ => {
+            touch(&path, SystemTime::now());
+            Ok(Some(Outcome { layer, created }))
+        }
     }
 }
+
+/// Notes that a record is used, for [`prune`]. Not every time: who builds all day writes little.
+fn touch(path: &Path, now: SystemTime) {
+    let noted = fs::metadata(path).and_then(|metadata| metadata.modified());
+    if noted.is_ok_and(|noted| {
+        now.duration_since(noted)
+            .is_ok_and(|age| age > TOUCHED_EVERY)
+    }) {
+        // A store that cannot be written to forgets nothing, either.
+        let file = fs::File::options().append(true).open(path);
+        file.and_then(|file| file.set_modified(now)).ok();
+    }
+}
+
+/// How exactly is known when a record was last used.
+const TOUCHED_EVERY: Duration = Duration::from_hours(1);
 
 fn parse(bytes: &[u8]) -> Option<Record> {
     let record: Record = serde_json::from_slice(bytes).ok()?;
@@ -125,13 +146,72 @@ pub fn cached_layers(store: &Store) -> Result<Vec<(Descriptor, Vec<DiffId>)>> {
     Ok(layers)
 }
 
-/// Forgets every build record, and returns how many there were.
-pub fn prune(store: &Store) -> Result<usize> {
-    let records = records(store)?;
-    for path in &records {
-        fs::remove_file(path).map_err(Error::system("remove", path))?;
+/// Forgets the build records that were not used for longer than `max_age`, up to about an hour, and
+/// returns how many those are.
+pub fn prune(store: &Store, max_age: Duration) -> Result<usize> {
+    let now = SystemTime::now();
+    let mut n_removed = 0;
+    for path in records(store)? {
+        let used = fs::metadata(&path).and_then(|metadata| metadata.modified());
+        let used = used.map_err(Error::system("read", &path))?;
+        // One from the future is as good as new.
+        let age = now.duration_since(used).unwrap_or_default();
+        if max_age.is_zero() || age > max_age {
+            fs::remove_file(&path).map_err(Error::system("remove", &path))?;
+            n_removed += 1;
+        }
     }
-    Ok(records.len())
+    Ok(n_removed)
+}
+
+/// The build records, looked at as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CacheReport {
+    /// How many there are.
+    pub n_records: usize,
+    /// How many bytes of the disk they take.
+    pub disk_bytes: u64,
+    /// The layers that they name.
+    pub layers: Vec<Descriptor>,
+    /// Records that will never be a hit, with the reason.
+    pub useless: Vec<(PathBuf, String)>,
+}
+
+/// Looks at all build records.
+pub fn check_cache(store: &Store) -> Result<CacheReport> {
+    let mut report = CacheReport::default();
+    for path in records(store)? {
+        let metadata = fs::metadata(&path).map_err(Error::system("read", &path))?;
+        report.n_records += 1;
+        // The unit of `st_blocks`, whatever the blocks of the file system are.
+        report.disk_bytes += metadata.blocks() * 512;
+        let bytes = fs::read(&path).map_err(Error::system("read", &path))?;
+        let Some(record) = parse(&bytes) else {
+            let reason = "it is damaged, or of another version".to_owned();
+            report.useless.push((path, reason));
+            continue;
+        };
+        let Some(RecordLayer { blob, .. }) = record.layer else {
+            continue;
+        };
+        if !store.blob_path(&blob.digest).exists() {
+            let reason = format!("its layer, `{}`, is not there", blob.digest);
+            report.useless.push((path, reason));
+        }
+        report.layers.push(blob);
+    }
+    Ok(report)
+}
+
+/// Removes records that [`check_cache`] calls useless.
+pub fn remove_records(useless: &[(PathBuf, String)]) -> Result<()> {
+    for (path, _) in useless {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other.map_err(Error::system("remove", path))?,
+        }
+    }
+    Ok(())
 }
 
 fn records(store: &Store) -> Result<Vec<PathBuf>> {
@@ -142,4 +222,67 @@ fn records(store: &Store) -> Result<Vec<PathBuf>> {
     };
     let paths = entries.map(|entry| Ok(entry.map_err(Error::system("list", &directory))?.path()));
     paths.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn set_age(path: &Path, age: Duration) {
+        let file = fs::File::options().append(true).open(path).unwrap();
+        file.set_modified(SystemTime::now() - age).unwrap();
+    }
+
+    #[test]
+    fn records_that_nobody_uses_expire() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let keys = [Digest::sha256(b"a"), Digest::sha256(b"b")];
+        let outcome = Outcome {
+            layer: None,
+            created: "1970-01-01T00:00:00Z".into(),
+        };
+        for key in &keys {
+            record(&store, key, &outcome, &[]).unwrap();
+            set_age(&path_of(&store, key), DAY * 40);
+        }
+        let [used, unused] = &keys;
+        assert_eq!(prune(&store, DAY * 41).unwrap(), 0);
+        // A hit makes it young again.
+        assert_eq!(look_up(&store, used).unwrap(), Some(outcome.clone()));
+        assert_eq!(prune(&store, DAY * 30).unwrap(), 1);
+        assert_eq!(look_up(&store, unused).unwrap(), None);
+        assert_eq!(look_up(&store, used).unwrap(), Some(outcome));
+        assert_eq!(prune(&store, Duration::ZERO).unwrap(), 1);
+        assert_eq!(check_cache(&store).unwrap(), CacheReport::default());
+    }
+
+    #[test]
+    fn records_without_a_use_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let layer = |text: &str| LayerRef {
+            blob: Descriptor::of("a/b", text.as_bytes()),
+            diff_id: DiffId(Digest::sha256(text.as_bytes())),
+        };
+        let outcome = Outcome {
+            layer: Some(layer("gone")),
+            created: String::new(),
+        };
+        record(&store, &Digest::sha256(b"a"), &outcome, &[]).unwrap();
+        let damaged = path_of(&store, &Digest::sha256(b"b"));
+        atomic::write(&damaged, b"{").unwrap();
+        let report = check_cache(&store).unwrap();
+        assert_eq!(
+            (report.n_records, report.useless.len()),
+            (2, 2),
+            "{report:?}"
+        );
+        assert_eq!(report.layers, [layer("gone").blob]);
+        assert!(report.disk_bytes > 0);
+        remove_records(&report.useless).unwrap();
+        assert_eq!(check_cache(&store).unwrap().n_records, 0);
+    }
 }

@@ -36,7 +36,7 @@ mod workdir;
 
 pub use base::{BaseImage, Bases, Named, NoBases};
 pub use build::{Built, build};
-pub use cache::{cached_layers, prune as prune_cache};
+pub use cache::{CacheReport, cached_layers, check_cache, prune as prune_cache, remove_records};
 pub use error::{Error, Result};
 pub use event::{Event, Listener};
 pub use request::{BuildRequest, Clamp};

@@ -173,7 +173,7 @@ fn records_name_what_they_need() {
             "{layer_idx}"
         );
     }
-    assert!(corten_build::prune_cache(&site.store).unwrap() >= 4);
+    assert!(corten_build::prune_cache(&site.store, std::time::Duration::ZERO).unwrap() >= 4);
     assert_eq!(corten_build::cached_layers(&site.store).unwrap(), []);
     site.build(DOCKERFILE);
     assert_eq!(misses(&site).len(), 4);
