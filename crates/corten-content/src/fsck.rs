@@ -8,7 +8,7 @@
 mod judge;
 mod refetch;
 mod repair;
-mod survey;
+pub(crate) mod survey;
 
 use std::path::PathBuf;
 

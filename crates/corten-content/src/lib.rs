@@ -33,6 +33,7 @@ pub mod memory;
 pub mod progress;
 pub mod store;
 pub mod traits;
+pub mod usage;
 pub mod verified;
 
 pub use copy::{CopyOptions, CopyReport, Sparse, copy};

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -59,6 +60,8 @@ pub struct Ingest {
     pub path: PathBuf,
     /// How many bytes were written.
     pub size: u64,
+    /// How many bytes of the disk it takes.
+    pub disk_bytes: u64,
     /// Whether its writer is still at it.
     pub is_live: bool,
 }
@@ -204,25 +207,32 @@ impl Survey {
                 self.strays.push(path);
             }
         }
-        self.ingests.clear();
-        let ingests = store.dir().ingest_dir();
-        if !ingests.is_dir() {
-            return Ok(());
-        }
-        for path in list_dir(&ingests)? {
-            let Ok(file) = File::open(&path) else {
-                continue;
-            };
-            let size = file.metadata().map_err(Error::system("read", &path))?.len();
-            let is_live = !try_lock(&file).map_err(Error::system("lock", &path))?;
-            self.ingests.push(Ingest {
-                path,
-                size,
-                is_live,
-            });
-        }
+        self.ingests = ingests(store)?;
         Ok(())
     }
+}
+
+/// Returns the writes in progress and those that were left behind.
+pub(crate) fn ingests(store: &Store) -> Result<Vec<Ingest>> {
+    let dir = store.dir().ingest_dir();
+    let mut found = Vec::new();
+    if !dir.is_dir() {
+        return Ok(found);
+    }
+    for path in list_dir(&dir)? {
+        let Ok(file) = File::open(&path) else {
+            continue;
+        };
+        let metadata = file.metadata().map_err(Error::system("read", &path))?;
+        let is_live = !try_lock(&file).map_err(Error::system("lock", &path))?;
+        found.push(Ingest {
+            path,
+            size: metadata.len(),
+            disk_bytes: metadata.blocks() * 512,
+            is_live,
+        });
+    }
+    Ok(found)
 }
 
 fn check_header(root: &Path) -> Option<String> {

@@ -9,3 +9,4 @@ mod graphs;
 mod layouts;
 mod leases;
 mod many;
+mod usage;
