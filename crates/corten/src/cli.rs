@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    build, completion, copy, doctor, gc, images, import, inspect, load, login, logout, pull, push,
-    rm, run, save, tag, unpack, validate, version,
+    build, completion, copy, df, doctor, fsck, gc, images, import, inspect, load, login, logout,
+    pull, push, rm, run, save, tag, unpack, validate, version,
 };
 
 /// Build, move, explain and run container images
@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Tag(tag::TagArgs),
     Rm(rm::RmArgs),
     Gc(gc::GcArgs),
+    Fsck(fsck::FsckArgs),
+    Df(df::DfArgs),
     Inspect(inspect::InspectArgs),
     Validate(validate::ValidateArgs),
     Unpack(unpack::UnpackArgs),

@@ -3,7 +3,9 @@
 pub(crate) mod build;
 pub(crate) mod completion;
 pub(crate) mod copy;
+pub(crate) mod df;
 pub(crate) mod doctor;
+pub(crate) mod fsck;
 pub(crate) mod gc;
 pub(crate) mod images;
 pub(crate) mod import;
@@ -35,7 +37,9 @@ pub(crate) fn needs_root(command: &Command, ctx: &Context) -> bool {
         Command::Run(_) => true,
         Command::Unpack(args) => unpack::needs_root(args),
         // Only there are files of other users in the store.
-        Command::Gc(_) => ctx.root().join("layers/dir").is_dir(),
+        Command::Gc(_) | Command::Fsck(_) | Command::Df(_) => {
+            ctx.root().join("layers/dir").is_dir()
+        }
         Command::Pull(_)
         | Command::Push(_)
         | Command::Copy(_)
@@ -70,6 +74,8 @@ pub(crate) fn run(command: &Command, ctx: &Context) -> Result<ExitCode, CommandE
         Command::Tag(args) => tag::run(args, ctx),
         Command::Rm(args) => rm::run(args, ctx),
         Command::Gc(args) => gc::run(args, ctx),
+        Command::Fsck(args) => fsck::run(args, ctx),
+        Command::Df(args) => df::run(args, ctx),
         Command::Inspect(args) => inspect::run(args, ctx),
         Command::Validate(args) => validate::run(args, ctx),
         Command::Unpack(args) => unpack::run(args, ctx),

@@ -1,6 +1,9 @@
 //! `corten gc`
 
+use std::collections::HashSet;
 use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::Args;
 use corten_content::{GcRoots, Layout, Source, Store, children, load};
@@ -18,6 +21,18 @@ pub(crate) struct GcArgs {
     /// Forget what builds recorded first
     #[arg(long)]
     cache: bool,
+    /// Forget what no build has used for so long, such as `12h`, `30d` or `4w`
+    #[arg(
+        long,
+        value_name = "AGE",
+        default_value = "30d",
+        conflicts_with = "cache"
+    )]
+    cache_max_age: Age,
+    /// Remove everything derived from layers that no running process uses; it is made again when it is
+    /// needed
+    #[arg(long)]
+    derived: bool,
     /// How to print what was removed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -67,11 +82,13 @@ pub(crate) fn run(args: &GcArgs, ctx: &Context) -> Result<ExitCode, CommandError
 fn gc(args: &GcArgs, store: &Store) -> Result<Report, CommandError> {
     // While it lives nobody adds anything, and this thread must not use the store itself.
     let mut guard = store.begin_gc().map_err(CommandError::caused)?;
-    let removed_records = if args.cache {
-        corten_build::prune_cache(store).map_err(CommandError::caused)?
+    let max_age = if args.cache {
+        Duration::ZERO
     } else {
-        0
+        args.cache_max_age.0
     };
+    let removed_records =
+        corten_build::prune_cache(store, max_age).map_err(CommandError::caused)?;
     let cached = corten_build::cached_layers(store).map_err(CommandError::caused)?;
     let roots = GcRoots {
         descriptors: cached.iter().map(|(layer, _)| layer.clone()).collect(),
@@ -94,16 +111,59 @@ fn gc(args: &GcArgs, store: &Store) -> Result<Report, CommandError> {
     if swept.held_back {
         return Ok(report);
     }
+    let kept = if args.derived {
+        Vec::new()
+    } else {
+        kept_stacks(store, cached)?
+    };
+    let retired = Snapshots::new(store)
+        .retire(&kept, &|key| guard.is_protected(key))
+        .map_err(CommandError::caused)?;
+    // Unpacked images take seconds to remove, and nobody has to wait for that.
+    drop(guard);
+    report.removed_derived = retired.remove().map_err(CommandError::caused)?.n_removed;
+    Ok(report)
+}
+
+/// Returns the stacks of layers whose derived data stays: those of images and of build records.
+pub(crate) fn kept_stacks(
+    store: &Store,
+    cached: Vec<(Descriptor, Vec<DiffId>)>,
+) -> Result<Vec<Vec<DiffId>>, CommandError> {
+    // The store's own way of reading takes a lease, which waits for the gc.
     let layout = Layout::open(store.root()).map_err(CommandError::caused)?;
     let mut kept: Vec<Vec<DiffId>> = cached.into_iter().map(|(_, stack)| stack).collect();
+    let mut seen = HashSet::new();
     for entry in layout.entries().map_err(CommandError::caused)? {
-        collect_stacks(&layout, &entry, &mut kept, 0);
+        if seen.insert(entry.digest.clone()) {
+            collect_stacks(&layout, &entry, &mut kept, 0);
+        }
     }
-    let derived = Snapshots::new(store)
-        .sweep(&kept, &|key| guard.is_protected(key))
-        .map_err(CommandError::caused)?;
-    report.removed_derived = derived.n_removed;
-    Ok(report)
+    Ok(kept)
+}
+
+/// How old something may get, as in `30d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Age(Duration);
+
+impl FromStr for Age {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        const EXPECTED: &str = "expected a number and a unit, `s`, `m`, `h`, `d` or `w`";
+        let digits = text.trim_end_matches(char::is_alphabetic);
+        let seconds: u64 = match text.strip_prefix(digits) {
+            Some("s") => 1,
+            Some("m") => 60,
+            Some("h") => 60 * 60,
+            Some("d") => 24 * 60 * 60,
+            Some("w") => 7 * 24 * 60 * 60,
+            _ => return Err(EXPECTED),
+        };
+        let count: u64 = digits.parse().map_err(|_| EXPECTED)?;
+        let total = count.checked_mul(seconds).ok_or(EXPECTED)?;
+        Ok(Self(Duration::from_secs(total)))
+    }
 }
 
 /// Adds the stacks of layers of all images below `content`. What is not there or no image has none,
@@ -126,5 +186,30 @@ fn collect_stacks(
             stacks.extend(config.map(|config| config.value.rootfs.diff_ids));
         }
         Kind::Index | Kind::Config | Kind::Layer { .. } | Kind::Schema1 | Kind::Other => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages() {
+        #[track_caller]
+        fn check(text: &str, expected: Option<u64>) {
+            let age = text.parse::<Age>().ok().map(|age| age.0.as_secs());
+            assert_eq!(age, expected, "{text:?}");
+        }
+        check("0s", Some(0));
+        check("90m", Some(5400));
+        check("2h", Some(7200));
+        check("30d", Some(2_592_000));
+        check("1w", Some(604_800));
+        check("30", None);
+        check("d", None);
+        check("-1d", None);
+        check("1.5d", None);
+        check("99999999999999999999d", None);
+        check("9999999999999999w", None);
     }
 }
