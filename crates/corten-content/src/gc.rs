@@ -151,7 +151,9 @@ impl<'a> GcGuard<'a> {
         // back makes room for an index without the rest.
         self.sweep_ingests(&mut report)?;
         if !report.held_back && !dropped.is_empty() {
-            dropped.iter().for_each(|entry| marker.mark(entry));
+            for entry in &dropped {
+                marker.mark(entry);
+            }
             report.held_back = marker.is_blind();
         }
         let listed = marker.marked();

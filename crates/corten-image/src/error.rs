@@ -29,6 +29,30 @@ pub enum Error {
         /// The entry.
         path: Shown,
     },
+    /// There is nothing at a path.
+    #[error("`{path}` is not in the image{}", suggestion(.directory, .near))]
+    NoFile {
+        /// What is not there: the path as far as it leads and one name more.
+        path: Shown,
+        /// The directory in which the name is missing.
+        directory: Shown,
+        /// Names of that directory that may have been meant.
+        near: Vec<Shown>,
+    },
+    /// A path, or the middle of one, is no directory.
+    #[error("`{path}` is not a directory")]
+    NotDirectory {
+        /// What is none.
+        path: Shown,
+    },
+    /// Something without content was to be read.
+    #[error("`{path}` is a {kind}, not a file")]
+    NotFile {
+        /// What it is called.
+        path: Shown,
+        /// What it is.
+        kind: &'static str,
+    },
     /// The layer could not be written.
     #[error("the layer cannot be written")]
     Write {
@@ -115,6 +139,15 @@ fn list(losses: &[Loss]) -> String {
         None | Some(0) => shown.join(", "),
         Some(n_more) => format!("{} and {n_more} more", shown.join(", ")),
     }
+}
+
+/// Says what is in the directory that may have been meant.
+fn suggestion(directory: &Shown, near: &[Shown]) -> String {
+    if near.is_empty() {
+        return format!("; the path leads as far as the directory `{directory}`");
+    }
+    let names: Vec<String> = near.iter().map(|name| format!("`{name}`")).collect();
+    format!("; the directory `{directory}` has {}", names.join(", "))
 }
 
 impl Error {

@@ -16,11 +16,14 @@
 
 pub mod convert;
 pub mod error;
+pub mod files;
 pub mod import;
+mod near;
 pub mod validate;
 
 pub use convert::{ConvertOptions, Converted, Loss, Unplaced, convert};
 pub use error::{Error, Result};
+pub use files::{Files, Found, Links};
 pub use import::{Archive, ImportOptions, import};
 pub use validate::{
     Finding, Layers, Level, Place, ValidateOptions, Within, validate, validate_layout,

@@ -14,6 +14,7 @@ use corten_spec::{DiffId, Digest};
 use crate::derive::read_layer;
 use crate::directories;
 use crate::snapshots::{BOOT_SUFFIX, Shelf, TEMPORARY, list, remove};
+use crate::table::Table;
 use crate::{Error, Result, Snapshots};
 
 /// Something derived from a layer, or the beginning of it.
@@ -66,7 +67,8 @@ impl Snapshots<'_> {
     /// Checks everything that is derived, on `threads` threads at once.
     ///
     /// Tars are hashed and compared with their names; header indexes are compared with their
-    /// checksums, and with the headers of the tar where that is there. Of directories, only their
+    /// checksums, and with the headers of the tar where that is there; tables with their checksums. Of
+    /// directories, only their
     /// marks are looked at: the files in them are written by whoever runs an image as its root, and
     /// may differ in owners and times for good reasons.
     pub fn check(&self, threads: usize) -> Result<Vec<Derived>> {
@@ -181,6 +183,7 @@ impl Snapshots<'_> {
         let checked = match shelf {
             Shelf::Tar => check_tar(path, &DiffId(digest)),
             Shelf::Index => self.check_index(path, &digest),
+            Shelf::Seek | Shelf::Files => check_table(path),
             Shelf::Directory if directories::is_whole_directory(path) => {
                 return Some(DerivedState::Complete);
             }
@@ -202,10 +205,10 @@ impl Snapshots<'_> {
         let Some(tar) = path.file_name().map(|name| tar.join(name)) else {
             return Ok(());
         };
-        let Ok(tar) = File::open(tar) else {
+        let (Ok(tar), Ok(hasher)) = (File::open(tar), digest.hasher()) else {
             return Ok(());
         };
-        match read_layer(Box::new(tar), None) {
+        match read_layer(Box::new(tar), None, hasher) {
             // A damaged tar is a finding of its own.
             Ok(found) if found.diff_id.0 == *digest && found.entries != entries => {
                 Err("it is not the index of its tar".to_owned())
@@ -213,6 +216,13 @@ impl Snapshots<'_> {
             Ok(_) | Err(_) => Ok(()),
         }
     }
+}
+
+/// Reads a table to its end, against its checksums.
+fn check_table(path: &Path) -> std::result::Result<(), String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let read = Table::open(file).and_then(|table| table.scan(b"", &mut |_, _| Ok(())));
+    read.map_err(|error| error.to_string())
 }
 
 fn check_tar(path: &Path, diff_id: &DiffId) -> std::result::Result<(), String> {

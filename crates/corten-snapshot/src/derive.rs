@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use corten_content::Source;
 use corten_spec::{DiffId, Hasher};
-use corten_tar::{DecodeLimits, Decoder, Limits, Located, Reader};
+use corten_tar::{DecodeLimits, Decoder, Limits, Located, Reader, SeekPoint};
 
 use crate::readahead::ReadAhead;
 use crate::snapshots::{Shelf, boot, remove};
@@ -95,43 +95,56 @@ pub(crate) fn derive(
         Keep::Tar => Some(File::create(&temporary).map_err(Error::system("create", &temporary))?),
     };
     let blob = snapshots.store().fetch(&layer.blob, 0)?;
-    let entries = match read_layer(blob, file).and_then(|read| read.checked(&layer.diff_id)) {
-        Ok(entries) => entries,
+    let hasher = layer
+        .diff_id
+        .0
+        .hasher()
+        .map_err(corten_content::Error::from)?;
+    let read = match read_layer(blob, file, hasher).and_then(|read| read.checked(&layer.diff_id)) {
+        Ok(read) => read,
         Err(error) => {
             remove(&temporary)?;
             return Err(error);
         }
     };
+    snapshots.put_seek_points(layer, &read.points)?;
     if keep == Keep::Tar {
         snapshots.put_tar(&temporary, &layer.diff_id)?;
     }
-    Ok(entries)
+    Ok(read.entries)
 }
 
 /// What the bytes of a layer turned out to be.
 pub(crate) struct ReadLayer {
     pub(crate) diff_id: DiffId,
     pub(crate) entries: Vec<Located>,
+    /// Where the compressed bytes can be entered.
+    pub(crate) points: Vec<SeekPoint>,
 }
 
 impl ReadLayer {
-    fn checked(self, expected: &DiffId) -> Result<Vec<Located>> {
+    fn checked(self, expected: &DiffId) -> Result<Self> {
         if self.diff_id != *expected {
             return Err(Error::DiffIdMismatch {
                 expected: expected.clone(),
                 received: self.diff_id,
             });
         }
-        Ok(self.entries)
+        Ok(self)
     }
 }
 
-/// Reads a layer to its end, and writes its tar to `file`.
+/// Reads a layer to its end, and writes its tar to `file`; `hasher` computes the DiffID.
 ///
 /// One thread reads and decompresses, one writes the tar, one hashes and parses: whichever of these
 /// is the slowest on a machine, two processors stay busy.
-pub(crate) fn read_layer(blob: Box<dyn Read + Send + '_>, file: Option<File>) -> Result<ReadLayer> {
+pub(crate) fn read_layer(
+    blob: Box<dyn Read + Send + '_>,
+    file: Option<File>,
+    hasher: Hasher,
+) -> Result<ReadLayer> {
     let decoder = Decoder::new(blob, DecodeLimits::default()).map_err(corten_layer::Error::from)?;
+    let points = decoder.seek_points();
     std::thread::scope(|scope| {
         let unpacked = ReadAhead::spawn(scope, decoder);
         let tee = Hashing {
@@ -145,7 +158,7 @@ pub(crate) fn read_layer(blob: Box<dyn Read + Send + '_>, file: Option<File>) ->
                     },
                 ),
             },
-            hasher: expected.0.hasher().map_err(corten_content::Error::from)?,
+            hasher,
         };
         let mut reader = Reader::new(tee, Limits::default());
         let mut entries = Vec::new();
@@ -156,6 +169,7 @@ pub(crate) fn read_layer(blob: Box<dyn Read + Send + '_>, file: Option<File>) ->
         Ok(ReadLayer {
             diff_id: DiffId(tee.hasher.finish()),
             entries,
+            points: points.to_vec(),
         })
     })
 }

@@ -52,6 +52,12 @@ pub enum Error {
         /// Its media type.
         media_type: String,
     },
+    /// A table of files is not what was written; it was removed.
+    #[error("the table `{}` was damaged and has been removed; it is made again when it is next needed", .path.display())]
+    DamagedTable {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// Compressing failed.
     #[error("the layer cannot be compressed")]
     Compress {
@@ -92,6 +98,7 @@ impl Error {
             Self::DiffIdMismatch { .. } | Self::LayerCount { .. } => true,
             Self::Layer(_)
             | Self::UnknownLayer { .. }
+            | Self::DamagedTable { .. }
             | Self::Compress { .. }
             | Self::System { .. } => false,
         }

@@ -6,7 +6,7 @@ use corten_content::{Ingest, IngestPlan, Sink, Store};
 use corten_spec::{Algorithm, Descriptor, DiffId, Hasher, media_type};
 use corten_tar::{Compression, Encoder};
 
-use crate::{Error, LayerRef, Result};
+use crate::{Error, LayerRef, Result, Snapshots};
 
 /// How a layer is stored.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +34,7 @@ impl Default for PackOptions {
 ///
 /// Dropped before, it leaves nothing visible.
 pub struct Packer<'a> {
+    store: &'a Store,
     encoder: Encoder<Box<dyn Ingest + 'a>>,
     diff_id: Hasher,
     compression: Compression,
@@ -59,6 +60,7 @@ impl<'a> Packer<'a> {
         let encoder = Encoder::new(ingest, compression, level, threads)
             .map_err(|source| Error::Compress { source })?;
         Ok(Self {
+            store,
             encoder,
             diff_id: Hasher::new(Algorithm::Sha256),
             compression,
@@ -67,16 +69,19 @@ impl<'a> Packer<'a> {
 
     /// Stores the layer and returns what names it.
     pub fn finish(self) -> Result<LayerRef> {
+        let points = self.encoder.seek_points();
         let ingest = self
             .encoder
             .finish()
             .map_err(|error| corten_content::Error::stream("store the layer", error))?;
         let (digest, size) = ingest.commit(None)?;
         let blob = Descriptor::new(media_type_of(self.compression), digest, size);
-        Ok(LayerRef {
+        let layer = LayerRef {
             blob,
             diff_id: DiffId(self.diff_id.finish()),
-        })
+        };
+        Snapshots::new(self.store).put_seek_points(&layer, &points.to_vec())?;
+        Ok(layer)
     }
 }
 

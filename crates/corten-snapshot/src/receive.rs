@@ -8,11 +8,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use corten_content::{Ingest, IngestPlan, Sink, Store};
-use corten_spec::{Descriptor, Digest, Kind};
+use corten_spec::{Algorithm, Descriptor, Digest, Hasher, Kind};
 
 use crate::derive::{ReadLayer, read_layer};
 use crate::snapshots::remove;
-use crate::{Result, Snapshots};
+use crate::{LayerRef, Result, Snapshots};
 
 /// How many writes wait for the decompressor at most, which bounds the memory.
 const WRITES: usize = 8;
@@ -51,12 +51,14 @@ impl<'a> Receiving<'a> {
         let temporary = self.snapshots.temporary().ok()?;
         let file = File::create(&temporary).ok()?;
         let (sender, receiver) = sync_channel(WRITES);
+        // The config, which says the DiffID, may come later; nearly all are of this algorithm.
+        let hasher = Hasher::new(Algorithm::Sha256);
         let arriving = Arriving {
             receiver,
             piece: io::Cursor::default(),
         };
         let thread = std::thread::Builder::new()
-            .spawn(move || read_layer(Box::new(arriving), Some(file)))
+            .spawn(move || read_layer(Box::new(arriving), Some(file), hasher))
             .ok()?;
         Some(Derivation {
             sender: Some(sender),
@@ -147,15 +149,25 @@ impl Ingest for ReceivingLayer<'_> {
         let committed = inner.commit(expected)?;
         if let Some(layer) = derivation.finish() {
             // What cannot be kept is derived again by whoever needs it, who hears the reason.
-            let _kept = keep(&snapshots, &derivation.temporary, &layer);
+            let _kept = keep(&snapshots, &derivation.temporary, layer, expected);
         }
         Ok(committed)
     }
 }
 
-fn keep(snapshots: &Snapshots<'_>, temporary: &std::path::Path, layer: &ReadLayer) -> Result<()> {
+fn keep(
+    snapshots: &Snapshots<'_>,
+    temporary: &std::path::Path,
+    layer: ReadLayer,
+    blob: Option<&Descriptor>,
+) -> Result<()> {
     snapshots.put_tar(temporary, &layer.diff_id)?;
-    snapshots.put_entries(&layer.diff_id, &layer.entries)
+    snapshots.put_entries(&layer.diff_id, &layer.entries)?;
+    let Some(blob) = blob.cloned() else {
+        return Ok(());
+    };
+    let diff_id = layer.diff_id;
+    snapshots.put_seek_points(&LayerRef { blob, diff_id }, &layer.points)
 }
 
 /// A thread that derives what a layer amounts to from what it is fed. Dropping it ends the thread and

@@ -5,6 +5,8 @@
 //!   tar/sha256-…      the exact uncompressed tar of a layer, by DiffID, mode 0444
 //!   tar/sha256-….boot the boot that it was made or last hashed in
 //!   index/sha256-…    the header index of a layer, by DiffID
+//!   seek/sha256-…     where in the blob of a layer inflating can start, by DiffID
+//!   files/sha256-…    the files of a stack of layers in a sorted table, by ChainID
 //!   dir/sha256-…/     a directory for overlayfs to stack, by ChainID
 //!     fs/             what the layer changes on top of those beneath it
 //!     boot            the boot that it was made in
@@ -83,21 +85,31 @@ pub fn layers_of(image: &ImageDocuments) -> Result<Vec<LayerRef>> {
     layers.collect()
 }
 
-/// The three kinds of things under `layers/`.
+/// The kinds of things under `layers/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shelf {
     Tar,
     Index,
+    Seek,
+    Files,
     Directory,
 }
 
 impl Shelf {
-    pub(crate) const ALL: [Self; 3] = [Self::Tar, Self::Index, Self::Directory];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Tar,
+        Self::Index,
+        Self::Seek,
+        Self::Files,
+        Self::Directory,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tar => "tar",
             Self::Index => "index",
+            Self::Seek => "seek",
+            Self::Files => "files",
             Self::Directory => "dir",
         }
     }
@@ -214,8 +226,12 @@ impl<'a> Snapshots<'a> {
             for (layer_idx, diff_id) in stack.iter().enumerate() {
                 keys.insert(Shelf::Tar.key(&diff_id.0));
                 keys.insert(Shelf::Index.key(&diff_id.0));
+                keys.insert(Shelf::Seek.key(&diff_id.0));
                 let chain = stack.get(..=layer_idx).and_then(ChainId::of);
-                keys.extend(chain.map(|chain| Shelf::Directory.key(&chain.0)));
+                let of_chain = |chain: ChainId| {
+                    [Shelf::Files, Shelf::Directory].map(|shelf| shelf.key(&chain.0))
+                };
+                keys.extend(chain.into_iter().flat_map(of_chain));
             }
         }
         let mut unneeded = Vec::new();

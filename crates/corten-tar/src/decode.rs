@@ -12,6 +12,7 @@ use crate::compression::{Encoding, MAX_MAGIC, sniff};
 use crate::error::{Error, Result};
 use crate::inflate::Inflate;
 use crate::limits::DecodeLimits;
+use crate::seek::SeekPoints;
 
 const BUFFER: usize = 256 << 10;
 /// What xz needs beside its dictionary.
@@ -86,6 +87,16 @@ impl<'a> Decoder<'a> {
     /// Returns the compressed bytes read so far.
     pub fn consumed(&self) -> u64 {
         self.source().consumed
+    }
+
+    /// Returns a handle of the places passed where decompression can start.
+    pub fn seek_points(&self) -> SeekPoints {
+        match &self.inner {
+            Inner::Gzip(decoder) => decoder.points().clone(),
+            Inner::Identity(_) | Inner::Zstd(_) | Inner::Xz(_) | Inner::Bzip2(_) => {
+                SeekPoints::default()
+            }
+        }
     }
 
     fn source(&self) -> &Source<'a> {

@@ -10,6 +10,7 @@ use zstd::zstd_safe::CParameter;
 use crate::compression::{Compression, Encoding};
 use crate::error::{Error, Result};
 use crate::gzip::GzipWriter;
+use crate::seek::SeekPoints;
 
 /// The fastest level within 5 % of `gzip -6`. Measured with libdeflate 1.26, two tars of Debian files
 /// (259 MB, 793 MB): level 1 is +3.6 and +6.6 %, level 2 +1.9 and +2.9 %, level 3 +1.2 and +2.1 %.
@@ -53,6 +54,14 @@ impl<W: Write> Encoder<W> {
             Compression::Zstd => zstd(inner, level.unwrap_or(ZSTD_LEVEL), threads)?,
         };
         Ok(Self { inner })
+    }
+
+    /// Returns a handle of the places in the stream where decompression can start.
+    pub fn seek_points(&self) -> SeekPoints {
+        match &self.inner {
+            Inner::Gzip(writer) => writer.points().clone(),
+            Inner::None(_) | Inner::Zstd(_) => SeekPoints::default(),
+        }
     }
 
     /// Writes what is left, ends the stream, and returns what it was written to.

@@ -28,6 +28,8 @@ use std::thread::{self, JoinHandle};
 
 use libdeflater::{CompressionLvl, Compressor, crc32};
 
+use crate::seek::{SeekPoint, SeekPoints};
+
 /// Names the gzip compressor, its version and its parameters other than the level.
 ///
 /// Part of the keys of caches that hold compressed layers: other bytes, another name.
@@ -49,6 +51,9 @@ pub(crate) struct GzipWriter<W> {
     in_flight: VecDeque<Receiver<Work>>,
     spare: Vec<Work>,
     empty: bool,
+    /// Where the next member goes.
+    next: SeekPoint,
+    points: SeekPoints,
 }
 
 /// A member before, during and after its compression; its buffers are used again.
@@ -86,7 +91,16 @@ impl<W: Write> GzipWriter<W> {
             in_flight: VecDeque::new(),
             spare: Vec::new(),
             empty: true,
+            next: SeekPoint {
+                plain: 0,
+                stored: 0,
+            },
+            points: SeekPoints::default(),
         })
+    }
+
+    pub(crate) fn points(&self) -> &SeekPoints {
+        &self.points
     }
 
     pub(crate) fn finish(mut self) -> io::Result<W> {
@@ -130,6 +144,9 @@ impl<W: Write> GzipWriter<W> {
 
     fn put(&mut self, mut work: Work) -> io::Result<()> {
         self.inner.write_all(&work.member[..work.len])?;
+        self.points.add(self.next);
+        self.next.plain += work.input.len() as u64;
+        self.next.stored += work.len as u64;
         work.input.clear();
         self.spare.push(work);
         Ok(())

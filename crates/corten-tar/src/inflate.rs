@@ -10,6 +10,7 @@ use libdeflater::Crc;
 
 use crate::compression::Encoding;
 use crate::error::Error;
+use crate::seek::{SeekPoint, SeekPoints};
 
 const BUFFER: usize = 256 << 10;
 
@@ -26,11 +27,16 @@ pub(crate) struct Inflate<R> {
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
+    /// Bytes of the source before those in the buffer.
+    before: u64,
     state: State,
     deflate: Decompress,
     crc: Crc,
     /// Bytes of the member so far, as its trailer has them.
     size: u32,
+    /// Bytes of all members so far.
+    plain: u64,
+    points: SeekPoints,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,11 +57,18 @@ impl<R: Read> Inflate<R> {
             buffer: vec![0; BUFFER].into_boxed_slice(),
             start: 0,
             end: 0,
+            before: 0,
             state: State::Start,
             deflate: Decompress::new(false),
             crc: Crc::new(),
             size: 0,
+            plain: 0,
+            points: SeekPoints::default(),
         }
+    }
+
+    pub(crate) fn points(&self) -> &SeekPoints {
+        &self.points
     }
 
     pub(crate) fn get_ref(&self) -> &R {
@@ -65,7 +78,9 @@ impl<R: Read> Inflate<R> {
     /// Makes sure that the buffer has a byte; `false` at the end of the source.
     fn fill(&mut self) -> io::Result<bool> {
         if self.start == self.end {
+            self.before += self.end as u64;
             self.start = 0;
+            self.end = 0;
             self.end = self.source.read(&mut self.buffer)?;
         }
         Ok(self.start < self.end)
@@ -89,6 +104,10 @@ impl<R: Read> Inflate<R> {
     }
 
     fn header(&mut self) -> io::Result<()> {
+        let point = SeekPoint {
+            plain: self.plain,
+            stored: self.before + self.start as u64,
+        };
         if self.byte()? != 0x1f || self.byte()? != 0x8b {
             return Err(damaged("what follows a member is not another one"));
         }
@@ -119,6 +138,7 @@ impl<R: Read> Inflate<R> {
         }
         self.deflate.reset(false);
         (self.crc, self.size) = (Crc::new(), 0);
+        self.points.add(point);
         Ok(())
     }
 
@@ -169,6 +189,7 @@ impl<R: Read> Inflate<R> {
         let len = bounded(self.deflate.total_out() - before_out);
         self.start += taken;
         self.crc.update(&out[..len]);
+        self.plain += len as u64;
         self.size = self
             .size
             .wrapping_add(u32::try_from(len & 0xffff_ffff).unwrap_or_default());

@@ -134,6 +134,56 @@ fn the_members_of_a_gzip_stream_are_chained_by_their_sizes() {
     );
 }
 
+/// Reading can start at any place that writer or reader name, and both name the same.
+#[test]
+fn decompression_starts_where_it_may() {
+    #[track_caller]
+    fn check(stored: &[u8], plain: &[u8], expected: &[(u64, u64)]) {
+        let mut decoder = Decoder::new(Box::new(stored), DecodeLimits::default()).unwrap();
+        let points = decoder.seek_points();
+        io::copy(&mut decoder, &mut io::sink()).unwrap();
+        let points = points.to_vec();
+        let found: Vec<_> = points.iter().map(|p| (p.plain, p.stored)).collect();
+        assert_eq!(found, expected);
+        for (at, from) in found {
+            let (at, from) = (usize::try_from(at).unwrap(), usize::try_from(from).unwrap());
+            assert!(decode(&stored[from..]).unwrap() == plain[at..], "from {at}");
+        }
+    }
+    let plain = text(2_500_000);
+    for threads in [0, 3] {
+        let mut encoder = Encoder::new(Vec::new(), Compression::Gzip, None, threads).unwrap();
+        let points = encoder.seek_points();
+        encoder.write_all(&plain).unwrap();
+        let stored = encoder.finish().unwrap();
+        let made: Vec<_> = points.to_vec();
+        let made: Vec<_> = made.iter().map(|p| (p.plain, p.stored)).collect();
+        assert_eq!(made.len(), 3, "one for each member");
+        check(&stored, &plain, &made);
+    }
+    // Members that are too near to one another are passed over, wherever a buffer ends.
+    let small = text(300_000);
+    let member = gzip(&small);
+    let far = member.len() as u64 * 4;
+    check(
+        &member.repeat(6),
+        &small.repeat(6),
+        &[(0, 0), (1_200_000, far)],
+    );
+    check(&zstd(&plain), &plain, &[]);
+    // What a header claims is not believed: this says that its members are elsewhere.
+    let mut lying = gzip(&plain);
+    let honest = points_of(&lying);
+    lying[16] ^= 0x40;
+    assert_eq!(points_of(&lying), honest);
+}
+
+fn points_of(stored: &[u8]) -> Vec<corten_tar::SeekPoint> {
+    let mut decoder = Decoder::new(Box::new(stored), DecodeLimits::default()).unwrap();
+    io::copy(&mut decoder, &mut io::sink()).unwrap();
+    decoder.seek_points().to_vec()
+}
+
 #[test]
 fn other_programs_read_what_is_written() {
     let plain = text(1_500_000);
