@@ -53,6 +53,36 @@ pub enum Error {
         /// What it is.
         kind: &'static str,
     },
+    /// More layers are to stay than there are.
+    #[error("the image has {n_layers} layers, so {n_kept} of them cannot stay")]
+    TooFewLayers {
+        /// How many there are.
+        n_layers: usize,
+        /// How many are to stay.
+        n_kept: usize,
+    },
+    /// An image was not made from what is said to be its base.
+    #[error(
+        "the image was not made from that base: of its {n_base} layers, {n_common} are the image's first ones"
+    )]
+    NotItsBase {
+        /// How many layers the base has.
+        n_base: usize,
+        /// How many of them are the first ones of the image.
+        n_common: usize,
+    },
+    /// Indexes are nested deeper than anybody does.
+    #[error("the index `{digest}` is nested too deep")]
+    NestedIndexes {
+        /// The index.
+        digest: corten_spec::Digest,
+    },
+    /// The files could not be written as a tar.
+    #[error("the files cannot be written")]
+    Export {
+        /// Why.
+        source: corten_layer::Error,
+    },
     /// The layer could not be written.
     #[error("the layer cannot be written")]
     Write {
@@ -66,8 +96,8 @@ pub enum Error {
         #[from]
         source: corten_content::Error,
     },
-    /// The layer could not be stored.
-    #[error("the layer cannot be stored")]
+    /// Layers could not be read or stored.
+    #[error("the layers cannot be used")]
     Snapshot {
         /// Why.
         #[from]

@@ -114,7 +114,8 @@ fn config_of(platform: &Platform, created: Timestamp, diff_id: DiffId) -> ImageC
     config
 }
 
-fn put(store: &Store, media_type: &str, bytes: &[u8]) -> Result<Descriptor> {
+/// Stores a document.
+pub(crate) fn put(store: &Store, media_type: &str, bytes: &[u8]) -> Result<Descriptor> {
     let content = Descriptor::of(media_type, bytes);
     let mut ingest = store.ingest(&IngestPlan::of(&content)?)?;
     let offset = usize::try_from(ingest.offset()).unwrap_or(usize::MAX);

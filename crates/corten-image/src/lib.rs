@@ -16,15 +16,19 @@
 
 pub mod convert;
 pub mod error;
+pub mod export;
 pub mod files;
 pub mod import;
 mod near;
+pub mod squash;
 pub mod validate;
 
 pub use convert::{ConvertOptions, Converted, Loss, Unplaced, convert};
 pub use error::{Error, Result};
+pub use export::export;
 pub use files::{Files, Found, Links};
 pub use import::{Archive, ImportOptions, import};
+pub use squash::{SquashOptions, squash};
 pub use validate::{
     Finding, Layers, Level, Place, ValidateOptions, Within, validate, validate_layout,
 };

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    build, completion, copy, df, doctor, fsck, gc, images, import, inspect, load, login, logout,
-    pull, push, rm, run, save, tag, unpack, validate, version,
+    build, cat, completion, copy, df, doctor, export, flatten, fsck, gc, images, import, inspect,
+    load, login, logout, ls, pull, push, rm, run, save, squash, tag, unpack, validate, version,
 };
 
 /// Build, move, explain and run container images
@@ -68,6 +68,11 @@ pub(crate) enum Command {
     Fsck(fsck::FsckArgs),
     Df(df::DfArgs),
     Inspect(inspect::InspectArgs),
+    Ls(ls::LsArgs),
+    Cat(cat::CatArgs),
+    Export(export::ExportArgs),
+    Flatten(flatten::FlattenArgs),
+    Squash(squash::SquashArgs),
     Validate(validate::ValidateArgs),
     Unpack(unpack::UnpackArgs),
     Login(login::LoginArgs),

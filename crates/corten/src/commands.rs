@@ -1,10 +1,13 @@
 //! The commands, one a file.
 
 pub(crate) mod build;
+pub(crate) mod cat;
 pub(crate) mod completion;
 pub(crate) mod copy;
 pub(crate) mod df;
 pub(crate) mod doctor;
+pub(crate) mod export;
+pub(crate) mod flatten;
 pub(crate) mod fsck;
 pub(crate) mod gc;
 pub(crate) mod images;
@@ -13,11 +16,13 @@ pub(crate) mod inspect;
 pub(crate) mod load;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod ls;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod rm;
 pub(crate) mod run;
 pub(crate) mod save;
+pub(crate) mod squash;
 pub(crate) mod tag;
 pub(crate) mod unpack;
 pub(crate) mod validate;
@@ -50,6 +55,11 @@ pub(crate) fn needs_root(command: &Command, ctx: &Context) -> bool {
         | Command::Tag(_)
         | Command::Rm(_)
         | Command::Inspect(_)
+        | Command::Ls(_)
+        | Command::Cat(_)
+        | Command::Export(_)
+        | Command::Flatten(_)
+        | Command::Squash(_)
         | Command::Validate(_)
         | Command::Login(_)
         | Command::Logout(_)
@@ -77,6 +87,11 @@ pub(crate) fn run(command: &Command, ctx: &Context) -> Result<ExitCode, CommandE
         Command::Fsck(args) => fsck::run(args, ctx),
         Command::Df(args) => df::run(args, ctx),
         Command::Inspect(args) => inspect::run(args, ctx),
+        Command::Ls(args) => ls::run(args, ctx),
+        Command::Cat(args) => cat::run(args, ctx),
+        Command::Export(args) => export::run(args, ctx),
+        Command::Flatten(args) => flatten::run(args, ctx),
+        Command::Squash(args) => squash::run(args, ctx),
         Command::Validate(args) => validate::run(args, ctx),
         Command::Unpack(args) => unpack::run(args, ctx),
         Command::Login(args) => login::run(args, ctx),

@@ -147,6 +147,12 @@ impl fmt::Display for CommandError {
     }
 }
 
+impl From<corten_image::Error> for CommandError {
+    fn from(error: corten_image::Error) -> Self {
+        Self::caused(error)
+    }
+}
+
 fn chain<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {

@@ -51,6 +51,43 @@ pub(crate) fn find(
     find_named(ctx, store, registry, &name, platform, Pull::Always)
 }
 
+/// Finds the image for `platform` in `place` to read its files. What is in no store of ours is copied
+/// into it and gets no name there, so that the next look is cheap and `gc` takes it.
+pub(crate) fn find_to_read(
+    ctx: &Context,
+    store: &Store,
+    registry: &RegistryArgs,
+    place: &Place,
+    platform: &Platform,
+) -> Result<Found, CommandError> {
+    match place {
+        Place::Store(name) => find_named(ctx, store, registry, name, platform, Pull::Missing),
+        Place::Registry(_) | Place::Layout(..) | Place::Archive(..) => {
+            bring(ctx, store, registry, place, platform)
+        }
+    }
+}
+
+/// Copies what `place` has for all platforms into `store`, and returns what it is.
+pub(crate) fn bring_all(
+    ctx: &Context,
+    store: &Store,
+    registry: &RegistryArgs,
+    place: &Place,
+) -> Result<Descriptor, CommandError> {
+    let opened = place.open(ctx, registry)?;
+    let bring = || {
+        let content = opened.resolve(&Platform::host())?;
+        if !matches!(place, Place::Store(_)) {
+            fetch(ctx, &*opened.source, store, &content, registry.jobs)?;
+        }
+        Ok(content)
+    };
+    bring().map_err(|error: corten_content::Error| {
+        CommandError::doing(format!("cannot use `{place}`"), error)
+    })
+}
+
 fn find_named(
     ctx: &Context,
     store: &Store,

@@ -10,6 +10,7 @@
 mod bases;
 mod cli;
 mod commands;
+mod compression;
 mod context;
 mod dockerfile;
 mod env;
@@ -21,6 +22,7 @@ mod outputs;
 mod places;
 mod progress;
 mod registry;
+mod rewrite;
 mod rootfs;
 mod timestamp;
 mod transfer;

@@ -1,6 +1,6 @@
 //! Everything that is printed: data on standard output, everything else on standard error.
 
-use std::io::{self, ErrorKind, IsTerminal as _, Write};
+use std::io::{self, ErrorKind, IsTerminal as _, Read, Write};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -63,6 +63,39 @@ impl Output {
     )]
     pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), CommandError> {
         print(bytes, b"")
+    }
+
+    /// Prints all that `data` holds.
+    #[expect(
+        clippy::unused_self,
+        reason = "who prints data holds an output, so that it is found here"
+    )]
+    pub(crate) fn copy(self, data: &mut dyn Read) -> Result<(), CommandError> {
+        let mut stdout = io::stdout().lock();
+        let mut buf = vec![0; 128 << 10];
+        loop {
+            let n_read = match data.read(&mut buf) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                result => result.map_err(CommandError::caused)?,
+            };
+            let part = buf.get(..n_read).unwrap_or_default();
+            let written = match part {
+                [] => stdout.flush(),
+                part => stdout.write_all(part),
+            };
+            match written {
+                // Whoever was reading, such as `head`, has seen enough.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+                Err(error) => {
+                    return Err(CommandError::doing(
+                        "cannot write to standard output",
+                        error,
+                    ));
+                }
+                Ok(()) if part.is_empty() => return Ok(()),
+                Ok(()) => {}
+            }
+        }
     }
 
     /// Prints data for programs.

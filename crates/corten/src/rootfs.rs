@@ -1,16 +1,18 @@
 //! The files of an image, written out: what `--output type=local` and `type=tar` ask for.
 
 use std::fs;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 
 use corten_content::{ImageDocuments, Store};
+use corten_image::{Files, Links, export};
 use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
 use corten_layer::directory::{Devices, DirectoryOptions, Owners, write_tree};
-use corten_layer::emit;
-use corten_snapshot::{Bytes, Snapshots, layers_of};
+use corten_snapshot::{Bytes, PackOptions, Snapshots, layers_of};
+use corten_tar::{Compression, Encoder};
 
+use crate::compression::Chosen;
 use crate::error::CommandError;
 
 /// Writes the files of `image` into the directory `path`, which must be empty or not there. All of it
@@ -41,15 +43,41 @@ pub(crate) fn write_directory(
     .map_err(|error| error.while_doing(doing()))
 }
 
+/// How a tar is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TarOptions<'a> {
+    /// How it is compressed.
+    pub(crate) compression: Chosen,
+    /// What of the image it holds; everything if `None`.
+    pub(crate) path: Option<&'a [u8]>,
+}
+
+impl TarOptions<'_> {
+    /// Everything, not compressed.
+    pub(crate) const PLAIN: Self = Self {
+        compression: Chosen {
+            kind: Compression::None,
+            level: None,
+        },
+        path: None,
+    };
+}
+
+/// Tells whether a tar written to `path` would be shown to somebody.
+pub(crate) fn is_terminal(path: &Path) -> bool {
+    path == Path::new("-") && std::io::stdout().is_terminal()
+}
+
 /// Writes the files of `image` as a tar to `path`; `-` is standard output. A file appears whole.
 pub(crate) fn write_tar(
     store: &Store,
     image: &ImageDocuments,
     path: &Path,
+    options: &TarOptions<'_>,
 ) -> Result<(), CommandError> {
     let doing = || format!("cannot write `{}`", path.display());
     if path == Path::new("-") {
-        return write(store, image, &mut std::io::stdout().lock())
+        return write(store, image, &mut std::io::stdout().lock(), options)
             .map_err(|error| error.while_doing(doing()));
     }
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -58,7 +86,7 @@ pub(crate) fn write_tar(
     let written = fs::File::create_new(&temporary)
         .map_err(CommandError::caused)
         .and_then(|mut file| {
-            write(store, image, &mut file)?;
+            write(store, image, &mut file, options)?;
             file.sync_data().map_err(CommandError::caused)
         })
         .and_then(|()| fs::rename(&temporary, path).map_err(CommandError::caused));
@@ -69,13 +97,29 @@ pub(crate) fn write_tar(
     })
 }
 
-fn write(store: &Store, image: &ImageDocuments, out: &mut dyn Write) -> Result<(), CommandError> {
-    let mut out = BufWriter::with_capacity(256 << 10, out);
-    with_contents(store, image, |contents| {
-        emit::write_tree(contents.tree, contents, &mut out).map(drop)
-    })?;
-    // An empty tree has no end of its own to flush.
-    out.flush().map_err(CommandError::caused)
+fn write(
+    store: &Store,
+    image: &ImageDocuments,
+    out: &mut dyn Write,
+    options: &TarOptions<'_>,
+) -> Result<(), CommandError> {
+    let layers = layers_of(image).map_err(CommandError::caused)?;
+    let snapshots = Snapshots::new(store);
+    let find = |path| Files::open(&snapshots, &layers)?.find(path, Links::Follow);
+    let part = options
+        .path
+        .map(find)
+        .transpose()
+        .map_err(CommandError::caused)?;
+    let Chosen { kind, level } = options.compression;
+    let out = BufWriter::with_capacity(256 << 10, out);
+    let threads = PackOptions::default().threads;
+    let mut encoder = Encoder::new(out, kind, level, threads).map_err(CommandError::caused)?;
+    export(&snapshots, &layers, part.as_ref(), &mut encoder).map_err(CommandError::caused)?;
+    encoder
+        .finish()
+        .and_then(|mut out| out.flush())
+        .map_err(CommandError::caused)
 }
 
 fn with_contents(

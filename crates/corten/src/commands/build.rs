@@ -12,6 +12,7 @@ use corten_spec::{Platform, Reference};
 use corten_transport::Format;
 
 use crate::bases::{NamedContext, StoreBases, parse_context};
+use crate::compression::CompressionArgs;
 use crate::context::Context;
 use crate::dockerfile::{self, Sources};
 use crate::env;
@@ -21,7 +22,7 @@ use crate::outputs::BuildOutput;
 use crate::places::{Name, Place};
 use crate::progress::{BuildView, Style};
 use crate::registry::RegistryArgs;
-use crate::rootfs;
+use crate::rootfs::{self, TarOptions};
 use crate::timestamp::Seconds;
 use crate::transfer::{Part, transfer};
 
@@ -51,6 +52,8 @@ pub(crate) struct BuildArgs {
     /// Add a label to the image
     #[arg(long, value_name = "KEY=VALUE")]
     label: Vec<String>,
+    #[command(flatten)]
+    compression: CompressionArgs,
     /// Run every step, also those whose result is known
     #[arg(long)]
     no_cache: bool,
@@ -180,6 +183,7 @@ fn request(args: &BuildArgs, ctx: &Context) -> Result<BuildRequest, CommandError
             CacheUse::Use
         },
         clamp: clamp.map(|seconds| Clamp(seconds.0)),
+        pack: args.compression.pack(),
         ..BuildRequest::new(&sources.file_name, &sources.text, &args.context)
     })
 }
@@ -236,7 +240,7 @@ fn write_output(
         ),
         BuildOutput::Layout(path) => send(args, ctx, built, &Place::Layout(path.clone(), name)),
         BuildOutput::Directory(path) => rootfs::write_directory(store, &load()?, path),
-        BuildOutput::Tar(path) => rootfs::write_tar(store, &load()?, path),
+        BuildOutput::Tar(path) => rootfs::write_tar(store, &load()?, path, &TarOptions::PLAIN),
     }
 }
 

@@ -10,6 +10,7 @@ use corten_image::{Archive, ImportOptions};
 use corten_spec::Platform;
 use corten_tar::Timestamp;
 
+use crate::compression::CompressionArgs;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::places::Name;
@@ -29,6 +30,8 @@ pub(crate) struct ImportArgs {
     /// What the image runs on
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
+    #[command(flatten)]
+    compression: CompressionArgs,
     /// When the image was made, in seconds since 1970 or as in RFC 3339 [default: `$SOURCE_DATE_EPOCH`,
     /// else the newest time in the tar]
     #[arg(long, value_name = "TIME")]
@@ -49,6 +52,7 @@ pub(crate) fn run(args: &ImportArgs, ctx: &Context) -> Result<ExitCode, CommandE
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let options = ImportOptions {
         created: created.map(|seconds| Timestamp::from_seconds(seconds.0)),
+        pack: args.compression.pack(),
         ..ImportOptions::new(platform)
     };
     let import = || {
