@@ -14,5 +14,6 @@ mod limits;
 mod malformed;
 mod meaning;
 mod round_trip;
+mod same_bytes;
 mod sparse;
 mod written;
