@@ -75,7 +75,7 @@ pub enum Error {
     #[error("the index `{digest}` is nested too deep")]
     NestedIndexes {
         /// The index.
-        digest: corten_spec::Digest,
+        digest: Digest,
     },
     /// The files could not be written as a tar.
     #[error("the files cannot be written")]

@@ -46,11 +46,7 @@ mod tests {
             let expected: Vec<&[u8]> = expected.iter().map(|name| name.as_bytes()).collect();
             assert_eq!(found, expected, "{name}");
         }
-        check(
-            "pasdw",
-            &["group", "passwd", "passwd-"],
-            &["passwd", "passwd-"],
-        );
+        check("pasdw", &["group", "passwd", "passwd-"], &["passwd"]);
         check("Passwd", &["group", "passwd"], &["passwd"]);
         check("os-release", &["hostname"], &[]);
         check("a", &["b", "c", "d", "e", "long"], &["b", "c", "d"]);

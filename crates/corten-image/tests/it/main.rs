@@ -4,7 +4,10 @@
 
 mod archive;
 mod converting;
+mod files;
 mod hostile;
 mod importing;
 mod layouts;
+mod squashing;
 mod validating;
+mod world;

@@ -9,6 +9,7 @@
 
 mod containment;
 mod host;
+mod minimal;
 mod overlay;
 mod owners;
 mod peers;
