@@ -110,8 +110,30 @@ pub enum Error {
         /// The line, counted from 1.
         line: usize,
     },
-    /// A stored header index cannot be read; it is derived and can be made again.
-    #[error("the header index is damaged")]
+    /// Something cannot be represented in an EROFS index.
+    #[error("`{path}` cannot be put into an EROFS index: {reason}")]
+    Unindexable {
+        /// The path.
+        path: Shown,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A tree is too large for an EROFS index.
+    #[error("the image does not fit into an EROFS index: it has more than {maximum} {what}")]
+    IndexLimit {
+        /// What it has too much of.
+        what: &'static str,
+        /// How much there may be.
+        maximum: u64,
+    },
+    /// An EROFS index could not be written.
+    #[error("cannot write the EROFS index")]
+    IndexOutput {
+        /// Why.
+        source: io::Error,
+    },
+    /// A stored header or EROFS index cannot be read; it is derived and can be made again.
+    #[error("the index is damaged")]
     DamagedIndex,
 }
 

@@ -31,6 +31,7 @@ pub mod diff;
 pub mod directory;
 mod edit;
 pub mod emit;
+pub mod erofs;
 pub mod error;
 pub mod index;
 pub mod owners;

@@ -63,7 +63,7 @@ proptest! {
 }
 
 /// Returns a tree of one sparse file with `segments`, and the layer that its bytes are in.
-fn sparse_file(size: u64, segments: &[Segment]) -> Chain {
+pub(crate) fn sparse_file(size: u64, segments: &[Segment]) -> Chain {
     let mut entry = Entry::new(EntryKind::File, "sparse");
     entry.size = size;
     entry.sparse = Some(segments.to_vec());

@@ -8,6 +8,7 @@
 )]
 
 mod containment;
+mod erofs;
 mod host;
 mod minimal;
 mod overlay;
