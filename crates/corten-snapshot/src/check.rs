@@ -13,7 +13,7 @@ use corten_spec::{DiffId, Digest};
 
 use crate::derive::read_layer;
 use crate::directories;
-use crate::snapshots::{BOOT_SUFFIX, Shelf, TEMPORARY, list, remove};
+use crate::snapshots::{BOOT_SUFFIX, Shelf, TEMPORARY, boot, list, remove};
 use crate::table::Table;
 use crate::{Error, Result, Snapshots};
 
@@ -68,7 +68,7 @@ impl Snapshots<'_> {
     ///
     /// Tars are hashed and compared with their names; header indexes are compared with their
     /// checksums, and with the headers of the tar where that is there; tables with their checksums. Of
-    /// directories, only their
+    /// directories and EROFS indexes, only their
     /// marks are looked at: the files in them are written by whoever runs an image as its root, and
     /// may differ in owners and times for good reasons.
     pub fn check(&self, threads: usize) -> Result<Vec<Derived>> {
@@ -187,7 +187,8 @@ impl Snapshots<'_> {
             Shelf::Directory if directories::is_whole_directory(path) => {
                 return Some(DerivedState::Complete);
             }
-            Shelf::Directory => return Some(DerivedState::Stale),
+            Shelf::Erofs if is_of_this_boot(path) => return Some(DerivedState::Complete),
+            Shelf::Directory | Shelf::Erofs => return Some(DerivedState::Stale),
         };
         match checked {
             Ok(()) => Some(DerivedState::Whole),
@@ -216,6 +217,10 @@ impl Snapshots<'_> {
             Ok(_) | Err(_) => Ok(()),
         }
     }
+}
+
+fn is_of_this_boot(path: &Path) -> bool {
+    fs::read(marker(path)).is_ok_and(|made| made == boot())
 }
 
 /// Reads a table to its end, against its checksums.

@@ -71,7 +71,8 @@ impl Snapshots<'_> {
         self.mark(&path)
     }
 
-    fn mark(&self, tar: &std::path::Path) -> Result<()> {
+    /// Writes down the boot in which something got its name or was looked at.
+    pub(crate) fn mark(&self, tar: &std::path::Path) -> Result<()> {
         let (marker, temporary) = (tar.with_extension("boot"), self.temporary()?);
         #[expect(
             clippy::disallowed_methods,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use corten_spec::DiffId;
 
+use crate::RootKind;
+
 /// The result of deriving something from layers.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -64,6 +66,38 @@ pub enum Error {
         /// Why.
         source: corten_tar::Error,
     },
+    /// A kind of root cannot be had for an image, or on this machine.
+    #[error("the image cannot be shown by the kind `{kind}`")]
+    KindUnusable {
+        /// The kind.
+        kind: RootKind,
+        /// Why not.
+        source: Box<Self>,
+    },
+    /// Something is mounted there already, by us.
+    #[error("an image is mounted on `{}` already", .path.display())]
+    Mounted {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Nothing is mounted there.
+    #[error("nothing is mounted on `{}`", .path.display())]
+    NotMounted {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// What is mounted there was not mounted by us.
+    #[error("what is mounted on `{}` is no image of this store", .path.display())]
+    NotOurs {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Processes use what is mounted there.
+    #[error("`{}` is in use: it is the working directory of a process, or a process has a file of it open", .path.display())]
+    Busy {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A system call failed.
     #[error("cannot {action} `{}`", .path.display())]
     System {
@@ -94,12 +128,16 @@ impl Error {
     pub fn is_corrupt(&self) -> bool {
         match self {
             Self::Content(error) => error.is_corrupt(),
-            Self::OfImage { source, .. } => source.is_corrupt(),
+            Self::OfImage { source, .. } | Self::KindUnusable { source, .. } => source.is_corrupt(),
             Self::DiffIdMismatch { .. } | Self::LayerCount { .. } => true,
             Self::Layer(_)
             | Self::UnknownLayer { .. }
             | Self::DamagedTable { .. }
             | Self::Compress { .. }
+            | Self::Mounted { .. }
+            | Self::NotMounted { .. }
+            | Self::NotOurs { .. }
+            | Self::Busy { .. }
             | Self::System { .. } => false,
         }
     }

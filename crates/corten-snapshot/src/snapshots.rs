@@ -10,6 +10,8 @@
 //!   dir/sha256-…/     a directory for overlayfs to stack, by ChainID
 //!     fs/             what the layer changes on top of those beneath it
 //!     boot            the boot that it was made in
+//!   erofs/sha256-…    an EROFS index over the tars of an image's layers, by all their DiffIDs
+//!   erofs/sha256-….boot
 //!   tmp/…             unfinished
 //! ```
 //!
@@ -93,15 +95,17 @@ pub(crate) enum Shelf {
     Seek,
     Files,
     Directory,
+    Erofs,
 }
 
 impl Shelf {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Tar,
         Self::Index,
         Self::Seek,
         Self::Files,
         Self::Directory,
+        Self::Erofs,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -111,6 +115,7 @@ impl Shelf {
             Self::Seek => "seek",
             Self::Files => "files",
             Self::Directory => "dir",
+            Self::Erofs => "erofs",
         }
     }
 
@@ -119,7 +124,7 @@ impl Shelf {
     }
 }
 
-fn file_name(digest: &Digest) -> String {
+pub(crate) fn file_name(digest: &Digest) -> String {
     format!("{}-{}", digest.algorithm_name(), digest.encoded())
 }
 
@@ -187,8 +192,8 @@ impl<'a> Snapshots<'a> {
         }
     }
 
-    /// Removes what no image, no build record and no running process needs, and what was left
-    /// unfinished.
+    /// Removes what no image, no build record, no mount and no running process needs, and what was
+    /// left unfinished.
     ///
     /// `kept` are stacks of layers that stay, such as those of all named images and build records;
     /// `is_protected` is what running processes hold, see
@@ -221,7 +226,7 @@ impl<'a> Snapshots<'a> {
         kept: &[Vec<DiffId>],
         is_protected: &dyn Fn(&str) -> bool,
     ) -> Result<Vec<PathBuf>> {
-        let mut keys = std::collections::HashSet::new();
+        let mut keys = crate::records::sweep(self.store, is_protected)?;
         for stack in kept {
             for (layer_idx, diff_id) in stack.iter().enumerate() {
                 keys.insert(Shelf::Tar.key(&diff_id.0));
@@ -233,6 +238,7 @@ impl<'a> Snapshots<'a> {
                 };
                 keys.extend(chain.into_iter().flat_map(of_chain));
             }
+            keys.insert(Shelf::Erofs.key(&crate::erofs::name_of(stack)));
         }
         let mut unneeded = Vec::new();
         let root = self.store.layers_dir();

@@ -1,6 +1,21 @@
 //! What is derived from layers: whole, true to the layers, and made again when it is damaged.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::format_push_string,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and writes files that only it reads"
+)]
+
+mod mounting;
+#[path = "../../../corten-layer/tests/it/random.rs"]
+#[expect(dead_code, reason = "random layers are for the tests of corten-layer")]
+mod random;
+#[path = "../../../corten-layer/tests/it/sketch.rs"]
+#[expect(dead_code, reason = "trees are shown in the tests of corten-layer")]
+mod sketch;
+#[path = "../../../corten-layer/tests/it/snapshot.rs"]
+mod snapshot;
 
 mod housekeeping;
 mod receiving;

@@ -1,0 +1,263 @@
+//! What outlives the process that mounted it: one record a mount, so that gc spares its files.
+//!
+//! ```text
+//! locks/mounts/4711-…-0
+//!   boot 6f0c…        the boot in which it was mounted
+//!   mounts 4026531840 the mount namespace in which it was mounted
+//!   device 0:45       what mountinfo says of it: the device
+//!   root /            and which directory of that
+//!   at /mnt/app       where
+//!   kind erofs
+//!   temporary 4711-…  what is removed with it, in layers/tmp
+//!   key layers/tar/…  what it needs, one a line
+//! ```
+//!
+//! A record is written before the mount is attached, and its writer holds a lease on it until it is
+//! gone. After that the record counts for as long as mountinfo has such a mount. It does not in another
+//! boot; and where the namespace cannot be looked into it does until then.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use corten_content::Store;
+
+use crate::mountinfo::{self, MountLine};
+use crate::snapshots::boot;
+use crate::{Error, Result, RootKind};
+
+/// A mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// The record's own name.
+    pub(crate) name: String,
+    pub(crate) boot: String,
+    pub(crate) mounts: u64,
+    pub(crate) line: MountLine,
+    pub(crate) kind: RootKind,
+    pub(crate) temporary: Option<String>,
+    pub(crate) keys: Vec<String>,
+}
+
+impl Record {
+    /// Writes the record; the caller holds a lease on [`key_of`] it.
+    pub(crate) fn write(&self, store: &Store) -> Result<()> {
+        let directory = directory(store);
+        fs::create_dir_all(&directory).map_err(Error::system("create", &directory))?;
+        let path = directory.join(&self.name);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "its lease holds until it is whole, and one cut short is of a boot that is over"
+        )]
+        fs::write(&path, self.encode()).map_err(Error::system("write", &path))
+    }
+
+    pub(crate) fn remove(&self, store: &Store) -> Result<()> {
+        crate::snapshots::remove(&directory(store).join(&self.name))
+    }
+
+    fn encode(&self) -> String {
+        let MountLine { device, root, at } = &self.line;
+        let (root, at) = (mountinfo::escape(root), mountinfo::escape(at));
+        let temporary = self
+            .temporary
+            .iter()
+            .map(|name| ("temporary", name.as_str()));
+        let keys = self.keys.iter().map(|key| ("key", key.as_str()));
+        let mounts = self.mounts.to_string();
+        let lines = [
+            ("boot", self.boot.as_str()),
+            ("mounts", &mounts),
+            ("device", device),
+            ("root", &root),
+            ("at", &at),
+            ("kind", self.kind.name()),
+        ];
+        let lines = lines.into_iter().chain(temporary).chain(keys);
+        lines
+            .flat_map(|(name, value)| [name, " ", value, "\n"])
+            .collect()
+    }
+
+    fn decode(name: &str, text: &str) -> Option<Self> {
+        let all = |name: &'static str| {
+            let lines = text.lines().filter_map(|line| line.split_once(' '));
+            lines
+                .filter(move |(found, _)| *found == name)
+                .map(|(_, value)| value.to_owned())
+        };
+        let path = |name| Some(mountinfo::unescape(all(name).next()?.as_bytes()));
+        let kind = all("kind").next()?;
+        Some(Self {
+            name: name.to_owned(),
+            boot: all("boot").next()?,
+            mounts: all("mounts").next()?.parse().ok()?,
+            line: MountLine {
+                device: all("device").next()?,
+                root: path("root")?,
+                at: path("at")?,
+            },
+            kind: RootKind::ALL
+                .into_iter()
+                .find(|known| known.name() == kind)?,
+            temporary: all("temporary").next(),
+            keys: all("key").collect(),
+        })
+    }
+
+    /// Tells whether `line` shows this mount, which may have been moved.
+    pub(crate) fn is_of(&self, line: &MountLine) -> bool {
+        self.boot == boot_id() && self.line.device == line.device && self.line.root == line.root
+    }
+
+    fn is_mounted(&self) -> bool {
+        if self.boot != boot_id() {
+            return false;
+        }
+        match mounts_of(self.mounts) {
+            Some(lines) => lines.iter().any(|line| self.is_of(line)),
+            None => true,
+        }
+    }
+}
+
+/// Returns what the lease on the record `name` is called.
+pub(crate) fn key_of(name: &str) -> String {
+    format!("mounts/{name}")
+}
+
+pub(crate) fn boot_id() -> String {
+    String::from_utf8_lossy(&boot()).trim().to_owned()
+}
+
+/// Returns all records that can be read, and the paths of those that cannot.
+pub(crate) fn read(store: &Store) -> Result<(Vec<Record>, Vec<PathBuf>)> {
+    let directory = directory(store);
+    let (mut records, mut unreadable) = (Vec::new(), Vec::new());
+    let entries = match fs::read_dir(&directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((records, unreadable)),
+        entries => entries.map_err(Error::system("list", &directory))?,
+    };
+    for entry in entries {
+        let path = entry.map_err(Error::system("list", &directory))?.path();
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        let text = fs::read_to_string(&path);
+        let record = name
+            .zip(text.ok())
+            .and_then(|(name, text)| Record::decode(&name, &text));
+        match record {
+            Some(record) => records.push(record),
+            None => unreadable.push(path),
+        }
+    }
+    Ok((records, unreadable))
+}
+
+/// Removes the records of what is not mounted any more, and returns the keys of what is. Nobody else
+/// may be using the store.
+pub(crate) fn sweep(store: &Store, is_protected: &dyn Fn(&str) -> bool) -> Result<HashSet<String>> {
+    let (records, unreadable) = read(store)?;
+    let mut keys = HashSet::new();
+    for path in unreadable {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !is_protected(&key_of(&name)) {
+            crate::snapshots::remove(&path)?;
+        }
+    }
+    for record in records {
+        if is_protected(&key_of(&record.name)) || record.is_mounted() {
+            keys.extend(record.temporary.map(|name| format!("layers/tmp/{name}")));
+            keys.extend(record.keys);
+        } else {
+            record.remove(store)?;
+        }
+    }
+    Ok(keys)
+}
+
+fn directory(store: &Store) -> PathBuf {
+    store.locks_dir().join("mounts")
+}
+
+/// Returns the number of the mount namespace of the process `id`, or of this one for `self`.
+pub(crate) fn namespace_of(id: &str) -> Option<u64> {
+    fs::metadata(format!("/proc/{id}/ns/mnt"))
+        .ok()
+        .map(|metadata| metadata.ino())
+}
+
+/// Returns what is mounted in a namespace, as a process in it sees; `None` if none can be found.
+fn mounts_of(namespace: u64) -> Option<Vec<MountLine>> {
+    let read = |id: &str| {
+        let text = fs::read(Path::new("/proc").join(id).join("mountinfo")).ok()?;
+        // A process that is ending has none.
+        Some(mountinfo::parse(&text)).filter(|lines| !lines.is_empty())
+    };
+    if namespace_of("self") == Some(namespace) {
+        return read("self");
+    }
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    processes
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+        .filter(|id| namespace_of(id) == Some(namespace))
+        .find_map(|id| read(&id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_read_as_they_were_written() {
+        let record = Record {
+            name: "n".into(),
+            boot: "b".into(),
+            mounts: 7,
+            line: MountLine {
+                device: "0:45".into(),
+                root: "/".into(),
+                at: "/a b\n".into(),
+            },
+            kind: RootKind::Plain,
+            temporary: Some("t".into()),
+            keys: vec!["layers/tar/x".into(), "layers/tar/y".into()],
+        };
+        assert_eq!(Record::decode("n", &record.encode()), Some(record));
+        assert_eq!(Record::decode("n", "boot b\n"), None);
+    }
+
+    #[test]
+    fn a_mount_of_another_boot_or_that_is_gone_does_not_count() {
+        let own = namespace_of("self").unwrap();
+        let record = |boot: &str, mounts, device: &str| Record {
+            name: "n".into(),
+            boot: boot.into(),
+            mounts,
+            line: MountLine {
+                device: device.into(),
+                root: "/".into(),
+                at: "/".into(),
+            },
+            kind: RootKind::Erofs,
+            temporary: None,
+            keys: Vec::new(),
+        };
+        let mounted = mounts_of(own)
+            .unwrap()
+            .into_iter()
+            .find(|line| line.root == Path::new("/"));
+        let device = mounted.unwrap().device;
+        assert!(record(&boot_id(), own, &device).is_mounted());
+        assert!(!record("another", own, &device).is_mounted());
+        assert!(!record(&boot_id(), own, "999:999").is_mounted());
+        assert!(
+            record(&boot_id(), 1, "999:999").is_mounted(),
+            "nobody can tell"
+        );
+    }
+}
