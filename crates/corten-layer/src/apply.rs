@@ -110,6 +110,16 @@ impl Resolver {
         }
     }
 
+    /// Returns the tree with the layer as far as it has been applied.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Takes what was noticed since this was called last, so that a caller can tell at which entry.
+    pub fn take_report(&mut self) -> Report {
+        std::mem::take(&mut self.report)
+    }
+
     /// Returns the tree with the layer applied, and what was noticed.
     pub fn finish(self) -> (Tree, Report) {
         (self.tree, self.report)

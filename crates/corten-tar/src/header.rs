@@ -10,6 +10,8 @@ use crate::number;
 
 /// Bytes of a block.
 pub(crate) const BLOCK: usize = 512;
+/// The largest size that eleven octal digits hold.
+pub(crate) const MAX_SIZE: u64 = (8 << 30) - 1;
 /// A block.
 pub(crate) type Block = [u8; BLOCK];
 
@@ -107,6 +109,10 @@ impl<'a> Header<'a> {
             b'V' => Flag::Volume,
             other => Flag::Unknown(other),
         }
+    }
+
+    pub(crate) fn is_contiguous(&self) -> bool {
+        self.block[FLAG] == b'7'
     }
 
     /// Says whether the final `path` makes a directory of what the typeflag calls a file.

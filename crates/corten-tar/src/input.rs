@@ -103,6 +103,18 @@ impl<R: Read> Input<R> {
         Ok(())
     }
 
+    /// Passes over all there is, and returns how many bytes that were and whether all were zero.
+    pub(crate) fn drain_and_look(&mut self) -> Result<(u64, bool)> {
+        let (start, mut is_zero) = (self.position, true);
+        let mut chunk = [0; 16 << 10];
+        loop {
+            match self.read(&mut chunk)? {
+                0 => return Ok((self.position - start, is_zero)),
+                len => is_zero &= chunk[..len].iter().all(|byte| *byte == 0),
+            }
+        }
+    }
+
     fn discard(&mut self, maximum: u64) -> Result<usize> {
         loop {
             match self.inner.fill_buf() {

@@ -86,6 +86,12 @@ impl Extended {
         )
     }
 
+    /// Says whether there is an attribute that is written in libarchive's way alone.
+    pub(crate) fn has_libarchive_alone(&self) -> bool {
+        let mut names = self.libarchive.keys();
+        names.any(|name| !self.schily.contains_key(name))
+    }
+
     fn apply(&mut self, key: &[u8], value: &[u8]) -> Result<(), Problem> {
         match key {
             b"path" => self.path = name(value)?,

@@ -4,11 +4,12 @@ use std::io::{self, Read};
 
 use crate::assemble::assemble;
 use crate::entry::{Entry, EntryKind};
-use crate::error::{Error, Result, at};
+use crate::error::{Error, Problem, Result, at};
 use crate::header::{self, BLOCK, Flag, Header};
 use crate::input::Input;
 use crate::limits::{self, Limits};
 use crate::pax::{self, Extended};
+use crate::quirk::{Ending, Quirk};
 use crate::sparse::{BodyMap, Map, PaxForm};
 use crate::ustar::padding;
 
@@ -58,6 +59,10 @@ pub struct Reader<R> {
     padding_left: u64,
     ended: bool,
     scratch: Vec<u8>,
+    entry_offset: u64,
+    quirks: Vec<Quirk>,
+    can_resume: bool,
+    marker_blocks: u8,
 }
 
 /// The stored data of the entry that [`Reader::next_entry`] returned last.
@@ -86,19 +91,34 @@ impl<R: Read> Reader<R> {
             padding_left: 0,
             ended: false,
             scratch: Vec::new(),
+            entry_offset: 0,
+            quirks: Vec::new(),
+            can_resume: false,
+            marker_blocks: 0,
         }
     }
 
     /// Returns the next entry, having passed over what was not read of the last one's body.
     ///
     /// `None` at the end of the archive; what follows the end marker is for [`Reader::finish`].
+    ///
+    /// # Errors
+    /// After most errors nobody knows where the next entry begins; [`Reader::can_resume`] says when
+    /// it is known.
     pub fn next_entry(&mut self) -> Result<Option<Located>> {
+        self.quirks.clear();
+        self.can_resume = false;
         self.input.skip(std::mem::take(&mut self.body_left))?;
         self.input.skip(std::mem::take(&mut self.padding_left))?;
         let mut pending = Pending::default();
         while !self.ended {
             let offset = self.input.position();
-            let block = self.input.block()?.filter(|block| !is_zero(block));
+            if pending.is_empty() {
+                self.entry_offset = offset;
+            }
+            let block = self.input.block()?;
+            self.marker_blocks = block.is_some().into();
+            let block = block.filter(|block| !is_zero(block));
             let Some(block) = block else {
                 self.end(offset, &pending)?;
                 break;
@@ -117,6 +137,7 @@ impl<R: Read> Reader<R> {
                 Flag::LongLink => self.long_name(offset, &header, &mut pending.link)?,
                 Flag::Volume => self.volume(offset, &header, &pending)?,
                 Flag::Unknown(flag) => {
+                    self.pass_over(&header, pending.extended.and_then(|pax| pax.size));
                     return Err(Error::UnknownType {
                         offset,
                         path: header.path(),
@@ -138,6 +159,33 @@ impl<R: Read> Reader<R> {
         self.input.position()
     }
 
+    /// Returns where the headers of the entry begin that [`Reader::next_entry`] returned, or failed
+    /// at, last.
+    pub fn entry_offset(&self) -> u64 {
+        self.entry_offset
+    }
+
+    /// Returns what is unusual about how that entry is written.
+    pub fn quirks(&self) -> &[Quirk] {
+        &self.quirks
+    }
+
+    /// Says whether [`Reader::next_entry`] can be called after it has failed: an entry that cannot
+    /// be, such as one with an owner out of range, still says where the next one begins.
+    pub fn can_resume(&self) -> bool {
+        self.can_resume
+    }
+
+    /// Reads the stream to its end, once there are no more entries, and says how it ends.
+    pub fn read_ending(&mut self) -> Result<Ending> {
+        let (trailing_bytes, trailing_is_zero) = self.input.drain_and_look()?;
+        Ok(Ending {
+            marker_blocks: self.marker_blocks,
+            trailing_bytes,
+            trailing_is_zero,
+        })
+    }
+
     /// Reads the stream to its end, so that a reader beneath that hashes has seen every byte, and
     /// returns that reader.
     ///
@@ -154,9 +202,11 @@ impl<R: Read> Reader<R> {
             return Err(at(offset, "extended header")("it has no entry"));
         }
         // One block of zeros, then more entries: some readers stop here, and some do not.
-        if self.input.block()?.is_some_and(|block| !is_zero(&block)) {
+        let second = self.input.block()?;
+        if second.is_some_and(|block| !is_zero(&block)) {
             return Err(at(offset, "end marker")("a header follows its first block"));
         }
+        self.marker_blocks += u8::from(second.is_some());
         self.ended = true;
         Ok(())
     }
@@ -187,9 +237,47 @@ impl<R: Read> Reader<R> {
     /// Checks a global header and forgets it: layers have none, except those of `git archive`.
     fn global(&mut self, offset: u64, header: &Header<'_>) -> Result<()> {
         self.body(offset, header, Bound::pax(&self.limits))?;
-        pax::records(&self.scratch)
-            .try_for_each(|record| record.map(drop))
-            .map_err(at(offset, "global header"))
+        let mut has_meaning = false;
+        for record in pax::records(&self.scratch) {
+            let (key, _) = record.map_err(at(offset, "global header"))?;
+            has_meaning |= key != b"comment";
+        }
+        self.quirks.push(Quirk::GlobalHeader { has_meaning });
+        Ok(())
+    }
+
+    /// Makes the next entry follow the body of one that is refused. A body that does not say how
+    /// long it is cannot be passed over.
+    fn pass_over(&mut self, header: &Header<'_>, extended: Option<u64>) {
+        if let Some(stored) = extended.or_else(|| header.size().ok()) {
+            self.body_left = stored;
+            self.padding_left = padding(stored) as u64;
+            self.can_resume = true;
+        }
+    }
+
+    fn note_quirks(&mut self, header: &Header<'_>, kind: EntryKind, extended: &Extended) {
+        if header.is_contiguous() {
+            self.quirks.push(Quirk::Contiguous);
+        }
+        if extended.has_libarchive_alone() {
+            self.quirks.push(Quirk::LibarchiveXattr);
+        }
+        let Ok(size) = header.size() else { return };
+        match extended.size {
+            // A size that the field cannot hold is 0 there, or whatever the writer thought of.
+            Some(extended) if size != extended && extended <= header::MAX_SIZE => {
+                self.quirks.push(Quirk::SizeDiffers {
+                    header: size,
+                    extended,
+                });
+            }
+            _ => {}
+        }
+        // A hard link's size is often that of its target, and no reader looks for a body there.
+        if size > 0 && !matches!(kind, EntryKind::File | EntryKind::HardLink) {
+            self.quirks.push(Quirk::SizeWithoutBody(size));
+        }
     }
 
     fn long_name(
@@ -221,6 +309,7 @@ impl<R: Read> Reader<R> {
             ));
         }
         let size = header.size().map_err(at(offset, "header"))?;
+        self.quirks.push(Quirk::VolumeLabel);
         self.input.skip(size)?;
         self.input.skip(padding(size) as u64)
     }
@@ -250,7 +339,22 @@ impl<R: Read> Reader<R> {
         extended.path = pax_path.or(path);
         extended.link = extended.link.take().or(link);
         let stored = extended.size;
-        let mut entry = assemble(header, kind, extended).map_err(at(offset, "header"))?;
+        self.note_quirks(header, kind, &extended);
+        let mut entry = match assemble(header, kind, extended) {
+            Ok(entry) => entry,
+            Err(problem) => {
+                // The map of an old sparse file may go on behind the header.
+                let has_body = matches!(kind, EntryKind::File);
+                if matches!(problem, Problem::OutOfRange { .. }) && header.flag() != Flag::GnuSparse
+                {
+                    self.pass_over(
+                        header,
+                        stored.filter(|_| has_body).or((!has_body).then_some(0)),
+                    );
+                }
+                return Err(at(offset, "header")(problem));
+            }
+        };
 
         // The PAX size counts, in both directions, before the body is located (CVE-2025-62518).
         let stored = match entry.kind {

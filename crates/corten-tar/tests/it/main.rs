@@ -13,6 +13,7 @@ mod hostile;
 mod limits;
 mod malformed;
 mod meaning;
+mod quirks;
 mod round_trip;
 mod same_bytes;
 mod sparse;
