@@ -30,5 +30,6 @@ pub use files::{Files, Found, Links};
 pub use import::{Archive, ImportOptions, import};
 pub use squash::{SquashOptions, squash};
 pub use validate::{
-    Finding, Layers, Level, Place, ValidateOptions, Within, validate, validate_layout,
+    Finding, Layers, Level, Place, Requirement, Strength, ValidateOptions, Within, requirement,
+    requirements, validate, validate_all, validate_layout,
 };

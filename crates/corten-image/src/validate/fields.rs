@@ -1,9 +1,10 @@
-//! Rules that several documents share: descriptors, annotations, headers.
+//! What all documents share: JSON itself, headers, pointers.
 
-use corten_spec::{Descriptor, Digest, media_type};
+use corten_spec::{Descriptor, Document, DocumentType, media_type};
 use serde_json::Value;
 
-use super::{Report, must, should};
+use super::finding::Fault;
+use super::report::{Report, chain, must, should};
 
 /// The rules of a document's `schemaVersion` and `mediaType`, which each kind has under ids of its own.
 pub(super) struct HeaderRules {
@@ -19,154 +20,34 @@ pub(super) fn check_header(
     expected: &str,
     rules: &HeaderRules,
 ) {
-    if document.get("schemaVersion") != Some(&Value::from(2)) {
-        let found = document.get("schemaVersion").unwrap_or(&Value::Null);
-        report.pointer(
-            "/schemaVersion",
-            must(rules.version),
-            format!("it is {}, expected 2", shown(found)),
-        );
+    match document.get("schemaVersion") {
+        Some(found) if found.as_u64() == Some(2) => {}
+        Some(found) => {
+            let fault = Fault::differs(shown(found), "2");
+            report.pointer("/schemaVersion", must(rules.version), fault);
+        }
+        None => report.pointer("/schemaVersion", must(rules.version), Fault::missing("2")),
     }
+    let expected = media_type::without_parameters(expected);
     match document.get("mediaType") {
-        None => report.pointer("/mediaType", should(rules.has_type), "it is not there"),
-        Some(found) if found != media_type::without_parameters(expected) => {
-            let found = shown(found);
-            let message = format!("it is {found}, but its descriptor says `{expected}`");
-            report.pointer("/mediaType", must(rules.right_type), message);
+        // Docker's types have been told apart by this field alone.
+        None if expected.starts_with("application/vnd.docker.") => {
+            report.pointer("/mediaType", should("V2S2-02"), Fault::missing(expected));
+        }
+        None => report.pointer(
+            "/mediaType",
+            should(rules.has_type),
+            Fault::missing(expected),
+        ),
+        Some(found) if found != expected => {
+            let fault = Fault::differs(shown(found), format!("`{expected}`"));
+            let message = format!(
+                "it is {}, but its descriptor says `{expected}`",
+                shown(found)
+            );
+            report.pointer("/mediaType", must(rules.right_type), fault.saying(message));
         }
         Some(_) => {}
-    }
-}
-
-/// Checks annotations or labels, which are names and texts (ANN-01 to ANN-06).
-pub(super) fn check_annotations(
-    report: &mut Report<'_>,
-    pointer: &str,
-    value: Option<&Value>,
-    id: &'static str,
-) {
-    let Some(value) = value else { return };
-    let Some(map) = value.as_object() else {
-        report.pointer(
-            pointer,
-            must(id),
-            format!("it is {}, expected an object", shown(value)),
-        );
-        return;
-    };
-    for (key, value) in map {
-        let at = child(pointer, key);
-        if !value.is_string() {
-            report.pointer(
-                &at,
-                must(id),
-                format!("it is {}, expected a string", shown(value)),
-            );
-        }
-        if key.is_empty() {
-            report.pointer(&at, should("ANN-04"), "the key is empty");
-        }
-    }
-}
-
-/// Checks a descriptor field by field, and returns it if it can be followed.
-pub(super) fn check_descriptor(
-    report: &mut Report<'_>,
-    pointer: &str,
-    value: &Value,
-) -> Option<Descriptor> {
-    let Some(fields) = value.as_object() else {
-        let message = format!("it is {}, expected a descriptor", shown(value));
-        report.pointer(pointer, must("DSC-01"), message);
-        return None;
-    };
-    for name in ["mediaType", "digest", "size"] {
-        if !fields.contains_key(name) {
-            report.pointer(pointer, must("DSC-01"), format!("it has no `{name}`"));
-        }
-    }
-    let text = |name: &str| fields.get(name).and_then(Value::as_str);
-    check_type(
-        report,
-        &child(pointer, "mediaType"),
-        fields.get("mediaType"),
-        "DSC-02",
-    );
-    check_type(
-        report,
-        &child(pointer, "artifactType"),
-        fields.get("artifactType"),
-        "DSC-12",
-    );
-    if let Some(Err(error)) = text("digest").map(str::parse::<Digest>) {
-        report.pointer(&child(pointer, "digest"), must("DSC-14"), error.to_string());
-    }
-    if let Some(size) = fields.get("size").filter(|size| size.as_u64().is_none()) {
-        let (is_negative, at) = (size.as_i64().is_some(), child(pointer, "size"));
-        let id = if is_negative { "DSC-06" } else { "DSC-05" };
-        report.pointer(
-            &at,
-            must(id),
-            format!("it is {}, expected a length", shown(size)),
-        );
-    }
-    for (url_idx, url) in fields
-        .get("urls")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
-        let is_web = url
-            .as_str()
-            .is_some_and(|url| url.starts_with("https://") || url.starts_with("http://"));
-        if !is_web {
-            let at = child(&child(pointer, "urls"), &url_idx.to_string());
-            report.pointer(
-                &at,
-                should("DSC-08"),
-                format!("{} is no http or https URL", shown(url)),
-            );
-        }
-    }
-    check_annotations(
-        report,
-        &child(pointer, "annotations"),
-        fields.get("annotations"),
-        "DSC-09",
-    );
-    check_platform(report, &child(pointer, "platform"), fields.get("platform"));
-    let descriptor: Descriptor = match serde_json::from_value(value.clone()) {
-        Ok(descriptor) => descriptor,
-        Err(error) => {
-            if !report.is_broken {
-                report.pointer(pointer, must("DSC-01"), error.to_string());
-            }
-            return None;
-        }
-    };
-    if let Err(error) = descriptor.embedded() {
-        let id = if error.is_mismatch() {
-            "DSC-11"
-        } else {
-            "DSC-10"
-        };
-        report.pointer(&child(pointer, "data"), must(id), error.to_string());
-        return None;
-    }
-    Some(descriptor)
-}
-
-fn check_platform(report: &mut Report<'_>, pointer: &str, value: Option<&Value>) {
-    let Some(value) = value else { return };
-    for (name, id) in [("architecture", "IDX-09"), ("os", "IDX-10")] {
-        if value
-            .get(name)
-            .and_then(Value::as_str)
-            .is_none_or(str::is_empty)
-        {
-            report.pointer(&child(pointer, name), must(id), "it is not there");
-        }
     }
 }
 
@@ -178,14 +59,151 @@ pub(super) fn check_type(
     id: &'static str,
 ) {
     let Some(value) = value else { return };
-    match value.as_str().map(media_type::check) {
-        Some(Ok(())) => {}
-        Some(Err(error)) => report.pointer(pointer, must(id), error.to_string()),
-        None => report.pointer(
-            pointer,
-            must(id),
-            format!("it is {}, expected a media type", shown(value)),
-        ),
+    let is_type = |text| media_type::check(text).is_ok();
+    if !value.as_str().is_some_and(is_type) {
+        let fault = Fault::differs(shown(value), "a media type such as `text/plain`");
+        report.pointer(pointer, must(id), fault);
+    }
+}
+
+/// Checks that an optional value is a string, and returns it.
+pub(super) fn check_text<'a>(
+    report: &mut Report<'_>,
+    pointer: &str,
+    value: Option<&'a Value>,
+    id: &'static str,
+) -> Option<&'a str> {
+    let value = value?;
+    let text = value.as_str();
+    if text.is_none() {
+        let fault = Fault::differs(shown(value), "a string");
+        report.pointer(pointer, must(id), fault);
+    }
+    text
+}
+
+/// Checks that an optional value is an array of strings, and returns those that are.
+pub(super) fn check_texts<'a>(
+    report: &mut Report<'_>,
+    pointer: &str,
+    value: Option<&'a Value>,
+    id: &'static str,
+) -> Vec<(usize, &'a str)> {
+    let Some(value) = value else {
+        return Vec::new();
+    };
+    let Some(items) = value.as_array() else {
+        let fault = Fault::differs(shown(value), "an array of strings");
+        report.pointer(pointer, must(id), fault);
+        return Vec::new();
+    };
+    let mut texts = Vec::new();
+    for (item_idx, item) in items.iter().enumerate() {
+        let at = child(pointer, &item_idx.to_string());
+        let text = check_text(report, &at, Some(item), id);
+        texts.extend(text.map(|text| (item_idx, text)));
+    }
+    texts
+}
+
+/// Parses JSON as considerations.md asks for it, an object.
+pub(super) fn parse<T: DocumentType>(report: &mut Report<'_>, bytes: &[u8]) -> Option<Value> {
+    let is_utf8 = std::str::from_utf8(bytes).is_ok();
+    if !is_utf8 || bytes.starts_with(b"\xef\xbb\xbf") {
+        let received = if is_utf8 {
+            "text after a byte order mark"
+        } else {
+            "bytes that are not UTF-8"
+        };
+        report.whole(must("CNS-05"), Fault::differs(received, "plain UTF-8"));
+        return None;
+    }
+    match corten_spec::json::parse::<Value>(T::NAME, bytes) {
+        Ok(value) if value.is_object() => {
+            check_values(report, &value);
+            Some(value)
+        }
+        Ok(value) => {
+            let fault = Fault::differs(shown(&value), "an object");
+            report.whole(must("MAN-01"), fault);
+            None
+        }
+        Err(error) => {
+            let text = error.to_string();
+            let id = if text.contains("occurs twice") {
+                "CNS-07"
+            } else if text.contains("recursion limit") {
+                "CNS-09"
+            } else {
+                "CNS-04"
+            };
+            report.whole(must(id), text);
+            None
+        }
+    }
+}
+
+/// The largest integer that every reader of JSON holds exactly (RFC 7493 section 2.2).
+const EXACT: u64 = 1 << 53;
+
+/// Checks all strings and numbers of a document, which the parser has bounded in depth.
+fn check_values(report: &mut Report<'_>, document: &Value) {
+    let mut todo = vec![(String::new(), document)];
+    while let Some((pointer, value)) = todo.pop() {
+        match value {
+            Value::String(text) => check_characters(report, &pointer, text),
+            Value::Number(number) => {
+                let magnitude = number
+                    .as_u64()
+                    .or_else(|| number.as_i64().map(i64::unsigned_abs));
+                if magnitude.is_some_and(|magnitude| magnitude > EXACT) {
+                    let fault = Fault::differs(number.to_string(), "at most 2^53");
+                    report.pointer(&pointer, should("CNS-06"), fault);
+                }
+            }
+            Value::Array(items) => {
+                let items = items.iter().enumerate().rev();
+                todo.extend(items.map(|(idx, item)| (format!("{pointer}/{idx}"), item)));
+            }
+            Value::Object(fields) => {
+                for name in fields.keys() {
+                    check_characters(report, &pointer, name);
+                }
+                let fields = fields.iter().rev();
+                todo.extend(fields.map(|(name, value)| (child(&pointer, name), value)));
+            }
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+}
+
+fn check_characters(report: &mut Report<'_>, pointer: &str, text: &str) {
+    let is_noncharacter = |letter: char| {
+        let code = u32::from(letter);
+        code & 0xfffe == 0xfffe || (0xfdd0..=0xfdef).contains(&code)
+    };
+    if let Some(letter) = text.chars().find(|letter| is_noncharacter(*letter)) {
+        let message = format!(
+            "it holds U+{:04X}, which is no character (RFC 7493 section 2.1)",
+            u32::from(letter)
+        );
+        report.pointer(pointer, must("CNS-04"), message);
+    }
+}
+
+/// Has the parser that everything else uses say what the rules here have missed, so that nothing is
+/// found to be valid that cannot be used.
+pub(super) fn conclude<T: DocumentType>(
+    report: &mut Report<'_>,
+    descriptor: &Descriptor,
+    bytes: &[u8],
+) {
+    if report.is_broken {
+        return;
+    }
+    if let Err(error) = Document::<T>::from_bytes(&descriptor.media_type, bytes.to_vec()) {
+        let message = format!("it cannot be used: {}", chain(&error));
+        report.whole(must("CNS-04"), message);
     }
 }
 
@@ -200,14 +218,17 @@ pub(super) fn shown(value: &Value) -> String {
         Value::Null => "null".to_owned(),
         Value::Bool(value) => value.to_string(),
         Value::Number(value) => value.to_string(),
-        Value::String(text) => {
-            let mut short: String = text.chars().take(80).collect();
-            if short.len() < text.len() {
-                short.push('…');
-            }
-            format!("`{}`", short.escape_debug())
-        }
+        Value::String(text) => quoted(text),
         Value::Array(_) => "an array".to_owned(),
         Value::Object(_) => "an object".to_owned(),
     }
+}
+
+/// Returns a text for a message: short, and on one line.
+pub(super) fn quoted(text: &str) -> String {
+    let mut short: String = text.chars().take(80).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    format!("`{}`", short.escape_debug())
 }

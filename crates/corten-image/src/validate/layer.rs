@@ -3,166 +3,243 @@
 use std::io::{self, Read};
 
 use corten_content::{Error as ContentError, Source, Verified};
-use corten_layer::{Error as LayerError, Notice, Resolver, Tree};
+use corten_layer::{Error as LayerError, Resolver, Tree};
 use corten_spec::media_type::LayerCompression;
 use corten_spec::{Algorithm, Descriptor, DiffId, Digest, Hasher, Kind};
-use corten_tar::{DecodeLimits, Decoder, Encoding, Error as TarError, Limits, Reader};
+use corten_tar::{
+    DecodeLimits, Decoder, Encoding, Ending, EntryKind, Error as TarError, Limits, Located, Reader,
+};
 
-use super::walk::{missing, unreadable};
-use super::{Report, Rule, Within, chain, must, note, should};
+use super::finding::{Fault, Within};
+use super::lint::{Lint, of_notice, of_quirk};
+use super::report::{Findings, Report, Rule, chain, must, note, should};
+use super::walk::{missing_of, unreadable};
 use crate::Result;
+
+/// What is beneath a layer.
+#[derive(Debug)]
+pub(super) struct Below {
+    pub(super) tree: Tree,
+    /// Whether all of it is in the tree. Else nothing is said of what may be missing in it.
+    pub(super) is_known: bool,
+}
+
+impl Below {
+    pub(super) fn unknown() -> Self {
+        Self {
+            tree: Tree::new(),
+            is_known: false,
+        }
+    }
+}
 
 /// What came of a layer.
 pub(super) struct Checked {
-    /// The tree with the layer applied, if it could be.
-    pub(super) tree: Option<Tree>,
+    /// The tree with the layer applied, as far as it could be.
+    pub(super) tree: Below,
     /// Whether the blob is what its descriptor says.
     pub(super) is_verified: bool,
 }
 
-/// Reads the blob `layer` once, to its end whatever is in it, and applies it to `tree`.
+/// Reads the blob `layer` once, to its end whatever is in it, and applies it to what is below.
 ///
 /// Without a `DiffID` everything else is checked all the same.
 pub(super) fn check_layer(
     source: &dyn Source,
     layer: &Descriptor,
     diff_id: Option<&DiffId>,
-    tree: Option<Tree>,
+    below: Below,
     report: &mut Report<'_>,
 ) -> Result<Checked> {
+    let lost = || Checked {
+        tree: Below::unknown(),
+        is_verified: false,
+    };
     let mut blob = match corten_content::open(source, layer) {
         Ok(inner) => Blob {
             inner,
             failure: None,
         },
         Err(error) => {
-            unreadable(report, error, missing())?;
-            return Ok(Checked {
-                tree: None,
-                is_verified: false,
-            });
+            unreadable(report, error, missing_of(layer))?;
+            return Ok(lost());
         }
     };
-    let name = diff_id
-        .cloned()
-        .unwrap_or_else(|| DiffId(layer.digest.clone()));
-    let resolver = tree.map(|tree| Resolver::new(tree, name));
-    let read = read_layer(&mut blob, resolver);
+    // Of content that is not the layer's nothing is told but that.
+    let mut findings = Findings::default();
+    let mut inner = Report::of(&mut findings, layer.digest.clone());
+    let tree = read_layer(&mut blob, layer, diff_id, below, &mut inner);
     // The digest of the blob counts whatever became of its content.
     let rest = io::copy(&mut blob, &mut io::sink());
     if let Some(error) = blob.failure {
-        unreadable(report, error, missing())?;
-        return Ok(Checked {
-            tree: None,
-            is_verified: false,
-        });
+        unreadable(report, error, missing_of(layer))?;
+        return Ok(lost());
     }
     debug_assert!(rest.is_ok(), "a failure is kept");
-    let tree = tell(report, layer, diff_id, read);
+    report.absorb(findings);
     Ok(Checked {
         tree,
         is_verified: true,
     })
 }
 
-/// What was read of a layer.
-#[derive(Default)]
-struct Content {
-    encoding: Option<Encoding>,
-    /// The digest of the uncompressed bytes, if there are any.
-    received: Option<Digest>,
-    /// What refused the layer.
-    refused: Option<LayerError>,
-    applied: Option<(Tree, corten_layer::Report)>,
-}
-
-fn read_layer(blob: &mut (impl Read + Send), resolver: Option<Resolver>) -> Content {
-    let mut decoder = match Decoder::new(Box::new(blob), DecodeLimits::default()) {
-        Ok(decoder) => decoder,
-        Err(error) => {
-            return Content {
-                refused: Some(error.into()),
-                ..Content::default()
-            };
-        }
-    };
-    let encoding = Some(decoder.encoding());
-    let mut tee = Tee {
-        inner: &mut decoder,
-        hasher: Hasher::new(Algorithm::Sha256),
-    };
-    let applied = apply(&mut tee, resolver);
-    // What follows a broken entry belongs to the DiffID as well.
-    let rest = io::copy(&mut tee, &mut io::sink());
-    let (applied, refused) = match (applied, rest) {
-        (Ok(applied), Ok(_)) => (applied, None),
-        (Err(error), _) => (None, Some(error)),
-        (Ok(_), Err(error)) => (None, Some(TarError::read(0, error).into())),
-    };
-    let is_whole = !matches!(
-        &refused,
-        Some(LayerError::Tar {
-            source: TarError::Damaged { .. } | TarError::Limit { .. } | TarError::Read { .. }
-        })
-    );
-    Content {
-        encoding,
-        received: is_whole.then(|| tee.hasher.finish()),
-        refused,
-        applied,
-    }
-}
-
-fn apply(
-    tar: &mut impl Read,
-    mut resolver: Option<Resolver>,
-) -> corten_layer::Result<Option<(Tree, corten_layer::Report)>> {
-    let mut reader = Reader::new(tar, Limits::default());
-    while let Some(located) = reader.next_entry()? {
-        if let Some(resolver) = &mut resolver {
-            resolver.apply(&located)?;
-        }
-    }
-    reader.finish()?;
-    Ok(resolver.map(Resolver::finish))
-}
-
-/// Makes findings of what was read, and returns the tree.
-fn tell(
-    report: &mut Report<'_>,
+fn read_layer<R: Read + Send>(
+    blob: &mut Blob<R>,
     layer: &Descriptor,
     diff_id: Option<&DiffId>,
-    read: Content,
-) -> Option<Tree> {
-    if let (Some(encoding), Kind::Layer { compression, .. }) = (read.encoding, layer.kind()) {
+    below: Below,
+    report: &mut Report<'_>,
+) -> Below {
+    let mut decoder = match Decoder::new(Box::new(&mut *blob), DecodeLimits::default()) {
+        Ok(decoder) => decoder,
+        Err(error) => {
+            tell_tar(report, &error);
+            return Below::unknown();
+        }
+    };
+    let encoding = decoder.encoding();
+    let algorithm = diff_id.map_or(Some(Algorithm::Sha256), |diff_id| diff_id.0.algorithm());
+    let mut tee = Tee {
+        inner: &mut decoder,
+        hasher: Hasher::new(algorithm.unwrap_or(Algorithm::Sha256)),
+    };
+    let name = diff_id
+        .cloned()
+        .unwrap_or_else(|| DiffId(layer.digest.clone()));
+    let mut apply = Apply::new(below, name, report);
+    let read = apply.read(&mut tee);
+    let (below, mut is_whole) = apply.finish(read.err().as_ref());
+    // What follows a broken entry belongs to the DiffID as well.
+    let rest = io::copy(&mut tee, &mut io::sink());
+    let received = tee.hasher.finish();
+    if let (true, Err(error)) = (is_whole, rest) {
+        tell_tar(report, &TarError::read(0, error));
+        is_whole = false;
+    }
+    if let Kind::Layer { compression, .. } = layer.kind() {
         check_encoding(report, layer, compression, encoding);
     }
-    if let (Some(expected), Some(received)) = (diff_id, &read.received)
-        && expected.0 != *received
-    {
-        let rule = must("CFG-02").advise("a DiffID is the digest of the uncompressed tar");
+    match diff_id {
+        Some(expected) if algorithm.is_none() => {
+            let message = format!("its DiffID, {expected}, cannot be computed");
+            report.whole(should("DSC-15"), message);
+        }
+        Some(expected) if is_whole => check_diff_id(report, expected, &received),
+        Some(_) | None => {}
+    }
+    below
+}
+
+fn check_diff_id(report: &mut Report<'_>, expected: &DiffId, received: &Digest) {
+    if expected.0 != *received {
+        let fault = Fault::differs(format!("`{received}`"), format!("`{expected}`"));
         let message = format!("its DiffID is {received}, but the config says {expected}");
-        report.whole(rule, message);
+        report.whole(must("CFG-02"), fault.saying(message));
     }
-    if let Some(error) = &read.refused {
-        let (within, rule) = place_of(error);
-        report.at(within, rule, chain(error));
+}
+
+/// A layer being applied, entry by entry, with everything told that is found.
+struct Apply<'a, 'r> {
+    resolver: Resolver,
+    is_known: bool,
+    lint: Lint,
+    report: &'a mut Report<'r>,
+}
+
+impl<'a, 'r> Apply<'a, 'r> {
+    fn new(below: Below, name: DiffId, report: &'a mut Report<'r>) -> Self {
+        Self {
+            resolver: Resolver::new(below.tree, name),
+            is_known: below.is_known,
+            lint: Lint::new(),
+            report,
+        }
     }
-    let (tree, noticed) = read.applied?;
-    for finding in &noticed.findings {
-        let within = Within::Entry(finding.path.clone());
-        report.at(within, rule_of(finding.what), finding.what.as_str());
+
+    /// Reads all entries that can be read. An error is one after which nothing can be.
+    fn read(&mut self, tar: &mut impl Read) -> corten_tar::Result<()> {
+        let mut reader = Reader::new(tar, Limits::default());
+        loop {
+            match reader.next_entry() {
+                Ok(Some(located)) => {
+                    self.entry(&located, reader.entry_offset(), reader.quirks());
+                }
+                Ok(None) => break,
+                Err(error) if reader.can_resume() => {
+                    if let TarError::UnknownType { path, .. } | TarError::OutOfRange { path, .. } =
+                        &error
+                    {
+                        self.lint.refuse(path);
+                        let offset = reader.entry_offset();
+                        let path = path.as_slice().into();
+                        let within = Within::Entry { path, offset };
+                        self.report.at(within, rule_of(&error), error.to_string());
+                    }
+                    self.is_known = false;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let ending = reader.read_ending()?;
+        tell_ending(self.report, ending);
+        Ok(())
     }
-    let n_more = noticed
-        .n_findings
-        .saturating_sub(noticed.findings.len() as u64);
-    if n_more > 0 {
-        report.whole(
-            note("LYR-25"),
-            format!("{n_more} further entries are of note"),
-        );
+
+    fn entry(&mut self, located: &Located, offset: u64, quirks: &[corten_tar::Quirk]) {
+        let entry = &located.entry;
+        let is_repeated = self.lint.has(&entry.path);
+        let tree = self.is_known.then(|| self.resolver.tree());
+        let mut told = self.lint.entry(located, tree);
+        told.extend(quirks.iter().copied().map(of_quirk));
+        if let Err(error) = self.resolver.apply(located) {
+            let lost = entry.kind == EntryKind::HardLink
+                && matches!(rule_of_layer(&error).id, "LYR-20")
+                && (!self.is_known || self.lint.is_refused(&entry.link));
+            if !lost {
+                told.push((rule_of_layer(&error), reason(&error).into()));
+            }
+            self.lint.refuse(&entry.path);
+        }
+        for finding in self.resolver.take_report().findings {
+            told.extend(of_notice(finding.what, is_repeated));
+        }
+        for (rule, fault) in told {
+            if rule.id == "LYR-39" && !self.is_known {
+                continue;
+            }
+            let path = entry.path.as_slice().into();
+            self.report.at(Within::Entry { path, offset }, rule, fault);
+        }
     }
-    Some(tree)
+
+    /// Returns what is below the next layer, and whether the archive could be read to its end.
+    fn finish(self, failure: Option<&TarError>) -> (Below, bool) {
+        let is_known = self.is_known && failure.is_none();
+        let mut is_whole = true;
+        if let Some(error) = failure {
+            tell_tar(self.report, error);
+            // What cannot be decompressed to its end has no DiffID.
+            is_whole = !matches!(
+                error,
+                TarError::Damaged { .. } | TarError::Limit { .. } | TarError::Read { .. }
+            );
+        }
+        let (tree, _) = self.resolver.finish();
+        (Below { tree, is_known }, is_whole)
+    }
+}
+
+fn tell_ending(report: &mut Report<'_>, ending: Ending) {
+    if ending.marker_blocks < 2 {
+        let fault = Fault::differs(ending.marker_blocks.to_string(), "2");
+        let message = "the archive does not end in two blocks of zeros";
+        report.whole(note("LYR-03"), fault.saying(message));
+    }
+    if !ending.trailing_is_zero {
+        let n_bytes = ending.trailing_bytes;
+        let message = format!("{n_bytes} bytes follow the end of the archive, not all zero");
+        report.whole(should("LYR-03"), message);
+    }
 }
 
 fn check_encoding(
@@ -171,51 +248,83 @@ fn check_encoding(
     named: LayerCompression,
     found: Encoding,
 ) {
-    let fits = matches!(
-        (named, found),
-        (LayerCompression::None, Encoding::Identity)
-            | (LayerCompression::Gzip, Encoding::Gzip)
-            | (LayerCompression::Zstd, Encoding::Zstd)
-    );
+    let (fits, expected) = match named {
+        LayerCompression::None => (found == Encoding::Identity, "a plain tar"),
+        LayerCompression::Gzip => (found == Encoding::Gzip, "gzip"),
+        LayerCompression::Zstd => (found == Encoding::Zstd, "zstd"),
+    };
     if !fits {
         let message = format!(
             "the layer is {found}, but its type is `{}`",
             layer.media_type
         );
-        let level = if matches!(found, Encoding::Xz | Encoding::Bzip2) {
+        let rule = if matches!(found, Encoding::Xz | Encoding::Bzip2) {
             must("LYR-01")
         } else {
             should("LYR-01")
         };
-        report.whole(level, message);
+        report.whole(
+            rule,
+            Fault::differs(found.to_string(), expected).saying(message),
+        );
     }
 }
 
-fn place_of(error: &LayerError) -> (Within, Rule) {
+/// Tells of an error after which the archive cannot be read on.
+fn tell_tar(report: &mut Report<'_>, error: &TarError) {
+    // What the reader beneath says is about the blob, and told there.
+    if matches!(error, TarError::Read { .. }) {
+        return;
+    }
+    let within = match error {
+        TarError::Malformed { offset, .. } | TarError::Truncated { offset } => {
+            Within::Byte(*offset)
+        }
+        TarError::UnknownType { offset, path, .. } => Within::Entry {
+            path: path.as_slice().into(),
+            offset: *offset,
+        },
+        _ => Within::Whole,
+    };
+    report.at(within, rule_of(error), chain(error));
+}
+
+fn rule_of(error: &TarError) -> Rule {
     match error {
-        LayerError::Refused { path, reason } if reason.contains("whiteout") => {
-            (Within::Entry(path.clone()), must("LYR-29"))
+        TarError::UnknownType { .. } => must("LYR-05"),
+        TarError::OutOfRange { field, .. } if field.starts_with("device") => must("LYR-05"),
+        TarError::OutOfRange { .. } => must("LYR-07"),
+        TarError::Damaged { problem, .. } if problem.contains("follow") => must("LYR-62"),
+        TarError::Damaged { .. } => must("LYR-01"),
+        TarError::Limit { .. } => {
+            must("LYR-02").advise("it was not read any further; a layer this large is seldom meant")
         }
-        LayerError::Refused { path, reason } if reason.contains("hard link") => {
-            (Within::Entry(path.clone()), must("LYR-20"))
-        }
-        LayerError::Refused { path, .. } | LayerError::Loop { path } => {
-            (Within::Entry(path.clone()), must("LYR-25"))
-        }
-        LayerError::Tar {
-            source: TarError::Damaged { .. },
-        } => (Within::Whole, must("LYR-01")),
-        _ => (Within::Whole, must("LYR-02")),
+        _ => must("LYR-02"),
     }
 }
 
-fn rule_of(notice: Notice) -> Rule {
-    match notice {
-        Notice::ParentInPath => should("LYR-71"),
-        Notice::Duplicate => must("LYR-04"),
-        Notice::WhiteoutOfNothing => note("LYR-39"),
-        Notice::BelowWhiteout => should("LYR-31"),
-        Notice::XattrDropped => note("LYR-09"),
+/// Returns which requirement an entry breaks that is refused.
+fn rule_of_layer(error: &LayerError) -> Rule {
+    let LayerError::Refused { reason, .. } = error else {
+        return must("LYR-43");
+    };
+    let reasons = [
+        ("whiteout", "LYR-29"),
+        ("hard link to a directory", "LYR-17"),
+        ("hard link", "LYR-20"),
+        ("symbolic link to nothing", "LYR-10"),
+        ("longer than 255", "LYR-15"),
+        ("the root", "LYR-27"),
+        ("limit", "LYR-02"),
+    ];
+    let found = reasons.iter().find(|(text, _)| reason.contains(text));
+    must(found.map_or("LYR-43", |(_, id)| id))
+}
+
+fn reason(error: &LayerError) -> String {
+    match error {
+        LayerError::Refused { reason, .. } => (*reason).to_owned(),
+        other => chain(other),
     }
 }
 

@@ -1,12 +1,14 @@
-//! Manifests and indexes (manifest.md, image-index.md).
+//! Manifests (manifest.md, manifest-v2-2.md).
 
-use corten_spec::{Descriptor, Document, DocumentType, Index, Kind, Manifest, media_type};
+use corten_spec::media_type::{self, OCI_EMPTY};
+use corten_spec::{Descriptor, Kind, Manifest};
 use serde_json::Value;
 
-use super::fields::{
-    HeaderRules, check_annotations, check_descriptor, check_header, check_type, child, shown,
-};
-use super::{Report, must, note, should};
+use super::annotations::{Holder, check_annotations};
+use super::descriptor::check_descriptor;
+use super::fields::{HeaderRules, check_header, check_type, child, conclude, parse, quoted, shown};
+use super::finding::Fault;
+use super::report::{Report, must, note, should};
 
 /// What a manifest leads to.
 #[derive(Debug, Default)]
@@ -14,6 +16,10 @@ pub(super) struct ManifestParts {
     pub(super) config: Option<Descriptor>,
     /// The layers; `None` for one that cannot be followed.
     pub(super) layers: Vec<Option<Descriptor>>,
+    /// What the manifest says something about.
+    pub(super) subject: Option<Descriptor>,
+    /// The type of the artifact, with the fallback that MAN-26 names.
+    pub(super) artifact_type: Option<String>,
 }
 
 /// Checks the bytes of a manifest, whose digest is right.
@@ -23,7 +29,7 @@ pub(super) fn check_manifest(
     bytes: &[u8],
 ) -> ManifestParts {
     let mut parts = ManifestParts::default();
-    let Some(value) = parse(report, Manifest::NAME, bytes) else {
+    let Some(value) = parse::<Manifest>(report, bytes) else {
         return parts;
     };
     let rules = HeaderRules {
@@ -32,56 +38,116 @@ pub(super) fn check_manifest(
         right_type: "MAN-04",
     };
     check_header(report, &value, &descriptor.media_type, &rules);
-    if value.get("manifests").is_some() {
-        let rule =
-            must("MT-03").advise("a document that could be two things is refused (CVE-2021-41190)");
-        report.pointer(
-            "/manifests",
-            rule,
-            "a manifest has it, although only an index may",
-        );
+    for name in ["manifests", "fsLayers"] {
+        if value.get(name).is_some() {
+            let message = "a manifest has it, although only another kind of document may";
+            report.pointer(&child("", name), must("MT-03"), message);
+        }
     }
     check_type(report, "/artifactType", value.get("artifactType"), "MAN-06");
-    check_annotations(report, "/annotations", value.get("annotations"), "MAN-25");
+    let annotations = value.get("annotations");
+    check_annotations(
+        report,
+        "/annotations",
+        annotations,
+        ("MAN-25", Holder::Other),
+    );
     match value.get("config") {
-        None => report.pointer("/config", must("MAN-08"), "it is not there"),
-        Some(config) => parts.config = check_descriptor(report, "/config", config),
-    }
-    match value.get("layers") {
-        Some(Value::Array(layers)) => {
-            if layers.is_empty() {
-                report.pointer("/layers", should("MAN-12"), "it is empty");
-            }
-            for (layer_idx, layer) in layers.iter().enumerate() {
-                let at = format!("/layers/{layer_idx}");
-                parts.layers.push(check_descriptor(report, &at, layer));
-            }
-        }
-        found => {
-            let found = shown(found.unwrap_or(&Value::Null));
-            report.pointer(
-                "/layers",
-                must("MAN-11"),
-                format!("it is {found}, expected an array"),
-            );
+        None => report.pointer("/config", must("MAN-08"), Fault::missing("a descriptor")),
+        Some(config) => {
+            parts.config = check_descriptor(report, "/config", config, Holder::Other);
         }
     }
+    check_layers(report, value.get("layers"), &mut parts);
     if let Some(subject) = value.get("subject") {
-        check_descriptor(report, "/subject", subject);
+        parts.subject = check_descriptor(report, "/subject", subject, Holder::Other);
     }
     check_kinds(report, &value, &parts);
+    if media_type::without_parameters(&descriptor.media_type) == media_type::DOCKER_MANIFEST {
+        for name in ["annotations", "artifactType", "subject"] {
+            if value.get(name).is_some() {
+                let message = "Docker's manifests do not have it, so most tools will not see it";
+                report.pointer(&child("", name), note("MT-08"), message);
+            }
+        }
+    }
+    let artifact_type = value.get("artifactType").and_then(Value::as_str);
+    let config_type = parts
+        .config
+        .as_ref()
+        .map(|config| config.media_type.as_str());
+    parts.artifact_type = artifact_type.or(config_type).map(str::to_owned);
     conclude::<Manifest>(report, descriptor, bytes);
     parts
 }
 
-/// Checks what the types of config and layers are.
+fn check_layers(report: &mut Report<'_>, layers: Option<&Value>, parts: &mut ManifestParts) {
+    let expected = "an array of descriptors";
+    match layers {
+        Some(Value::Array(layers)) => {
+            if layers.is_empty() {
+                check_no_layers(report, parts);
+            }
+            for (layer_idx, layer) in layers.iter().enumerate() {
+                let at = format!("/layers/{layer_idx}");
+                let layer = if layer.is_object() {
+                    check_descriptor(report, &at, layer, Holder::Other)
+                } else {
+                    let fault = Fault::differs(shown(layer), "a descriptor");
+                    report.pointer(&at, must("MAN-11"), fault);
+                    None
+                };
+                parts.layers.push(layer);
+            }
+        }
+        Some(found) => {
+            let fault = Fault::differs(shown(found), expected);
+            report.pointer("/layers", must("MAN-11"), fault);
+        }
+        None => report.pointer("/layers", must("MAN-11"), Fault::missing(expected)),
+    }
+}
+
+fn check_no_layers(report: &mut Report<'_>, parts: &ManifestParts) {
+    let is_image = parts
+        .config
+        .as_ref()
+        .is_none_or(|config| config.kind() == Kind::Config);
+    let fault = Fault::differs("empty", "at least one layer");
+    if is_image {
+        report.pointer("/layers", should("MAN-12"), fault);
+    } else {
+        report.pointer("/layers", should("MAN-23"), fault);
+    }
+}
+
+/// Checks what the types of config and layers are together.
 fn check_kinds(report: &mut Report<'_>, value: &Value, parts: &ManifestParts) {
     let Some(config) = &parts.config else { return };
-    if config.media_type == media_type::OCI_EMPTY && value.get("artifactType").is_none() {
+    let has_artifact_type = value.get("artifactType").is_some();
+    if config.media_type == OCI_EMPTY && !has_artifact_type {
+        let fault = Fault::missing("a media type");
         let message = "it is not there, although the config is empty";
-        report.pointer("/artifactType", must("MAN-05"), message);
+        report.pointer("/artifactType", must("MAN-05"), fault.saying(message));
     }
     if config.kind() != Kind::Config {
+        return;
+    }
+    let is_layer = |layer: &Option<Descriptor>| {
+        layer
+            .as_ref()
+            .is_none_or(|layer| matches!(layer.kind(), Kind::Layer { .. }))
+    };
+    if !parts.layers.is_empty() && !parts.layers.iter().any(is_layer) {
+        let at = "/config/mediaType";
+        let message =
+            "the manifest has no layer of an image, yet says that its config is an image's";
+        let fault = Fault::differs(quoted(&config.media_type), "a type of the artifact's own");
+        if has_artifact_type {
+            report.pointer(at, must("MAN-21"), fault.saying(message));
+        } else {
+            report.pointer(at, should("ART-02"), fault.saying(message));
+        }
         return;
     }
     for (layer_idx, layer) in parts.layers.iter().enumerate() {
@@ -90,116 +156,13 @@ fn check_kinds(report: &mut Report<'_>, value: &Value, parts: &ManifestParts) {
         match layer.kind() {
             Kind::Layer { foreign: false, .. } => {}
             Kind::Layer { foreign: true, .. } => {
-                report.pointer(
-                    &at,
-                    note("LYR-50"),
-                    "the layer is one that may not be distributed",
-                );
+                let message = "the layer is one that may not be distributed";
+                report.pointer(&at, note("LYR-50"), message);
             }
             Kind::Index | Kind::Manifest | Kind::Config | Kind::Schema1 | Kind::Other => {
-                let message = format!("`{}` is no layer of an image", layer.media_type);
+                let message = format!("{} is no layer of an image", quoted(&layer.media_type));
                 report.pointer(&at, note("MAN-20"), message);
             }
         }
-    }
-}
-
-/// Checks the bytes of an index, whose digest is right, and returns its entries that can be followed,
-/// each with its number.
-pub(super) fn check_index(
-    report: &mut Report<'_>,
-    descriptor: &Descriptor,
-    bytes: &[u8],
-) -> Vec<(usize, Descriptor)> {
-    let Some(value) = parse(report, Index::NAME, bytes) else {
-        return Vec::new();
-    };
-    let rules = HeaderRules {
-        version: "IDX-02",
-        has_type: "IDX-03",
-        right_type: "IDX-04",
-    };
-    check_header(report, &value, &descriptor.media_type, &rules);
-    for name in ["config", "layers"] {
-        if value.get(name).is_some() {
-            let rule = must("MT-03")
-                .advise("a document that could be two things is refused (CVE-2021-41190)");
-            report.pointer(
-                &child("", name),
-                rule,
-                "an index has it, although only a manifest may",
-            );
-        }
-    }
-    check_type(report, "/artifactType", value.get("artifactType"), "IDX-05");
-    check_annotations(report, "/annotations", value.get("annotations"), "IDX-19");
-    if let Some(subject) = value.get("subject") {
-        check_descriptor(report, "/subject", subject);
-    }
-    let mut entries = Vec::new();
-    match value.get("manifests") {
-        Some(Value::Array(manifests)) => {
-            for (entry_idx, entry) in manifests.iter().enumerate() {
-                let at = format!("/manifests/{entry_idx}");
-                let Some(entry) = check_descriptor(report, &at, entry) else {
-                    continue;
-                };
-                if !entry.kind().has_children() {
-                    let message =
-                        format!("`{}` is neither a manifest nor an index", entry.media_type);
-                    report.pointer(&child(&at, "mediaType"), note("IDX-17"), message);
-                }
-                entries.push((entry_idx, entry));
-            }
-        }
-        found => {
-            let found = shown(found.unwrap_or(&Value::Null));
-            report.pointer(
-                "/manifests",
-                must("IDX-06"),
-                format!("it is {found}, expected an array"),
-            );
-        }
-    }
-    conclude::<Index>(report, descriptor, bytes);
-    entries
-}
-
-/// Parses JSON as considerations.md asks for it.
-pub(super) fn parse(report: &mut Report<'_>, name: &'static str, bytes: &[u8]) -> Option<Value> {
-    match corten_spec::json::parse::<Value>(name, bytes) {
-        Ok(value) if value.is_object() => Some(value),
-        Ok(value) => {
-            report.whole(
-                must("MAN-01"),
-                format!("it is {}, expected an object", shown(&value)),
-            );
-            None
-        }
-        Err(error) => {
-            let text = error.to_string();
-            let id = if text.contains("occurs twice") {
-                "CNS-07"
-            } else {
-                "CNS-04"
-            };
-            report.whole(must(id), text);
-            None
-        }
-    }
-}
-
-/// Has the parser that everything else uses say what the rules here have missed, so that nothing is
-/// found to be valid that cannot be used.
-pub(super) fn conclude<T: DocumentType>(
-    report: &mut Report<'_>,
-    descriptor: &Descriptor,
-    bytes: &[u8],
-) {
-    if report.is_broken {
-        return;
-    }
-    if let Err(error) = Document::<T>::from_bytes(&descriptor.media_type, bytes.to_vec()) {
-        report.whole(must("CNS-04"), super::chain(&error));
     }
 }

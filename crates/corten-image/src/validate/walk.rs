@@ -7,23 +7,43 @@ use corten_content::{Error as ContentError, Source};
 use corten_layer::Tree;
 use corten_spec::{Descriptor, Digest, DocumentType, ImageConfig, Index, Kind, Manifest, Platform};
 
-use super::config::{ConfigParts, check_config, check_platform};
-use super::layer::check_layer;
-use super::manifest::{ManifestParts, check_index, check_manifest};
-use super::{Findings, Layers, Report, Rule, ValidateOptions, chain, must, should};
+use super::annotations::Holder;
+use super::config::{ConfigParts, check_config};
+use super::finding::{Fault, Finding};
+use super::index::{IndexEntry, IndexParts, check_index};
+use super::layer::{Below, check_layer};
+use super::manifest::{ManifestParts, check_manifest};
+use super::platform::check_same;
+use super::report::{Findings, Report, Rule, chain, must, note, should};
+use super::{Layers, ValidateOptions};
 use crate::Result;
 
 /// A validation under way.
 pub(super) struct Walk<'a> {
-    pub(super) source: &'a dyn Source,
+    source: &'a dyn Source,
     options: &'a ValidateOptions,
     pub(super) findings: Findings,
-    /// What was reached, whether it is there or not.
-    pub(super) reached: HashSet<Digest>,
+    /// What was reached, whether it is there or not, and the size it was said to have first.
+    reached: HashMap<Digest, u64>,
+    /// What was visited, as what: bytes can be one thing here and another there.
+    visited: HashSet<(Digest, VisitedAs)>,
     /// What was read to its end and is what its digest says.
     pub(super) verified: HashSet<Digest>,
-    /// The platforms of images, by the digests of their manifests.
-    platforms: HashMap<Digest, Option<Platform>>,
+    /// What was learnt of manifests, by their digests.
+    known: HashMap<Digest, Known>,
+}
+
+/// What an index is compared with that has the manifest as an entry.
+struct Known {
+    platform: Option<Platform>,
+    artifact_type: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum VisitedAs {
+    Index,
+    Manifest,
+    Bytes,
 }
 
 impl<'a> Walk<'a> {
@@ -32,14 +52,19 @@ impl<'a> Walk<'a> {
             source,
             options,
             findings: Findings::default(),
-            reached: HashSet::new(),
+            reached: HashMap::new(),
+            visited: HashSet::new(),
             verified: HashSet::new(),
-            platforms: HashMap::new(),
+            known: HashMap::new(),
         }
     }
 
-    pub(super) fn into_findings(self) -> Vec<super::Finding> {
+    pub(super) fn into_findings(self) -> Vec<Finding> {
         self.findings.into_vec()
+    }
+
+    pub(super) fn has_reached(&self, digest: &Digest) -> bool {
+        self.reached.contains_key(digest)
     }
 
     /// Visits `root` and what it refers to.
@@ -47,20 +72,68 @@ impl<'a> Walk<'a> {
         self.content(root, 0)
     }
 
+    /// Visits what names `root` as its subject, such as its signatures.
+    pub(super) fn visit_referrers(&mut self, root: &Descriptor) -> Result<()> {
+        let referrers = match self.source.referrers(&root.digest) {
+            Ok(referrers) => referrers,
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        for referrer in referrers {
+            self.content(&referrer, 0)?;
+            let known = self.known.get(&referrer.digest);
+            let found = known.and_then(|known| known.artifact_type.as_deref());
+            let said = referrer.artifact_type.as_deref();
+            if let (Some(said), Some(found)) = (said, found)
+                && said != found
+            {
+                let message = format!("the list of referrers says that it is of type `{said}`");
+                let fault = Fault::differs(format!("`{said}`"), format!("`{found}`"));
+                self.report(&referrer).pointer(
+                    "/artifactType",
+                    should("DSC-12"),
+                    fault.saying(message),
+                );
+            }
+        }
+        Ok(())
+    }
+
     fn content(&mut self, content: &Descriptor, depth: usize) -> Result<()> {
-        if !self.reached.insert(content.digest.clone()) {
+        let visited_as = match content.kind() {
+            Kind::Index => VisitedAs::Index,
+            Kind::Manifest => VisitedAs::Manifest,
+            Kind::Schema1 | Kind::Config | Kind::Layer { .. } | Kind::Other => VisitedAs::Bytes,
+        };
+        self.reach(content);
+        if !self.visited.insert((content.digest.clone(), visited_as)) {
             return Ok(());
         }
         match content.kind() {
             Kind::Index => self.index(content, depth),
-            Kind::Manifest => self.manifest(content),
+            Kind::Manifest => self.manifest(content, depth),
             Kind::Schema1 => {
-                let message = "a manifest of Docker's schema 1, which registries gave up in 2024";
-                let rule = must("V2S2-09").advise("push the image again with a current tool");
-                self.report(content).whole(rule, message);
+                let message =
+                    "it is a manifest of Docker's schema 1, which registries gave up in 2024";
+                self.report(content).whole(must("V2S2-09"), message);
                 Ok(())
             }
             Kind::Config | Kind::Layer { .. } | Kind::Other => self.blob(content),
+        }
+    }
+
+    /// Notes that something refers to `content`.
+    fn reach(&mut self, content: &Descriptor) {
+        let first = *self
+            .reached
+            .entry(content.digest.clone())
+            .or_insert(content.size);
+        if first != content.size {
+            let (here, there) = (content.size, first);
+            let message = format!("one descriptor says that it has {here} bytes, another {there}");
+            let fault = Fault::differs(here.to_string(), there.to_string());
+            self.report(content)
+                .whole(must("DSC-05"), fault.saying(message));
         }
     }
 
@@ -70,91 +143,159 @@ impl<'a> Walk<'a> {
             self.report(content).whole(must("LAY-18"), message);
             return Ok(());
         }
-        let Some(bytes) = self.document(content, Index::LIMIT, should("LAY-13"))? else {
+        let Some(bytes) = self.document(content, Index::LIMIT, sparse())? else {
             return Ok(());
         };
-        let entries = check_index(&mut self.report(content), content, &bytes);
-        self.entries(content, entries, depth)
+        let report = &mut self.report(content);
+        let parts = check_index(report, content, &bytes, Holder::Other);
+        let known = Known {
+            platform: None,
+            artifact_type: parts.artifact_type.clone(),
+        };
+        self.known.insert(content.digest.clone(), known);
+        self.index_parts(parts, depth, &|findings| {
+            Report::of(findings, content.digest.clone())
+        })
     }
 
-    /// Visits the entries of an index.
-    pub(super) fn entries(
+    /// Visits what an index refers to; `report` makes the report of the index itself.
+    pub(super) fn index_parts(
         &mut self,
-        index: &Descriptor,
-        entries: Vec<(usize, Descriptor)>,
+        parts: IndexParts,
         depth: usize,
+        report: &dyn for<'f> Fn(&'f mut Findings) -> Report<'f>,
     ) -> Result<()> {
-        for (entry_idx, entry) in entries {
+        self.subject(parts.subject.as_ref(), depth)?;
+        for IndexEntry {
+            number,
+            descriptor: entry,
+            has_platform,
+        } in parts.entries
+        {
             self.content(&entry, depth + 1)?;
-            if let Some(Some(found)) = self.platforms.get(&entry.digest) {
-                let mut report = Report::new(&mut self.findings, Some(index.digest.clone()));
-                check_platform(&mut report, entry_idx, &entry, found);
+            let Some(known) = self.known.get(&entry.digest) else {
+                continue;
+            };
+            let mut report = report(&mut self.findings);
+            match &known.platform {
+                Some(platform) if has_platform => {
+                    check_same(&mut report, number, &entry, platform);
+                }
+                Some(_) => {
+                    let at = format!("/manifests/{number}");
+                    let fault = Fault::missing("`platform`");
+                    let message = "the entry of an image does not say which platform it is for";
+                    report.pointer(&at, note("DSC-13"), fault.saying(message));
+                }
+                None => {}
+            }
+            let (said, found) = (entry.artifact_type.as_ref(), known.artifact_type.as_ref());
+            if let (Some(said), Some(found)) = (said, found)
+                && said != found
+            {
+                let at = format!("/manifests/{number}/artifactType");
+                let fault = Fault::differs(format!("`{said}`"), format!("`{found}`"));
+                report.pointer(&at, should("DSC-12"), fault);
             }
         }
         Ok(())
     }
 
-    fn manifest(&mut self, content: &Descriptor) -> Result<()> {
-        let Some(bytes) = self.document(content, Manifest::LIMIT, should("LAY-13"))? else {
+    /// Visits what a document says something about. It need not be here (MAN-24, IDX-18).
+    fn subject(&mut self, subject: Option<&Descriptor>, depth: usize) -> Result<()> {
+        let Some(subject) = subject.filter(|subject| subject.kind().has_children()) else {
+            return Ok(());
+        };
+        if depth > MAX_DEPTH {
+            return Ok(());
+        }
+        match self.source.fetch(subject, 0) {
+            Ok(_) => self.content(subject, depth + 1),
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn manifest(&mut self, content: &Descriptor, depth: usize) -> Result<()> {
+        let Some(bytes) = self.document(content, Manifest::LIMIT, sparse())? else {
             return Ok(());
         };
         let parts = check_manifest(&mut self.report(content), content, &bytes);
-        let Some(config) = &parts.config else {
-            return Ok(());
+        let mut known = Known {
+            platform: None,
+            artifact_type: parts.artifact_type.clone(),
         };
-        if config.kind() != Kind::Config {
-            self.content(config, 0)?;
-            for layer in parts.layers.iter().flatten() {
-                self.content(layer, 0)?;
+        match &parts.config {
+            Some(config) if config.kind() == Kind::Config => {
+                known.platform = self.image(content, config, &parts)?;
             }
-            return Ok(());
+            Some(config) => {
+                self.content(config, 0)?;
+                for layer in parts.layers.iter().flatten() {
+                    self.content(layer, 0)?;
+                }
+            }
+            None => {}
         }
-        self.reached.insert(config.digest.clone());
+        self.known.insert(content.digest.clone(), known);
+        self.subject(parts.subject.as_ref(), depth)
+    }
+
+    /// Checks config and layers of an image against each other, and returns its platform.
+    fn image(
+        &mut self,
+        content: &Descriptor,
+        config: &Descriptor,
+        parts: &ManifestParts,
+    ) -> Result<Option<Platform>> {
+        self.reach(config);
         let bytes = self.document(config, ImageConfig::LIMIT, missing())?;
         let config = bytes.map(|bytes| check_config(&mut self.report(config), config, &bytes));
-        if let Some(config) = &config {
-            self.platforms
-                .insert(content.digest.clone(), config.platform.clone());
+        let is_artifact = |layer: &Option<Descriptor>| {
+            let kind = layer.as_ref().map(Descriptor::kind);
+            kind.is_some_and(|kind| !matches!(kind, Kind::Layer { .. }))
+        };
+        // An artifact that borrows the type of image configs has no layers that could have DiffIDs.
+        let is_artifact = !parts.layers.is_empty() && parts.layers.iter().all(is_artifact);
+        if let Some(config) = config.as_ref().filter(|_| !is_artifact) {
             let (n_layers, n_ids) = (parts.layers.len(), config.diff_ids.len());
             if n_layers != n_ids {
                 let message =
                     format!("it has {n_layers} layers, but its config has {n_ids} DiffIDs");
+                let fault = Fault::differs(n_layers.to_string(), n_ids.to_string());
                 self.report(content)
-                    .pointer("/layers", must("CFG-33"), message);
+                    .pointer("/layers", must("CFG-33"), fault.saying(message));
             }
         }
-        self.layers(&parts, &config.unwrap_or_default())
+        let config = config.unwrap_or_default();
+        self.layers(parts, &config)?;
+        Ok(config.platform)
     }
 
     /// Reads the layers of an image, base first, and applies each on top of those beneath.
     fn layers(&mut self, parts: &ManifestParts, config: &ConfigParts) -> Result<()> {
-        // Once a layer could not be applied, nothing can be said about what is on top of it.
-        let mut tree = Some(Tree::new());
+        let mut below = Below {
+            tree: Tree::new(),
+            is_known: true,
+        };
         for (layer_idx, layer) in parts.layers.iter().enumerate() {
             let Some(layer) = layer else {
-                tree = None;
+                below = Below::unknown();
                 continue;
             };
-            self.reached.insert(layer.digest.clone());
-            let diff_id = config.diff_ids.get(layer_idx).cloned().flatten();
-            let is_layer = matches!(layer.kind(), Kind::Layer { .. });
+            self.reach(layer);
             if self.options.layers == Layers::Skip {
                 continue;
             }
-            if !is_layer {
-                self.verify(layer)?;
-                tree = None;
+            if !matches!(layer.kind(), Kind::Layer { .. }) {
+                self.content(layer, 0)?;
+                below = Below::unknown();
                 continue;
             }
-            let mut report = Report::new(&mut self.findings, Some(layer.digest.clone()));
-            let checked = check_layer(
-                self.source,
-                layer,
-                diff_id.as_ref(),
-                tree.take(),
-                &mut report,
-            )?;
-            tree = checked.tree;
+            let diff_id = config.diff_ids.get(layer_idx).cloned().flatten();
+            let mut report = Report::of(&mut self.findings, layer.digest.clone());
+            let checked = check_layer(self.source, layer, diff_id.as_ref(), below, &mut report)?;
+            below = checked.tree;
             if checked.is_verified {
                 self.verified.insert(layer.digest.clone());
             }
@@ -180,7 +321,7 @@ impl<'a> Walk<'a> {
                 self.verified.insert(content.digest.clone());
                 Ok(())
             }
-            Err(error) => unreadable(&mut self.report(content), error, missing()),
+            Err(error) => unreadable(&mut self.report(content), error, missing_of(content)),
         }
     }
 
@@ -204,13 +345,28 @@ impl<'a> Walk<'a> {
     }
 
     fn report(&mut self, content: &Descriptor) -> Report<'_> {
-        Report::new(&mut self.findings, Some(content.digest.clone()))
+        Report::of(&mut self.findings, content.digest.clone())
     }
 }
 
 /// A part that an image cannot do without.
-pub(super) fn missing() -> Rule {
-    must("LAY-13").advise("copy the image again, or fetch the blob from where it came from")
+fn missing() -> Rule {
+    must("LAY-13")
+}
+
+/// A manifest of an index: indexes may be sparse.
+fn sparse() -> Rule {
+    should("LAY-13").advise("expected of a sparse index; else copy the image with all platforms")
+}
+
+/// What to say where `content` is missing: layers that may not be distributed often are.
+pub(super) fn missing_of(content: &Descriptor) -> Rule {
+    match content.kind() {
+        Kind::Layer { foreign: true, .. } => {
+            note("LAY-13").advise("fetch the layer from the URLs in its descriptor")
+        }
+        _ => missing(),
+    }
 }
 
 /// Makes a finding of content that could not be read, unless the reason is not the content's own.
@@ -224,11 +380,22 @@ pub(super) fn unreadable(
         return Ok(());
     }
     match &error {
-        ContentError::Corrupt { source, .. } => {
-            let is_length = matches!(**source, corten_spec::Error::SizeMismatch { .. });
-            let id = if is_length { "DSC-05" } else { "DSC-16" };
-            report.whole(must(id), source.to_string());
-        }
+        ContentError::Corrupt { source, .. } => match &**source {
+            corten_spec::Error::SizeMismatch {
+                expected, received, ..
+            } => {
+                let fault =
+                    Fault::differs(format!("{received} bytes"), format!("{expected} bytes"));
+                let message =
+                    format!("it has {received} bytes, but its descriptor says {expected}");
+                report.whole(must("DSC-05"), fault.saying(message));
+            }
+            corten_spec::Error::DigestMismatch { expected, received } => {
+                let fault = Fault::differs(format!("`{received}`"), format!("`{expected}`"));
+                report.whole(must("DSC-16"), fault.saying(source.to_string()));
+            }
+            _ => report.whole(must("DSC-16"), source.to_string()),
+        },
         ContentError::Invalid { source, .. } => match **source {
             corten_spec::Error::UnsupportedAlgorithm { .. } => {
                 report.whole(should("DSC-15"), source.to_string());

@@ -1,26 +1,19 @@
+//! Image layouts, with their files damaged.
+
 use std::fs;
+use std::path::Path;
 
 use corten_content::layout::Layout;
 use corten_content::{CopyOptions, Durability, Sink, copy};
 use corten_image::{Finding, ValidateOptions, validate_layout};
+use corten_spec::document;
 use corten_testing::Image;
+use serde_json::{Value, json};
 
 use crate::archive::{file, tar};
 
-fn brief(findings: &[Finding]) -> Vec<String> {
-    findings
-        .iter()
-        .map(|finding| {
-            format!(
-                "{} {} {}",
-                finding.level, finding.requirement, finding.message
-            )
-        })
-        .collect()
-}
-
-#[track_caller]
-fn check(damage: impl Fn(&std::path::Path, &Image), expected: &[&str]) {
+/// Validates a layout of one image, called `v1`, after it was damaged.
+pub(crate) fn damaged(damage: impl Fn(&Path, &Image)) -> Vec<Finding> {
     let dir = tempfile::tempdir().unwrap();
     let image = Image::builder().layer(&tar(&[file("a", "1")])).build();
     {
@@ -35,15 +28,10 @@ fn check(damage: impl Fn(&std::path::Path, &Image), expected: &[&str]) {
         layout.tag("v1", &image.manifest).unwrap();
     }
     damage(dir.path(), &image);
-    let found = validate_layout(dir.path(), &ValidateOptions::default()).unwrap();
-    let found = brief(&found);
-    assert_eq!(found.len(), expected.len(), "{found:#?}");
-    for (found, expected) in found.iter().zip(expected) {
-        assert!(found.starts_with(expected), "{found} {expected}");
-    }
+    validate_layout(dir.path(), &ValidateOptions::default()).unwrap()
 }
 
-fn write(path: &std::path::Path, bytes: &[u8]) {
+pub(crate) fn write(path: &Path, bytes: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     // Blobs are read-only.
     fs::remove_file(path).ok();
@@ -52,8 +40,29 @@ fn write(path: &std::path::Path, bytes: &[u8]) {
         .unwrap();
 }
 
+pub(crate) fn change_index(dir: &Path, change: impl FnOnce(&mut Value)) {
+    let path = dir.join("index.json");
+    let mut index: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut index);
+    write(&path, &document::to_bytes(&index));
+}
+
+/// Gives the first entry of an index another name.
+pub(crate) fn rename(index: &mut Value, name: &str) {
+    index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"] = json!(name);
+}
+
 #[test]
-fn what_can_be_wrong_with_a_layout() {
+fn what_is_wrong_with_a_layout() {
+    #[track_caller]
+    fn check(damage: impl Fn(&Path, &Image), expected: &[&str]) {
+        let found = damaged(damage);
+        let brief: Vec<String> = found
+            .iter()
+            .map(|it| format!("{} {}", it.level, it.requirement))
+            .collect();
+        assert_eq!(brief, expected, "{found:#?}");
+    }
     let blob = |image: &Image| format!("blobs/sha256/{}", image.value.layers[0].digest.encoded());
     check(|_, _| (), &[]);
     check(|dir, _| write(&dir.join("manifest.json"), b"[]"), &[]);
@@ -65,26 +74,21 @@ fn what_can_be_wrong_with_a_layout() {
         |dir, image| write(&dir.join(blob(image)), &[7; 2048]),
         &["must DSC-16"],
     );
+    // A blob that is a directory is no blob, and does not stop the others from being read.
     check(
-        |dir, _| {
-            let good = corten_spec::Digest::sha256(b"good");
-            write(&dir.join("blobs/sha256").join(good.encoded()), b"good");
-            let bad = corten_spec::Digest::sha256(b"bad");
-            write(&dir.join("blobs/sha256").join(bad.encoded()), b"worse");
+        |dir, image| {
+            fs::remove_file(dir.join(blob(image))).unwrap();
+            fs::create_dir(dir.join(blob(image))).unwrap();
         },
-        &["must LAY-10", "note LAY-12", "note LAY-12"],
+        &["must LAY-13", "must LAY-11"],
     );
+    // An unknown version is no reason not to look at the rest.
     check(
-        |dir, _| write(&dir.join("blobs/sha256/ABC"), b""),
-        &["must LAY-11"],
-    );
-    check(
-        |dir, _| write(&dir.join("blobs/stray"), b""),
-        &["must LAY-11"],
-    );
-    check(
-        |dir, _| fs::remove_file(dir.join("oci-layout")).unwrap(),
-        &["must LAY-03"],
+        |dir, image| {
+            write(&dir.join("oci-layout"), br#"{"imageLayoutVersion":"9"}"#);
+            fs::remove_file(dir.join(blob(image))).unwrap();
+        },
+        &["must LAY-05", "must LAY-13"],
     );
     check(
         |dir, _| {
@@ -94,4 +98,28 @@ fn what_can_be_wrong_with_a_layout() {
         },
         &["must IDX-06", "note LAY-12", "note LAY-12", "note LAY-12"],
     );
+    // What is not a layout's at all cannot be read as one.
+    let missing = Path::new("/nonexistent/layout");
+    assert!(validate_layout(missing, &ValidateOptions::default()).is_err());
+}
+
+#[test]
+fn subjects_need_not_be_there_and_are_read_if_they_are() {
+    let of_subject = |dir: &Path, subject: Value| {
+        change_index(dir, |index| index["subject"] = subject);
+    };
+    let found = damaged(|dir, image| {
+        let mut subject = image.manifest.bare();
+        subject.digest = corten_spec::Digest::sha256(b"gone");
+        of_subject(dir, json!(subject));
+    });
+    assert_eq!(found, []);
+    // It was reached: nothing is said to be left over.
+    let found = damaged(|dir, image| {
+        change_index(dir, |index| {
+            index["manifests"] = json!([]);
+            index["subject"] = json!(image.manifest.bare());
+        });
+    });
+    assert_eq!(found, []);
 }
