@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use corten_spec::{Descriptor, Digest, Platform};
 
-pub use refetch::refetch;
+pub use refetch::{Doubting, refetch};
 pub use repair::Repaired;
 pub use survey::{BlobState, Ingest, Survey};
 

@@ -2,6 +2,7 @@
 
 use corten_spec::{Descriptor, Kind};
 
+use super::survey::{BlobState, hash};
 use super::{Finding, Survey};
 use crate::copy::copy;
 use crate::{CopyOptions, Error, IngestPlan, Result, Sink, Source, Store, open};
@@ -51,6 +52,30 @@ impl Survey {
         })
         .map(|lost| lost.content)
         .collect()
+    }
+}
+
+/// A store that has only what it has just verified, for a copy that replaces what is damaged.
+#[derive(Debug)]
+pub struct Doubting<'a>(pub &'a Store);
+
+impl Sink for Doubting<'_> {
+    fn place(&self) -> String {
+        Sink::place(self.0)
+    }
+
+    fn contains(&self, content: &Descriptor) -> Result<bool> {
+        let is_there = self.0.contains(content)?;
+        let state = || hash(&content.digest, &self.0.blob_path(&content.digest));
+        Ok(is_there && matches!(state(), Some(BlobState::Whole { .. })))
+    }
+
+    fn ingest(&self, plan: &IngestPlan) -> Result<Box<dyn crate::Ingest + '_>> {
+        self.0.ingest(plan)
+    }
+
+    fn tag(&self, tag: &str, content: &Descriptor) -> Result<()> {
+        self.0.tag(tag, content)
     }
 }
 

@@ -268,7 +268,7 @@ fn hash_all(paths: &[(Digest, PathBuf)], threads: usize) -> BTreeMap<Digest, Blo
 }
 
 /// Tells what the blob at `path` is; `None` if there is nothing.
-pub(super) fn hash(digest: &Digest, path: &Path) -> Option<BlobState> {
+pub(crate) fn hash(digest: &Digest, path: &Path) -> Option<BlobState> {
     let unreadable = |error: std::io::Error| {
         let reason = error.to_string();
         BlobState::Damaged(Damage::Unreadable { reason })

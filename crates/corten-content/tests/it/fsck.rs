@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use corten_content::fsck::{Damage, Finding, Survey, refetch};
+use corten_content::fsck::{Damage, Doubting, Finding, Survey, refetch};
 use corten_content::{CopyOptions, GcRoots, Sink, Source, Store, copy, read, walk};
 use corten_spec::{Descriptor, Digest};
 use corten_testing::Image;
@@ -23,7 +23,8 @@ const APP: &str = "docker.io/library/app:latest";
 impl Site {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let image = Image::builder().layer(b"the layer of app").build();
+        // Too large to be hashed whenever somebody asks for it.
+        let image = Image::builder().layer(&[b'x'; 70_000]).build();
         let root = index(&image.content, vec![image.manifest.clone()]);
         let store = Store::open(dir.path()).unwrap();
         copy(&image.content, &store, &root, &CopyOptions::default()).unwrap();
@@ -163,6 +164,38 @@ fn a_place_with_other_bytes_repairs_nothing() {
     let error = refetch(&other, &site.store(), &site.layer, &CopyOptions::default()).unwrap_err();
     assert!(error.is_corrupt(), "{error:?}");
     assert_eq!(fs::read(&path).unwrap(), damaged);
+}
+
+#[test]
+fn copying_again_replaces_what_is_known_to_be_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let large = vec![7; 100_000];
+    let image = Image::builder().layer(&large).build();
+    let again = |sink: &dyn Sink| {
+        let options = CopyOptions::default();
+        copy(&image.content, sink, &image.manifest, &options).unwrap()
+    };
+    again(&store);
+    let parts = corten_content::children(&image.content, &image.manifest).unwrap();
+    let flip = |content: &Descriptor| {
+        let path = store.blob_path(&content.digest);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[3] ^= 1;
+        replace(&path, &bytes);
+    };
+    // What is small is looked at, and so is the length of what is not.
+    flip(&image.manifest);
+    flip(&parts[0]);
+    replace(&store.blob_path(&parts[1].digest), &large[1..]);
+    assert_eq!(again(&store).sent, 3);
+    assert_whole(&store, &image.manifest);
+    // The rest takes somebody who doubts.
+    flip(&parts[1]);
+    assert_eq!(again(&store).sent, 0);
+    assert_eq!(again(&Doubting(&store)).sent, 1);
+    assert_whole(&store, &image.manifest);
+    assert_eq!(again(&Doubting(&store)).sent, 0);
 }
 
 #[test]
