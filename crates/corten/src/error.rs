@@ -2,9 +2,12 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::process::ExitCode;
 
 use corten_registry::refusal::Refusal;
+
+use crate::output;
 
 type Cause = Box<dyn StdError + Send + Sync>;
 
@@ -181,6 +184,9 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
     if let Some(error) = as_error::<corten_sandbox::Error>(error) {
         return sandbox_hint(error);
     }
+    if let Some(hint) = full_disk_hint(error) {
+        return Some(hint);
+    }
     match as_error::<corten_content::Error>(error)? {
         corten_content::Error::Corrupt { .. } => {
             Some("nothing of it was stored; it is damaged where it comes from".to_owned())
@@ -190,6 +196,39 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Says how full the disk is that `error` was about. Libraries name the path on the level above the
+/// system's own error.
+fn full_disk_hint(error: &(dyn StdError + 'static)) -> Option<String> {
+    let path = match (
+        as_error::<corten_content::Error>(error),
+        as_error::<corten_snapshot::Error>(error),
+        as_error::<corten_layer::Error>(error),
+        as_error::<corten_build::Error>(error),
+    ) {
+        (Some(corten_content::Error::System { path, .. }), ..)
+        | (_, Some(corten_snapshot::Error::System { path, .. }), ..)
+        | (_, _, Some(corten_layer::Error::System { path, .. }), _)
+        | (_, _, _, Some(corten_build::Error::System { path, .. })) => path,
+        _ => return None,
+    };
+    let source = error.source()?.downcast_ref::<io::Error>()?;
+    if !matches!(
+        source.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    ) {
+        return None;
+    }
+    let near = path.ancestors().find(|path| path.exists())?;
+    let free = rustix::fs::statvfs(near).ok()?;
+    Some(format!(
+        "{} of {} are free on the file system of `{}`; `corten df` says what takes space, `corten gc` \
+         gives back what nothing needs",
+        output::size(free.f_bavail * free.f_frsize),
+        output::size(free.f_blocks * free.f_frsize),
+        near.display()
+    ))
 }
 
 fn registry_hint(error: &corten_registry::Error) -> Option<String> {

@@ -1,5 +1,6 @@
 //! Moving an image from one place to another: what pull, push, copy, save and load have in common.
 
+use corten_content::fsck::Doubting;
 use corten_content::{CopyOptions, CopyReport, Sink, Source, Sparse, copy, resolve_manifest};
 use corten_snapshot::Receiving;
 use corten_spec::{Descriptor, Platform};
@@ -62,6 +63,8 @@ impl Part {
 pub(crate) enum Purpose {
     /// To be there.
     Keep,
+    /// To be there for certain: what is there already is hashed, and replaced where it is damaged.
+    Replace,
     /// To be used at once: its layers are decompressed while they arrive in the store.
     Use,
 }
@@ -98,9 +101,11 @@ fn transfer_for(
         ..CopyOptions::default()
     };
     let receiving = destination.store().map(Receiving::new);
-    let sink: &dyn Sink = match (purpose, &receiving) {
-        (Purpose::Use, Some(receiving)) => receiving,
-        (Purpose::Use, None) | (Purpose::Keep, _) => destination.sink(),
+    let doubting = destination.store().map(Doubting);
+    let sink: &dyn Sink = match (purpose, &receiving, &doubting) {
+        (Purpose::Use, Some(receiving), _) => receiving,
+        (Purpose::Replace, _, Some(doubting)) => doubting,
+        (Purpose::Use | Purpose::Replace | Purpose::Keep, _, _) => destination.sink(),
     };
     let copied = copy(&*opened.source, sink, &content, &options);
     progress.finish();

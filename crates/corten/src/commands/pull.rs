@@ -25,6 +25,9 @@ pub(crate) struct PullArgs {
     /// Pull the images for all platforms
     #[arg(long)]
     all: bool,
+    /// Hash what is in the store already, and replace what is damaged
+    #[arg(long)]
+    verify: bool,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -41,7 +44,12 @@ pub(crate) fn run(args: &PullArgs, ctx: &Context) -> Result<ExitCode, CommandErr
         }
     };
     let part = Part::chosen(args.all, args.platform.as_ref());
-    let content = transfer::pull(ctx, &args.registry, &name, &part, Purpose::Keep)
+    let purpose = if args.verify {
+        Purpose::Replace
+    } else {
+        Purpose::Keep
+    };
+    let content = transfer::pull(ctx, &args.registry, &name, &part, purpose)
         .map_err(|error| error.while_doing(format!("cannot pull `{name}`")))?;
     ctx.output.data(content.digest.as_str())?;
     Ok(ExitCode::SUCCESS)

@@ -10,5 +10,7 @@ mod layering;
 mod local;
 mod places;
 mod program;
+mod resume;
 mod run;
+mod store;
 mod usage;

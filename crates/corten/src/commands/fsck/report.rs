@@ -36,7 +36,7 @@ pub(super) struct Report {
 struct Found {
     /// `damage`, or `note` for what may be so.
     level: &'static str,
-    /// What it is about, such as `missing blob`.
+    /// What it is about, such as `missing-blob`.
     kind: &'static str,
     /// The content, or where it is.
     subject: String,
@@ -116,7 +116,7 @@ impl Report {
         let useless = cache.useless.iter().filter(|(path, _)| path.exists());
         findings.extend(useless.map(|(path, reason)| {
             let subject = path.display().to_string();
-            Found::note("useless build record", subject, reason.clone())
+            Found::note("useless-record", subject, reason.clone())
         }));
         let (blobs, bytes) = survey.blobs();
         let count = |is_it: fn(&DerivedState) -> bool| {
@@ -152,7 +152,7 @@ impl Report {
                 needed_by,
                 ..
             } = found;
-            lines.push(format!("{kind} {subject}: {message}"));
+            lines.push(format!("{} {subject}: {message}", kind.replace('-', " ")));
             lines.extend(needed_by.iter().map(|need| {
                 let name = need.name.as_deref().unwrap_or(need.digest.as_str());
                 let platform = need.platform.as_ref().map(|on| format!(" ({on})"));
@@ -240,7 +240,7 @@ impl Found {
             "note"
         };
         let (kind, subject, message, needed_by) = match finding {
-            Finding::File { name, reason } => ("damaged file", name.to_owned(), reason, Vec::new()),
+            Finding::File { name, reason } => ("damaged-file", name.to_owned(), reason, Vec::new()),
             Finding::Blob(lost) => {
                 let (kind, message) = describe(&lost.damage, lost.content.size);
                 let nobody = if lost.is_recorded {
@@ -260,7 +260,7 @@ impl Found {
                 content,
                 reason,
                 needed_by,
-            } => ("wrong document", content.to_string(), reason, needed_by),
+            } => ("wrong-document", content.to_string(), reason, needed_by),
             Finding::EntrySize {
                 name,
                 content,
@@ -271,37 +271,34 @@ impl Found {
                 let message = format!(
                     "index.json says that `{content}` has {listed} bytes, and it has {size}"
                 );
-                ("wrong entry", name, message, Vec::new())
+                ("wrong-entry", name, message, Vec::new())
             }
             Finding::Absent { content, needed_by } => (
-                "absent manifest",
+                "absent-manifest",
                 content.digest.to_string(),
                 "its index lists it, and it is not here, which is allowed".to_owned(),
                 needed_by,
             ),
             Finding::Unverifiable { content } => (
-                "unknown algorithm",
+                "unknown-algorithm",
                 content.to_string(),
                 "it cannot be verified".to_owned(),
                 Vec::new(),
             ),
             Finding::Leftover(ingest) => (
-                "unfinished write",
+                "unfinished-write",
                 ingest.path.display().to_string(),
-                format!(
-                    "{}; the next `corten pull` of it goes on, `corten gc` removes it",
-                    output::size(ingest.size)
-                ),
+                format!("{}; `corten gc` removes it", output::size(ingest.size)),
                 Vec::new(),
             ),
             Finding::Stray { path } => (
-                "stray file",
+                "stray-file",
                 path.display().to_string(),
                 "it does not belong here".to_owned(),
                 Vec::new(),
             ),
             other => (
-                "something else",
+                "something-else",
                 String::new(),
                 format!("{other:?}"),
                 Vec::new(),
@@ -323,18 +320,18 @@ impl Found {
             DerivedState::Damaged { reason } => Self {
                 level: "damage",
                 ..Self::note(
-                    "damaged copy",
+                    "damaged-copy",
                     subject,
                     format!("{reason}; it can be made again"),
                 )
             },
             DerivedState::Unfinished => Self::note(
-                "unfinished copy",
+                "unfinished-copy",
                 subject,
                 "`corten gc` removes it if nobody is at it".to_owned(),
             ),
             DerivedState::Unknown => {
-                Self::note("unknown copy", subject, "it is not checked".to_owned())
+                Self::note("unknown-copy", subject, "it is not checked".to_owned())
             }
         };
         Some(found)
@@ -354,13 +351,13 @@ impl NeededBy {
 fn describe(damage: &Damage, expected: u64) -> (&'static str, String) {
     match damage {
         Damage::Missing => (
-            "missing blob",
+            "missing-blob",
             format!("{} are not there", output::size(expected)),
         ),
         Damage::WrongBytes { received, size } => (
-            "damaged blob",
+            "damaged-blob",
             format!("its {size} bytes hash to {received}"),
         ),
-        Damage::Unreadable { reason } => ("damaged blob", format!("it cannot be read: {reason}")),
+        Damage::Unreadable { reason } => ("damaged-blob", format!("it cannot be read: {reason}")),
     }
 }

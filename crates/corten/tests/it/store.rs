@@ -1,0 +1,87 @@
+//! `fsck`, `df` and `gc`: what they print, and what they end with.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::program::Program;
+
+#[test]
+fn fsck_says_what_is_lost_and_takes_it_from_elsewhere() {
+    let program = Program::with_base();
+    let whole = program.run(&["fsck"]);
+    assert_eq!((whole.code, whole.stdout.as_str()), (0, ""));
+    let checked =
+        "1 tars and header indexes, 0 build records; 0 directories were not compared with";
+    assert!(whole.stderr.contains(checked), "{}", whole.stderr);
+    program.ok(&["copy", "base", "oci:elsewhere:base"]);
+    program.ok(&["tag", "base", "again"]);
+    let text = program.ok(&["inspect", "--format", "json", "base"]);
+    let inspected: Value = serde_json::from_str(&text).unwrap();
+    let manifest = inspected["digest"].as_str().unwrap().replace(':', "/");
+    let path = program.path(&format!("store/blobs/{manifest}"));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[10] ^= 1;
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, bytes).unwrap();
+
+    let found = program.run(&["fsck", "-q"]);
+    assert_eq!(found.code, 3);
+    let mut lines = found.stdout.lines();
+    let first = lines.next().unwrap();
+    assert!(first.starts_with("damaged blob [DIGEST]: its "), "{first}");
+    let platform = corten_spec::Platform::host();
+    let needs = lines.collect::<Vec<_>>().join("\n");
+    assert_eq!(
+        needs,
+        format!(
+            "  needed by docker.io/library/base:latest ({platform})\n  \
+             needed by docker.io/library/again:latest ({platform})"
+        )
+    );
+    let hint = program.run(&["fsck"]).stderr;
+    assert!(
+        hint.contains("hint: `corten fsck --repair --refetch`"),
+        "{hint}"
+    );
+
+    program.ok(&["fsck", "--repair", "--from", "oci:elsewhere"]);
+    program.ok(&["validate", "base"]);
+    program.ok(&["fsck"]);
+}
+
+#[test]
+fn fsck_takes_nothing_from_elsewhere_without_being_told_to_repair() {
+    let program = Program::with_base();
+    assert_eq!(program.run(&["fsck", "--refetch"]).code, 2);
+    assert_eq!(program.run(&["fsck", "--from", "base"]).code, 2);
+    let none = program
+        .command(&["--root", "nothing", "fsck"])
+        .output()
+        .unwrap();
+    assert_eq!(none.status.code(), Some(1));
+    assert!(!program.path("nothing").exists());
+}
+
+#[test]
+fn df_tells_what_gc_gives_back() {
+    let program = Program::with_base();
+    program.ok(&["tag", "base", "again"]);
+    let measure =
+        || -> Value { serde_json::from_str(&program.ok(&["df", "--format", "json"])).unwrap() };
+    let before = measure();
+    assert_eq!(before["images"].as_array().unwrap().len(), 1);
+    assert_eq!(before["images"][0]["names"].as_array().unwrap().len(), 2);
+    assert_eq!(before["images"][0]["size"], before["images"][0]["unique"]);
+    assert_eq!(before["reclaimable"], 0);
+    program.ok(&["rm", "base", "again"]);
+    let after = measure();
+    assert_eq!(after["images"].as_array().unwrap().len(), 0);
+    // What was derived from its layer goes, too.
+    assert_eq!(after["reclaimable"], before["size"]);
+    program.ok(&["gc"]);
+    assert_eq!(measure()["size"], 0);
+    let table = program.run(&["df", "-q"]).stdout;
+    let heading = table.lines().next().unwrap();
+    assert_eq!(heading, "KIND               COUNT  SIZE  RECLAIMABLE");
+}
