@@ -356,12 +356,12 @@ impl<R: Read> Reader<R> {
             }
         };
 
+        // What is no number is refused where there is no body, too: readers that pass over one would
+        // go on elsewhere.
+        let named = header.size().map_err(at(offset, "header"))?;
         // The PAX size counts, in both directions, before the body is located (CVE-2025-62518).
         let stored = match entry.kind {
-            EntryKind::File => match stored {
-                Some(stored) => stored,
-                None => header.size().map_err(at(offset, "header"))?,
-            },
+            EntryKind::File => stored.unwrap_or(named),
             EntryKind::HardLink
             | EntryKind::Symlink
             | EntryKind::CharDevice

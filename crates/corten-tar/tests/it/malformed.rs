@@ -86,6 +86,12 @@ fn numbers() {
     let size = "the header at byte 0 is malformed: its size is out of range";
     field(b'0', (124, minus_one), size);
     field(b'0', (124, b"\x80\0\0\x01\0\0\0\0\0\0\0\0"), size);
+    field(b'5', (124, minus_one), size);
+    field(
+        b'5',
+        (124, b"00009\0"),
+        "the header at byte 0 is malformed: a numeric field is not octal",
+    );
     field(
         b'0',
         (100, b"00009\0"),
