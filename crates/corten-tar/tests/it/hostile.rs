@@ -49,7 +49,7 @@ fn decode_all(bytes: &[u8]) {
     while decoder.read(&mut buf).is_ok_and(|len| len > 0) {}
 }
 
-fn archive() -> Vec<u8> {
+pub(crate) fn archive() -> Vec<u8> {
     Archive::new()
         .pax(b'g', &[("comment", b"x")])
         .pax(
@@ -100,22 +100,27 @@ fn archive() -> Vec<u8> {
 
 /// Changes some bytes, and makes the checksums of all blocks right again half the time, so that
 /// what is behind them is reached.
-fn mutated(mut bytes: Vec<u8>, changes: &[(usize, u8)], repair: bool) -> Vec<u8> {
+fn mutated(mut bytes: Vec<u8>, changes: &[(usize, u8)], is_repaired: bool) -> Vec<u8> {
     for (at, value) in changes {
         let at = at % bytes.len();
         bytes[at] = *value;
     }
-    if repair {
-        for block in bytes
-            .chunks_exact_mut(512)
-            .filter(|block| block[257..].starts_with(b"ustar"))
-        {
-            block[148..156].fill(b' ');
-            let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-            block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-        }
+    if is_repaired {
+        repair(&mut bytes);
     }
     bytes
+}
+
+/// Makes the checksums of all headers that have a magic right.
+pub(crate) fn repair(archive: &mut [u8]) {
+    for block in archive
+        .chunks_exact_mut(512)
+        .filter(|block| block[257..].starts_with(b"ustar"))
+    {
+        block[148..156].fill(b' ');
+        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+        block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod limits;
 mod malformed;
 mod meaning;
 mod quirks;
+mod other_readers;
 mod round_trip;
 mod same_bytes;
 mod sparse;
