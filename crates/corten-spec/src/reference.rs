@@ -111,17 +111,28 @@ impl FromStr for Reference {
                  in parts joined by `/`",
             ));
         }
+        let is_id = text.len() == 64
+            && text
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if is_id {
+            // Who types an image's id means that image, not one of Docker Hub's.
+            return Err(invalid(
+                "64 hexadecimal digits are an image's id, not a name",
+            ));
+        }
+        let official = registry == DEFAULT_REGISTRY && !repository.contains('/');
+        let repository = if official {
+            format!("library/{repository}")
+        } else {
+            repository.to_owned()
+        };
         if repository.len() > 255 {
             return Err(invalid("the repository is longer than 255 characters"));
         }
-        let official = registry == DEFAULT_REGISTRY && !repository.contains('/');
         Ok(Self {
             registry: registry.to_owned(),
-            repository: if official {
-                format!("library/{repository}")
-            } else {
-                repository.to_owned()
-            },
+            repository,
             tag: tag.map(str::to_owned),
             digest,
         })
