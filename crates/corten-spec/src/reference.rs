@@ -65,15 +65,17 @@ impl Reference {
         format!("{}/{}", self.registry, self.repository)
     }
 
-    /// Returns the reference as people write it: without `docker.io/library/`.
+    /// Returns the reference as people write it: without `docker.io/library/`, where it then still
+    /// names the same.
     pub fn familiar(&self) -> String {
         let full = self.to_string();
-        let short = full.strip_prefix("docker.io/").unwrap_or(&full);
-        let short = match short.strip_prefix("library/") {
-            Some(official) if self.registry == DEFAULT_REGISTRY => official,
-            _ => short,
-        };
-        short.to_owned()
+        let short = ["docker.io/library/", "docker.io/"]
+            .iter()
+            .filter_map(|prefix| full.strip_prefix(prefix))
+            // Without its host, `docker.io/localhost/a` would be on another one.
+            .find(|short| short.parse().is_ok_and(|read: Self| read == *self))
+            .map(str::to_owned);
+        short.unwrap_or(full)
     }
 }
 
@@ -244,6 +246,15 @@ mod tests {
         }
         check("debian", "docker.io/library/debian", "debian");
         check("debian:12", "docker.io/library/debian:12", "debian:12");
+        // What would be another name is not shortened.
+        for (text, familiar) in [
+            ("library/a/b", "library/a/b"),
+            ("docker.io/localhost/a", "docker.io/localhost/a"),
+            ("docker.io/library/localhost/a", "library/localhost/a"),
+        ] {
+            let full = format!("docker.io/{}", text.trim_start_matches("docker.io/"));
+            check(text, &full, familiar);
+        }
         check("docker.io/debian", "docker.io/library/debian", "debian");
         check(
             "index.docker.io/library/debian:12",
