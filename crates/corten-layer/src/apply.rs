@@ -328,6 +328,11 @@ impl Resolver {
                         let reason = "a link on the way has a component longer than 255 bytes";
                         return Err(Error::refused(&entry.path, reason));
                     }
+                    // No entry can have such a name, so no layer could be written with it again.
+                    if !matches!(classify(&name), NameKind::Content(_)) {
+                        let reason = "a link on the way leads to a name that begins with `.wh.`";
+                        return Err(Error::refused(&entry.path, reason));
+                    }
                     self.count_path(&entry.path)?;
                     let node = self.implied_directory(entry.mtime);
                     let id = self.tree.add_node(node)?;

@@ -20,6 +20,15 @@ fn refused(layers: &[&[&str]], part: &str) {
 }
 
 #[test]
+fn links_to_where_no_layer_can_write() {
+    let part = "a link on the way leads to a name that begins with `.wh.`";
+    for name in [".wh.x", ".wh.", ".wh..wh..opq", ".wh..wh.plnk", "b/.wh.x/c"] {
+        refused(&[&[&format!("l a -> {name}"), "f a/file"]], part);
+        refused(&[&[&format!("l a -> /{name}")], &["d a/b/c"]], part);
+    }
+}
+
+#[test]
 fn names() {
     check(
         &[&["f ./a", "f /b", "f c//d"]],
