@@ -167,6 +167,9 @@ fn as_error<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> O
     error
         .downcast_ref::<E>()
         .or_else(|| error.downcast_ref::<Box<E>>().map(|boxed| &**boxed))
+        // One that travelled through a reader or a writer is inside an error of theirs, which passes
+        // for it in the chain.
+        .or_else(|| error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref())
 }
 
 fn is_mismatch(error: &(dyn StdError + 'static)) -> bool {
@@ -201,17 +204,17 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
 /// Says how full the disk is that `error` was about. Libraries name the path on the level above the
 /// system's own error.
 fn full_disk_hint(error: &(dyn StdError + 'static)) -> Option<String> {
-    let path = match (
+    let ((Some(corten_content::Error::System { path, .. }), ..)
+    | (_, Some(corten_snapshot::Error::System { path, .. }), ..)
+    | (_, _, Some(corten_layer::Error::System { path, .. }), _)
+    | (_, _, _, Some(corten_build::Error::System { path, .. }))) = (
         as_error::<corten_content::Error>(error),
         as_error::<corten_snapshot::Error>(error),
         as_error::<corten_layer::Error>(error),
         as_error::<corten_build::Error>(error),
-    ) {
-        (Some(corten_content::Error::System { path, .. }), ..)
-        | (_, Some(corten_snapshot::Error::System { path, .. }), ..)
-        | (_, _, Some(corten_layer::Error::System { path, .. }), _)
-        | (_, _, _, Some(corten_build::Error::System { path, .. })) => path,
-        _ => return None,
+    )
+    else {
+        return None;
     };
     let source = error.source()?.downcast_ref::<io::Error>()?;
     if !matches!(

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use corten_content::fsck::{Damage, Doubting, Finding, Survey, refetch};
-use corten_content::{CopyOptions, GcRoots, Sink, Source, Store, copy, read, walk};
+use corten_content::{CopyOptions, GcRoots, Sink, Source, Store, atomic, copy, read, walk};
 use corten_spec::{Descriptor, Digest};
 use corten_testing::Image;
 use corten_testing::image::index;
@@ -24,7 +24,7 @@ impl Site {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         // Too large to be hashed whenever somebody asks for it.
-        let image = Image::builder().layer(&[b'x'; 70_000]).build();
+        let image = Image::builder().layer(&vec![b'x'; 70_000]).build();
         let root = index(&image.content, vec![image.manifest.clone()]);
         let store = Store::open(dir.path()).unwrap();
         copy(&image.content, &store, &root, &CopyOptions::default()).unwrap();
@@ -57,7 +57,7 @@ impl Site {
     }
 
     /// Flips a bit of a file.
-    fn damage(&self, path: &Path) {
+    fn damage(path: &Path) {
         let mut bytes = fs::read(path).unwrap();
         bytes[3] ^= 1;
         replace(path, &bytes);
@@ -69,8 +69,7 @@ impl Site {
 }
 
 fn replace(path: &Path, bytes: &[u8]) {
-    fs::remove_file(path).ok();
-    fs::write(path, bytes).unwrap();
+    atomic::write(path, bytes).unwrap();
 }
 
 #[track_caller]
@@ -114,7 +113,7 @@ fn damaged_and_missing_blobs_come_back_from_elsewhere() {
             if is_missing {
                 fs::remove_file(path).unwrap();
             } else {
-                site.damage(&path);
+                Site::damage(&path);
             }
         }
         let store = site.store();
@@ -150,7 +149,7 @@ fn damaged_and_missing_blobs_come_back_from_elsewhere() {
 fn a_place_with_other_bytes_repairs_nothing() {
     let site = Site::new();
     let path = site.blob(&site.layer);
-    site.damage(&path);
+    Site::damage(&path);
     let damaged = fs::read(&path).unwrap();
     let other = Store::open(&site.path("other")).unwrap();
     copy(
@@ -201,11 +200,11 @@ fn copying_again_replaces_what_is_known_to_be_damaged() {
 #[test]
 fn damaged_blobs_are_set_aside_and_gc_takes_them() {
     let site = Site::new();
-    site.damage(&site.blob(&site.layer));
+    Site::damage(&site.blob(&site.layer));
     let survey = site.survey();
     assert_eq!(lost(&survey), [(site.layer.digest.clone(), false, 1)]);
     let repaired = site.repair(&survey);
-    assert_eq!(repaired.set_aside, [site.layer.digest.clone()]);
+    assert_eq!(repaired.set_aside, std::slice::from_ref(&site.layer.digest));
     assert!(!site.store().contains(&site.layer).unwrap());
     let survey = site.survey();
     assert_eq!(lost(&survey), [(site.layer.digest.clone(), true, 1)]);
@@ -230,15 +229,18 @@ fn damaged_blobs_are_set_aside_and_gc_takes_them() {
 #[test]
 fn what_a_running_process_relies_on_stays() {
     let site = Site::new();
-    site.damage(&site.blob(&site.layer));
+    Site::damage(&site.blob(&site.layer));
     let running = site.store();
     assert!(running.contains(&site.layer).unwrap());
     let survey = site.survey();
     let repaired = site.repair(&survey);
-    assert_eq!(repaired.in_use, [site.layer.digest.clone()]);
+    assert_eq!(repaired.in_use, std::slice::from_ref(&site.layer.digest));
     assert_eq!(repaired.set_aside, []);
     drop(running);
-    assert_eq!(site.repair(&survey).set_aside, [site.layer.digest.clone()]);
+    assert_eq!(
+        site.repair(&survey).set_aside,
+        std::slice::from_ref(&site.layer.digest)
+    );
     // Once more changes nothing.
     assert_eq!(site.repair(&survey).set_aside, []);
 }

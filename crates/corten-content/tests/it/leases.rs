@@ -242,7 +242,8 @@ fn a_wrong_size_in_the_index_holds_nothing_back() {
     let text = fs::read_to_string(&path).unwrap();
     let right = format!("\"size\":{}", root.size);
     assert!(text.contains(&right), "{text}");
-    fs::write(&path, text.replace(&right, "\"size\":7")).unwrap();
+    let wrong = text.replace(&right, "\"size\":7");
+    corten_content::atomic::write(&path, wrong.as_bytes()).unwrap();
 
     let store = Store::open(dir.path()).unwrap();
     let report = store.gc(&GcRoots::default()).unwrap();

@@ -35,7 +35,8 @@ fn who_takes_what() {
     let (cached, store) = (cached, store);
     drop(store);
     let store = Store::open(dir.path()).unwrap();
-    fs::write(dir.path().join("ingest/left"), layer(b"l", 3)).unwrap();
+    let left = dir.path().join("ingest/left");
+    corten_content::atomic::write(&left, &layer(b"l", 3)).unwrap();
 
     let roots = GcRoots {
         descriptors: vec![cached],

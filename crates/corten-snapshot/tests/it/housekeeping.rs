@@ -33,8 +33,7 @@ fn only(place: &Place, kind: &str) -> PathBuf {
 fn replace(path: &std::path::Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = fs::read(path).unwrap();
     change(&mut bytes);
-    fs::remove_file(path).unwrap();
-    fs::write(path, bytes).unwrap();
+    corten_content::atomic::write(path, &bytes).unwrap();
 }
 
 #[track_caller]
@@ -143,7 +142,7 @@ fn what_it_takes_is_counted_once() {
     assert_eq!(none.droppable_bytes, all.disk_bytes);
     // A second name is no second file; a hole is no file at all.
     let files = only(&place, "dir").join("fs");
-    fs::write(files.join("large"), vec![1; 1 << 20]).unwrap();
+    corten_content::atomic::write(&files.join("large"), &vec![1; 1 << 20]).unwrap();
     let with_large = usage(true, true).disk_bytes;
     assert!(with_large >= all.disk_bytes + (1 << 20));
     fs::hard_link(files.join("large"), files.join("again")).unwrap();

@@ -23,7 +23,7 @@ fn fsck_says_what_is_lost_and_takes_it_from_elsewhere() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[10] ^= 1;
     fs::remove_file(&path).unwrap();
-    fs::write(&path, bytes).unwrap();
+    std::io::Write::write_all(&mut fs::File::create(&path).unwrap(), &bytes).unwrap();
 
     let found = program.run(&["fsck", "-q"]);
     assert_eq!(found.code, 3);

@@ -137,7 +137,7 @@ impl FaultyFiles {
         for (path, durable) in std::mem::take(&mut state.durable) {
             let is_lost = match state.fault {
                 Fault::PowerLoses => true,
-                Fault::PowerMixes(_) => state.coin() % 2 == 0,
+                Fault::PowerMixes(_) => state.coin().is_multiple_of(2),
                 _ => false,
             };
             if is_lost {
@@ -187,7 +187,7 @@ impl State {
                 };
                 // Many file systems have the length of a file before they have its bytes.
                 file.set_len(kept).unwrap();
-                if self.coin() % 2 == 0 {
+                if self.coin().is_multiple_of(2) {
                     file.set_len(len).unwrap();
                 }
             }
