@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    build, cat, completion, copy, df, doctor, export, flatten, fsck, gc, images, import, inspect,
-    load, login, logout, ls, pull, push, rm, run, save, squash, tag, unpack, validate, version,
+    build, cat, completion, convert, copy, df, doctor, export, flatten, fsck, gc, images, import,
+    inspect, load, login, logout, ls, pull, push, rm, run, save, squash, tag, unpack, validate,
+    version,
 };
 
 /// Build, move, explain and run container images
@@ -58,6 +59,7 @@ pub(crate) enum Command {
     Pull(pull::PullArgs),
     Push(push::PushArgs),
     Copy(copy::CopyArgs),
+    Convert(convert::ConvertArgs),
     Save(save::SaveArgs),
     Load(load::LoadArgs),
     Import(import::ImportArgs),

@@ -3,6 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod cat;
 pub(crate) mod completion;
+pub(crate) mod convert;
 pub(crate) mod copy;
 pub(crate) mod df;
 pub(crate) mod doctor;
@@ -48,6 +49,7 @@ pub(crate) fn needs_root(command: &Command, ctx: &Context) -> bool {
         Command::Pull(_)
         | Command::Push(_)
         | Command::Copy(_)
+        | Command::Convert(_)
         | Command::Save(_)
         | Command::Load(_)
         | Command::Import(_)
@@ -77,6 +79,7 @@ pub(crate) fn run(command: &Command, ctx: &Context) -> Result<ExitCode, CommandE
         Command::Pull(args) => pull::run(args, ctx),
         Command::Push(args) => push::run(args, ctx),
         Command::Copy(args) => copy::run(args, ctx),
+        Command::Convert(args) => convert::run(args, ctx),
         Command::Save(args) => save::run(args, ctx),
         Command::Load(args) => load::run(args, ctx),
         Command::Import(args) => import::run(args, ctx),

@@ -12,6 +12,7 @@ mod cli;
 mod commands;
 mod compression;
 mod context;
+mod conversion;
 mod dockerfile;
 mod env;
 mod error;

@@ -2,10 +2,12 @@
 
 use corten_content::fsck::Doubting;
 use corten_content::{CopyOptions, CopyReport, Sink, Source, Sparse, copy, resolve_manifest};
+use corten_image::ConvertOptions;
 use corten_snapshot::Receiving;
 use corten_spec::{Descriptor, Platform};
 
 use crate::context::Context;
+use crate::conversion::converted;
 use crate::error::CommandError;
 use crate::output;
 use crate::places::{Destination, Name, Opened, Place};
@@ -77,7 +79,27 @@ pub(crate) fn transfer(
     part: &Part,
     jobs: usize,
 ) -> Result<Descriptor, CommandError> {
-    transfer_for(Purpose::Keep, ctx, opened, destination, part, jobs)
+    transfer_for(Purpose::Keep, ctx, opened, destination, part, jobs, None)
+}
+
+/// Does the same, and converts the documents on the way if that is asked for.
+pub(crate) fn transfer_as(
+    ctx: &Context,
+    opened: &Opened,
+    destination: Destination,
+    part: &Part,
+    jobs: usize,
+    conversion: Option<ConvertOptions>,
+) -> Result<Descriptor, CommandError> {
+    transfer_for(
+        Purpose::Keep,
+        ctx,
+        opened,
+        destination,
+        part,
+        jobs,
+        conversion,
+    )
 }
 
 fn transfer_for(
@@ -87,6 +109,7 @@ fn transfer_for(
     destination: Destination,
     part: &Part,
     jobs: usize,
+    conversion: Option<ConvertOptions>,
 ) -> Result<Descriptor, CommandError> {
     let content = opened
         .resolve(&part.platform())
@@ -94,6 +117,13 @@ fn transfer_for(
     let content = part
         .of(&*opened.source, content)
         .map_err(CommandError::caused)?;
+    let converted = conversion
+        .map(|options| converted(ctx, &*opened.source, &content, options))
+        .transpose()?;
+    let (source, content): (&dyn Source, _) = match &converted {
+        Some(converted) => (converted, converted.root.clone()),
+        None => (&*opened.source, content),
+    };
     let progress = Transfers::new(ctx.output);
     let options = CopyOptions {
         jobs,
@@ -107,7 +137,7 @@ fn transfer_for(
         (Purpose::Replace, _, Some(doubting)) => doubting,
         (Purpose::Use | Purpose::Replace | Purpose::Keep, _, _) => destination.sink(),
     };
-    let copied = copy(&*opened.source, sink, &content, &options);
+    let copied = copy(source, sink, &content, &options);
     progress.finish();
     let clients = opened.client.iter().chain(destination.client());
     clients.for_each(|client| show_warnings(ctx, client));
@@ -167,5 +197,13 @@ pub(crate) fn pull(
     };
     let opened = Place::Registry(reference.clone()).open(ctx, registry)?;
     let destination = Place::Store(name.clone()).create(ctx, registry)?;
-    transfer_for(purpose, ctx, &opened, destination, part, registry.jobs)
+    transfer_for(
+        purpose,
+        ctx,
+        &opened,
+        destination,
+        part,
+        registry.jobs,
+        None,
+    )
 }

@@ -6,15 +6,17 @@ use clap::Args;
 use corten_spec::Platform;
 
 use crate::context::Context;
+use crate::conversion::ConversionArgs;
 use crate::error::CommandError;
 use crate::places::{Destination, Place};
 use crate::registry::RegistryArgs;
-use crate::transfer::{Part, transfer};
+use crate::transfer::{Part, transfer_as};
 
 /// Copy an image from any place to any other
 ///
 /// Of an image for several platforms, the one for this machine is copied, unless `--platform` or
-/// `--all` says otherwise. Bytes are never changed on the way. Prints the digest.
+/// `--all` says otherwise. Bytes are never changed on the way, unless `--format` asks for other documents. Prints the
+/// digest.
 #[derive(Debug, Args)]
 pub(crate) struct CopyArgs {
     /// Where the image is
@@ -30,6 +32,8 @@ pub(crate) struct CopyArgs {
     #[arg(long)]
     all: bool,
     #[command(flatten)]
+    conversion: ConversionArgs,
+    #[command(flatten)]
     registry: RegistryArgs,
 }
 
@@ -44,7 +48,14 @@ pub(crate) fn run(args: &CopyArgs, ctx: &Context) -> Result<ExitCode, CommandErr
         let opened = args.source.open(ctx, &args.registry)?;
         let part = Part::chosen(args.all, args.platform.as_ref());
         let destination = args.destination.create(ctx, &args.registry)?;
-        transfer(ctx, &opened, destination, &part, args.registry.jobs)
+        transfer_as(
+            ctx,
+            &opened,
+            destination,
+            &part,
+            args.registry.jobs,
+            args.conversion.options(),
+        )
     };
     let doing = format!("cannot copy `{}` to `{}`", args.source, args.destination);
     let content = copy().map_err(|error| error.while_doing(doing))?;

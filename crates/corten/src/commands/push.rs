@@ -6,10 +6,11 @@ use clap::Args;
 use corten_spec::Platform;
 
 use crate::context::Context;
+use crate::conversion::ConversionArgs;
 use crate::error::CommandError;
 use crate::places::{Name, Place};
 use crate::registry::RegistryArgs;
-use crate::transfer::{Part, transfer};
+use crate::transfer::{Part, transfer_as};
 
 /// Copy an image from the local store to a registry
 ///
@@ -25,6 +26,8 @@ pub(crate) struct PushArgs {
     /// Push the image for this platform alone
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
+    #[command(flatten)]
+    conversion: ConversionArgs,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -50,7 +53,14 @@ pub(crate) fn run(args: &PushArgs, ctx: &Context) -> Result<ExitCode, CommandErr
         let opened = Place::Store(args.name.clone()).open(ctx, &args.registry)?;
         let destination = Place::Registry(destination).create(ctx, &args.registry)?;
         let part = args.platform.clone().map_or(Part::All, Part::Platform);
-        transfer(ctx, &opened, destination, &part, args.registry.jobs)
+        transfer_as(
+            ctx,
+            &opened,
+            destination,
+            &part,
+            args.registry.jobs,
+            args.conversion.options(),
+        )
     };
     let content = push().map_err(|error| error.while_doing(doing))?;
     ctx.output.data(content.digest.as_str())?;

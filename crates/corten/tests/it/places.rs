@@ -123,3 +123,47 @@ fn a_registry_that_is_not_there() {
         "caused by: cannot connect to 127.0.0.1:1\n  caused by: Connection refused (os error 111)";
     assert!(ran.stderr.ends_with(end), "{ran:?}");
 }
+
+#[test]
+fn an_image_in_another_format() {
+    let program = Program::with_base();
+    let digest = program.ok(&["images", "-q"]);
+    let id = |name: &str| {
+        let json: serde_json::Value =
+            serde_json::from_str(&program.ok(&["inspect", name, "--format", "json"])).unwrap();
+        (json["imageId"].to_string(), json["mediaType"].to_string())
+    };
+    let docker = program.ok(&["convert", "base", "base:docker", "--format", "docker"]);
+    assert_ne!(docker, digest);
+    let (base_id, _) = id("base");
+    let docker_type = "\"application/vnd.docker.distribution.manifest.v2+json\"";
+    assert_eq!(id("base:docker"), (base_id, docker_type.to_owned()));
+    let back = program.ok(&["copy", "base:docker", "oci:back:v1", "--format", "oci"]);
+    assert_eq!(back, digest);
+    let ran = program.run(&["copy", "base", "oci:back:v2", "--lossy"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+}
+
+#[test]
+fn what_another_format_has_no_place_for() {
+    let program = Program::with_base();
+    program.write("context/Dockerfile", "FROM base\nCOPY Dockerfile /\n");
+    program.ok(&["build", "-q", "-t", "a", "context"]);
+    program
+        .run(&["convert", "a", "b", "--format", "docker"])
+        .is(
+            1,
+            "",
+            "error: cannot convert `docker.io/library/a:latest` to `docker.io/library/b:latest`\n  \
+             caused by: Docker's format has no place for `/annotations` of [DIGEST] \
+             (org.opencontainers.image.base.digest, org.opencontainers.image.base.name)\n\
+             hint: `--lossy` leaves these out",
+        );
+    let ran = program.run(&["-q", "convert", "a", "b", "--format", "docker", "--lossy"]);
+    ran.is(
+        0,
+        "[DIGEST]",
+        "warning: left out: `/annotations` of [DIGEST] \
+         (org.opencontainers.image.base.digest, org.opencontainers.image.base.name)",
+    );
+}

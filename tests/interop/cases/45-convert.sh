@@ -1,0 +1,49 @@
+# shellcheck shell=bash disable=SC2154
+# Docker's format and OCI's: what we convert is what skopeo converts, and others take it.
+
+# What a manifest names: its own type, the config and the layers, each by type, digest and size.
+names() { jq -cS '[.mediaType, (.config, .layers[] | {mediaType, digest, size})]'; }
+
+case_converts_as_skopeo_does() {
+    need_base
+    need skopeo
+    containers_conf
+    local store=$CASE/store
+    copy_base "$store"
+    # skopeo leaves annotations out without a word, so an image without any is compared.
+    corten --root "$store" copy base oci:ours:v1
+    corten --root "$store" convert base docker:v1 --format docker
+    skopeo copy --policy policy.json --format v2s2 oci:ours:v1 dir:theirs
+    equal 'the manifest that skopeo makes' "$(names <theirs/manifest.json)" \
+        "$(corten --root "$store" inspect --raw docker:v1 | names)"
+    local digest
+    digest=$(corten --root "$store" inspect --format json base | jq -r .digest)
+    equal 'digest, there and back' "$digest" \
+        "$(corten --root "$store" convert docker:v1 back:v1 --format oci)"
+}
+
+case_registries_and_peers_take_converted_images() {
+    need_base
+    need skopeo podman
+    containers_conf
+    start_registry
+    local id
+    id=$(corten --root "$BASE_STORE" inspect --format json app | jq -r .imageId)
+    corten --root "$BASE_STORE" push --format docker --lossy app "docker://$REGISTRY/app:docker"
+    equal 'media type' application/vnd.docker.distribution.manifest.v2+json \
+        "$(skopeo inspect --policy policy.json --tls-verify=false --raw "docker://$REGISTRY/app:docker" | jq -r .mediaType)"
+    # And back to OCI's by skopeo, beside ours.
+    skopeo copy --policy policy.json --src-tls-verify=false --format oci "docker://$REGISTRY/app:docker" oci:theirs:v1
+    corten copy --format oci "docker://$REGISTRY/app:docker" oci:ours:v1
+    equal 'what both make OCI of' "$(corten inspect --raw oci:theirs:v1 | jq -c '[.config, .layers]')" \
+        "$(corten inspect --raw oci:ours:v1 | jq -c '[.config, .layers]')"
+    corten validate oci:ours:v1
+
+    peer_podman pull --signature-policy policy.json --tls-verify=false "$REGISTRY/app:docker"
+    equal 'image id in podman' "${id#sha256:}" \
+        "$(peer_podman image inspect --format '{{.Id}}' "$REGISTRY/app:docker")"
+    start_docker
+    peer_docker pull "$REGISTRY/app:docker"
+    equal 'image id in docker' "$id" "$(peer_docker image inspect --format '{{.Id}}' "$REGISTRY/app:docker")"
+    equal 'what it says under docker' "$APP_SAYS" "$(peer_docker run --rm --network host "$REGISTRY/app:docker")"
+}
