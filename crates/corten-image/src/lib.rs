@@ -20,6 +20,8 @@ pub mod export;
 pub mod files;
 pub mod import;
 mod near;
+pub mod on_disk;
+pub mod outline;
 pub mod squash;
 pub mod validate;
 
@@ -28,6 +30,8 @@ pub use error::{Error, Result};
 pub use export::export;
 pub use files::{Files, Found, Links};
 pub use import::{Archive, ImportOptions, import};
+pub use on_disk::{OnDisk, on_disk};
+pub use outline::outline;
 pub use squash::{SquashOptions, squash};
 pub use validate::{
     Finding, Layers, Level, Place, Requirement, Strength, ValidateOptions, Within, requirement,

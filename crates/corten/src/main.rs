@@ -27,6 +27,7 @@ mod rewrite;
 mod rootfs;
 mod timestamp;
 mod transfer;
+mod tree;
 
 use std::process::ExitCode;
 

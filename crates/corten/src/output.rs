@@ -129,6 +129,12 @@ impl Output {
     }
 }
 
+/// Returns how many characters a line of standard output has, if it is a terminal that says so.
+pub(crate) fn width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|&width| width > 0)
+}
+
 /// Prints an error.
 pub(crate) fn error(text: &str) {
     tell(text);

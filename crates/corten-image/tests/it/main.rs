@@ -10,5 +10,6 @@ mod hostile;
 mod importing;
 mod layouts;
 mod squashing;
+mod outlining;
 mod validating;
 mod world;

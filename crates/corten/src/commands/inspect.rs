@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use corten_content::{ImageDocuments, Source, load_image, read};
+use corten_content::{ImageDocuments, Layout, Source, load_image, read};
+use corten_image::outline;
 use corten_spec::{ChainId, Descriptor, DocumentType as _, Index, Kind, Platform};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -11,8 +12,10 @@ use serde_json::value::RawValue;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::output::{self, Format};
-use crate::places::Place;
+use crate::places::{Opened, Place};
 use crate::registry::{RegistryArgs, show_warnings};
+use crate::transfer::Part;
+use crate::tree::Shown;
 
 /// Show what an image is
 #[derive(Debug, Args)]
@@ -29,6 +32,10 @@ pub(crate) struct InspectArgs {
     /// Print the manifest or index as it is stored, byte for byte
     #[arg(long, conflicts_with = "format")]
     raw: bool,
+    /// Show all that the name stands for, down to the layers and with what refers to it, and where
+    /// Docker and containerd would keep each part
+    #[arg(long, conflicts_with = "raw")]
+    tree: bool,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -55,6 +62,15 @@ struct Inspected<'a> {
     config: &'a RawValue,
 }
 
+/// What `--tree --format json` prints.
+#[derive(Debug, Serialize)]
+struct Tree {
+    /// Where the image is.
+    place: String,
+    /// What its name stands for, or all that is in a layout.
+    roots: Vec<Shown>,
+}
+
 pub(crate) fn run(args: &InspectArgs, ctx: &Context) -> Result<ExitCode, CommandError> {
     let doing = format!("cannot inspect `{}`", args.place);
     inspect(args, ctx).map_err(|error| error.while_doing(doing))?;
@@ -63,6 +79,9 @@ pub(crate) fn run(args: &InspectArgs, ctx: &Context) -> Result<ExitCode, Command
 
 fn inspect(args: &InspectArgs, ctx: &Context) -> Result<(), CommandError> {
     let opened = args.place.open(ctx, &args.registry)?;
+    if args.tree {
+        return show_tree(args, ctx, &opened);
+    }
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let content = opened.resolve(&platform).map_err(CommandError::caused)?;
     let source = &*opened.source;
@@ -80,6 +99,44 @@ fn inspect(args: &InspectArgs, ctx: &Context) -> Result<(), CommandError> {
         Format::Text => ctx
             .output
             .data(&summary(&args.place, source, &content, &image)),
+    }
+}
+
+/// Shows the graph: of one platform, of the whole image, or, where no name is given, of a layout.
+fn show_tree(args: &InspectArgs, ctx: &Context, opened: &Opened) -> Result<(), CommandError> {
+    let source = &*opened.source;
+    let platform = args.platform.clone().unwrap_or_else(Platform::host);
+    let roots = match &args.place {
+        Place::Layout(path, name) if name.is_empty() && args.platform.is_none() => {
+            Layout::open(path).and_then(|layout| layout.entries())
+        }
+        _ => opened.resolve(&platform).and_then(|content| {
+            let part = args.platform.clone().map_or(Part::All, Part::Platform);
+            Ok(vec![part.of(source, content)?])
+        }),
+    };
+    let roots = roots.map_err(CommandError::caused)?;
+    let shown: Vec<Shown> = roots
+        .iter()
+        .map(|root| Shown::of(&outline(source, root)))
+        .collect();
+    opened
+        .client
+        .iter()
+        .for_each(|client| show_warnings(ctx, client));
+    match args.format {
+        Format::Json => ctx.output.json(&Tree {
+            place: args.place.to_string(),
+            roots: shown,
+        }),
+        Format::Text => {
+            let width = output::width();
+            let lines = shown.iter().flat_map(|root| root.lines(width));
+            let lines: Vec<String> = std::iter::once(args.place.to_string())
+                .chain(lines)
+                .collect();
+            ctx.output.data(&lines.join("\n"))
+        }
     }
 }
 

@@ -167,3 +167,59 @@ fn what_another_format_has_no_place_for() {
          (org.opencontainers.image.base.digest, org.opencontainers.image.base.name)",
     );
 }
+
+#[test]
+fn a_tree_of_all_that_an_image_is() {
+    let program = Program::with_base();
+    let shown = program.run(&["inspect", "--tree", "base"]);
+    assert_eq!(shown.code, 0, "{shown:?}");
+    let words = |line: &str| {
+        let kept = line
+            .split_whitespace()
+            .filter(|word| !word.starts_with('/'));
+        kept.collect::<Vec<_>>().join(" ")
+    };
+    let lines: Vec<String> = shown.stdout.lines().map(words).collect();
+    assert_eq!(
+        lines,
+        [
+            "docker.io/library/base:latest",
+            "manifest [DIGEST]",
+            "│ type application/vnd.oci.image.manifest.v1+json, 401 B",
+            "│ platform linux/amd64",
+            "│ containerd",
+            "├─ config [DIGEST]",
+            "│ type application/vnd.oci.image.config.v1+json, 260 B",
+            "│ platform linux/amd64",
+            "│ image id [DIGEST]",
+            "│ docker",
+            "│ containerd",
+            "└─ layer 1 [DIGEST]",
+            "type application/vnd.oci.image.layer.v1.tar+gzip, 145 B",
+            "diff id [DIGEST]",
+            "chain id [DIGEST]",
+            "docker",
+            "files in cache-id>/diff",
+            "containerd",
+            "snapshot [DIGEST]",
+        ],
+        "{}",
+        shown.stdout
+    );
+
+    let json = program.ok(&["inspect", "--tree", "base", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let root = &json["roots"][0];
+    assert_eq!(root["role"], "manifest");
+    assert_eq!(root["digest"], program.ok(&["images", "-q"]).as_str());
+    let layer = &root["children"][1];
+    assert_eq!(layer["diffId"], layer["chainId"]);
+    assert_eq!(layer["onDisk"]["containerdSnapshot"], layer["chainId"]);
+    // A layout is shown whole, with the same as an archive.
+    program.ok(&["copy", "base", "oci:layout:one"]);
+    program.ok(&["copy", "base", "oci:layout:two"]);
+    let layout = program.ok(&["inspect", "--tree", "oci:layout", "--format", "json"]);
+    let layout: serde_json::Value = serde_json::from_str(&layout).unwrap();
+    assert_eq!(layout["roots"].as_array().unwrap().len(), 2);
+    assert_eq!(layout["roots"][1]["children"], root["children"]);
+}
