@@ -156,9 +156,8 @@ struct Conversion<'a> {
 impl Conversion<'_> {
     fn convert(&mut self, content: &Descriptor, depth: usize) -> Result<Descriptor> {
         if depth > MAX_DEPTH {
-            return Err(Error::Nested {
+            return Err(Error::NestedIndexes {
                 digest: content.digest.clone(),
-                limit: MAX_DEPTH,
             });
         }
         if let Some(made) = self.made.get(&content.digest) {

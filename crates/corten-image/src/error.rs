@@ -135,14 +135,6 @@ pub enum Error {
         /// What would be lost.
         losses: Vec<Loss>,
     },
-    /// Indexes are nested deeper than anyone nests them.
-    #[error("what led to `{digest}` is nested more than {limit} deep")]
-    Nested {
-        /// The index that is too deep.
-        digest: Digest,
-        /// The limit.
-        limit: usize,
-    },
     /// The documents of an image are larger than those of any real one.
     #[error("its documents are larger than {limit} bytes in all")]
     Documents {
