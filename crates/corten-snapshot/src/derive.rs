@@ -9,6 +9,7 @@ use corten_content::Source;
 use corten_spec::{DiffId, Hasher};
 use corten_tar::{DecodeLimits, Decoder, Limits, Located, Reader, SeekPoint};
 
+use crate::encoding;
 use crate::readahead::ReadAhead;
 use crate::snapshots::{Shelf, boot, remove};
 use crate::{Error, LayerRef, Result, Snapshots};
@@ -145,6 +146,7 @@ pub(crate) fn read_layer(
     hasher: Hasher,
 ) -> Result<ReadLayer> {
     let decoder = Decoder::new(blob, DecodeLimits::default()).map_err(corten_layer::Error::from)?;
+    encoding::check(decoder.encoding())?;
     let points = decoder.seek_points();
     std::thread::scope(|scope| {
         let unpacked = ReadAhead::spawn(scope, decoder);

@@ -49,10 +49,18 @@ pub enum Error {
         n_diff_ids: usize,
     },
     /// A layer is of a type that we do not know how to read.
-    #[error("a layer of the type `{media_type}` cannot be unpacked")]
+    #[error("a layer of the type `{media_type}` cannot be unpacked: {}", crate::encoding::unknown(.media_type))]
     UnknownLayer {
         /// Its media type.
         media_type: String,
+    },
+    /// A layer is compressed with what only other archives are compressed with.
+    #[error(
+        "the layer is compressed with {found}, which no layer may be: known are plain tars, gzip and zstd"
+    )]
+    ForeignCompression {
+        /// What it is.
+        found: corten_tar::Encoding,
     },
     /// A table of files is not what was written; it was removed.
     #[error("the table `{}` was damaged and has been removed; it is made again when it is next needed", .path.display())]
@@ -132,6 +140,7 @@ impl Error {
             Self::DiffIdMismatch { .. } | Self::LayerCount { .. } => true,
             Self::Layer(_)
             | Self::UnknownLayer { .. }
+            | Self::ForeignCompression { .. }
             | Self::DamagedTable { .. }
             | Self::Compress { .. }
             | Self::Mounted { .. }

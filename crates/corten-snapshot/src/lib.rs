@@ -22,6 +22,7 @@ pub mod bytes;
 pub mod check;
 pub mod derive;
 pub mod directories;
+pub mod encoding;
 pub mod erofs;
 pub mod error;
 pub mod excerpts;

@@ -17,6 +17,7 @@ mod sketch;
 #[path = "../../../corten-layer/tests/it/snapshot.rs"]
 mod snapshot;
 
+mod encoding;
 mod housekeeping;
 mod receiving;
 

@@ -7,7 +7,8 @@ use clap::Args;
 use corten_bundle::{ConfigOptions, UnpackOptions};
 use corten_layer::directory::{Devices, Owners};
 use corten_sandbox::{IdMap, in_user_namespace};
-use corten_snapshot::Snapshots;
+use corten_snapshot::encoding::misnamed;
+use corten_snapshot::{Snapshots, layers_of};
 use corten_spec::Platform;
 
 use crate::context::Context;
@@ -97,6 +98,10 @@ fn unpack(args: &UnpackArgs, ctx: &Context) -> Result<(), CommandError> {
             refused.len(),
             refused[0]
         ));
+    }
+    let layers = layers_of(&image.documents).map_err(CommandError::caused)?;
+    for layer in misnamed(&store, &layers).map_err(CommandError::caused)? {
+        ctx.output.warn(&layer.to_string());
     }
     for note in &unpacked.notes {
         ctx.output.warn(&note.to_string());
