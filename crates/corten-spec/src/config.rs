@@ -95,6 +95,9 @@ pub struct RootFs {
     pub kind: String,
     /// The DiffIDs, base first.
     pub diff_ids: Vec<DiffId>,
+    /// Fields that the specification does not name.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 impl Default for RootFs {
@@ -102,6 +105,7 @@ impl Default for RootFs {
         Self {
             kind: Self::LAYERS.to_owned(),
             diff_ids: Vec::new(),
+            extra: Extra::new(),
         }
     }
 }
@@ -335,6 +339,13 @@ mod tests {
         check("", false);
         check(r#","rootfs":{"type":"squash","diff_ids":[]}"#, false);
         check(r#","rootfs":{"type":"layers"}"#, false);
+        check(r#","rootfs":["layers",[]]"#, false);
+        check(r#","rootfs":null"#, false);
+        let sha512 = format!(r#"["sha512:{}"]"#, "0".repeat(128));
+        check(
+            &format!(r#","rootfs":{{"type":"layers","diff_ids":{sha512}}}"#),
+            true,
+        );
         let with = |fields: &str| format!("{ROOTFS},{fields}");
         check(&with(r#""author":null,"history":null,"config":null"#), true);
         check(
@@ -355,7 +366,7 @@ mod tests {
 
     #[test]
     fn fields_that_nobody_named_survive_a_change() {
-        let json = r#"{"architecture":"amd64","os":"linux","config":{"ArgsEscaped":true,"Healthcheck":{"Test":["CMD","a"],"New":1},"OnBuild":["RUN x"],"Shell":["/bin/sh"],"New":{"x":[1]}},"rootfs":{"type":"layers","diff_ids":[]},"history":[{"created_by":"x","new":true}],"moby.buildkit":{"y":1}}"#;
+        let json = r#"{"architecture":"amd64","os":"linux","config":{"ArgsEscaped":true,"Healthcheck":{"Test":["CMD","a"],"New":1},"OnBuild":["RUN x"],"Shell":["/bin/sh"],"New":{"x":[1]}},"rootfs":{"type":"layers","diff_ids":[],"new":2},"history":[{"created_by":"x","new":true}],"moby.buildkit":{"y":1}}"#;
         let mut value = read(json).unwrap().value;
         value.author = Some("me".into());
         let again: Value = serde_json::from_slice(&document::to_bytes(&value)).unwrap();

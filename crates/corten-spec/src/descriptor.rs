@@ -161,6 +161,14 @@ mod tests {
         check(r#""mediaType":"invalid","digest":"DIGEST","size":2"#, false);
         check(r#""mediaType":"a/b","digest":"DIGEST","size":-1"#, false);
         check(r#""mediaType":"a/b","digest":"DIGEST","size":"2""#, false);
+        check(r#""mediaType":"a/b","digest":"DIGEST","size":2.0"#, false);
+        check(r#""mediaType":"a/b","digest":"DIGEST","size":2e0"#, false);
+        check(r#""mediaType":"a/b","digest":"DIGEST","size":-0"#, false);
+        check(r#""mediaType":"a/b","digest":"DIGEST","size":null"#, false);
+        check(
+            r#""mediaType":"a/b","digest":"DIGEST","size":18446744073709551616"#,
+            false,
+        );
         check(
             r#""mediaType":"a/b","digest":"DIGEST","size":9223372036854775808"#,
             false,

@@ -170,6 +170,12 @@ mod tests {
         check(b"{} {}", "trailing characters");
         check(b"{\"a\":", "EOF");
         check(b"", "EOF");
+        check(br#"{"a":"\ud800"}"#, "hex escape");
+        check(br#"{"a":"\udc00"}"#, "hex escape");
+        check(br#"{"a":1e400}"#, "out of range");
+        check(b"{'a':1}", "key must be a string");
+        check(b"{\"a\":01}", "invalid number");
+        check(b"{\"a\":1,}", "trailing comma");
         check("[".repeat(10_000).as_bytes(), "recursion limit");
     }
 }

@@ -161,6 +161,47 @@ mod tests {
         expect(&format!("a/{}", "b".repeat(128)), false);
     }
 
+    /// MT-01, V2S2-01.
+    #[test]
+    fn what_each_type_stands_for() {
+        use LayerCompression::{Gzip, None, Zstd};
+        #[track_caller]
+        fn expect(media_type: &str, expected: Kind) {
+            assert_eq!(Kind::of(media_type), expected, "{media_type}");
+            check(media_type).unwrap();
+        }
+        let layer = |compression, foreign| Kind::Layer {
+            compression,
+            foreign,
+        };
+        expect(OCI_INDEX, Kind::Index);
+        expect(OCI_MANIFEST, Kind::Manifest);
+        expect(OCI_CONFIG, Kind::Config);
+        expect(OCI_LAYER, layer(None, false));
+        expect(OCI_LAYER_GZIP, layer(Gzip, false));
+        expect(OCI_LAYER_ZSTD, layer(Zstd, false));
+        expect(OCI_LAYER_FOREIGN, layer(None, true));
+        expect(OCI_LAYER_FOREIGN_GZIP, layer(Gzip, true));
+        expect(OCI_LAYER_FOREIGN_ZSTD, layer(Zstd, true));
+        expect(OCI_EMPTY, Kind::Other);
+        expect(OCI_LAYOUT, Kind::Other);
+        expect("application/vnd.oci.descriptor.v1+json", Kind::Other);
+        expect(DOCKER_INDEX, Kind::Index);
+        expect(DOCKER_MANIFEST, Kind::Manifest);
+        expect(DOCKER_CONFIG, Kind::Config);
+        expect(DOCKER_LAYER, layer(None, false));
+        expect(DOCKER_LAYER_GZIP, layer(Gzip, false));
+        expect(DOCKER_LAYER_ZSTD, layer(Zstd, false));
+        expect(DOCKER_LAYER_FOREIGN_PLAIN, layer(None, true));
+        expect(DOCKER_LAYER_FOREIGN, layer(Gzip, true));
+        expect(DOCKER_SCHEMA1, Kind::Schema1);
+        expect(DOCKER_SCHEMA1_SIGNED, Kind::Schema1);
+        expect("application/vnd.docker.plugin.v1+json", Kind::Other);
+        // The specification's names are in lower case, and names are compared as they are.
+        expect("application/vnd.OCI.image.index.v1+json", Kind::Other);
+        expect("application/vnd.oci.image.layer.v1.tar+lz4", Kind::Other);
+    }
+
     #[test]
     fn parameters_do_not_change_the_kind() {
         assert_eq!(
