@@ -174,6 +174,24 @@ start_docker() {
 
 peer_docker() { docker -H "unix://$CASE/docker.sock" "$@"; }
 
+# start_containerd: starts a daemon of the case's own; `peer_ctr` talks to it.
+start_containerd() {
+    need containerd ctr
+    cat >containerd.toml <<CONFIG
+version = 2
+root = "$CASE/containerd"
+state = "$CASE/containerd-run"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = "$CASE/containerd.sock"
+CONFIG
+    containerd -c containerd.toml >containerd.log 2>&1 &
+    started+=($!)
+    until_true 20 peer_ctr version
+}
+
+peer_ctr() { ctr --address "$CASE/containerd.sock" "$@"; }
+
 # one_cgroup_version COMMAND...: crun 1.8 gives up where both versions of cgroups are mounted, so version 2
 # is taken out of its sight.
 one_cgroup_version() {

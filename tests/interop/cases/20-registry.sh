@@ -48,22 +48,11 @@ case_docker_pulls_and_runs() {
 
 case_containerd_pulls_and_checks() {
     need_base
-    need containerd ctr
     start_registry
     corten --root "$BASE_STORE" push app "$REGISTRY/team/app:1"
-    cat >containerd.toml <<CONFIG
-version = 2
-root = "$CASE/containerd"
-state = "$CASE/containerd-run"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
-[grpc]
-address = "$CASE/containerd.sock"
-CONFIG
-    containerd -c containerd.toml >containerd.log 2>&1 &
-    started+=($!)
-    until_true 20 ctr --address containerd.sock version
-    ctr --address containerd.sock images pull --plain-http "$REGISTRY/team/app:1"
-    ctr --address containerd.sock images ls | tee listed
+    start_containerd
+    peer_ctr images pull --plain-http "$REGISTRY/team/app:1"
+    peer_ctr images ls | tee listed
     contains listed "$(app_digest)"
 }
 

@@ -60,7 +60,6 @@ case_registries_and_peers_take_converted_images() {
 
 case_containerd_keeps_what_the_tree_says() {
     need_base
-    need ctr containerd
     start_containerd
     corten --root "$BASE_STORE" save -o app.tar app
     peer_ctr images import --snapshotter native app.tar
