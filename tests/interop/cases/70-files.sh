@@ -37,7 +37,7 @@ case_ls_and_cat_say_what_is_unpacked() {
         "$(corten --root "$BASE_STORE" ls -l app /usr/bin/passwd | cut -d' ' -f1-5)"
     equal 'as JSON' "$(stat -c '%04a %u %s' tree/etc/shadow)" \
         "$(corten --root "$BASE_STORE" ls --format json app etc/shadow | jq -r '.[] | "\(.mode) \(.uid) \(.size)"')"
-    corten --root "$BASE_STORE" cat app /etc/os-release /bin/sh /lib64/../usr/lib/os-release | cmp - \
+    corten --root "$BASE_STORE" cat app /etc/os-release /bin/sh /lib64/../lib/os-release | cmp - \
         <(cat tree/usr/lib/os-release tree/usr/bin/dash tree/usr/lib/os-release)
 }
 

@@ -6,6 +6,7 @@
 )]
 
 mod build;
+mod files;
 mod layering;
 mod local;
 mod places;
