@@ -11,5 +11,6 @@ mod importing;
 mod layouts;
 mod squashing;
 mod outlining;
+mod schemas;
 mod validating;
 mod world;
