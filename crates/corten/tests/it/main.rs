@@ -15,3 +15,4 @@ mod resume;
 mod run;
 mod store;
 mod usage;
+mod validate;
