@@ -57,7 +57,9 @@ proptest! {
         let bytes = Bytes::new(snapshots.clone(), &layers);
         let contents = TreeContents { tree: &tree, bytes: &bytes };
         let files = Files::open(&snapshots, &layers).unwrap();
-        for path in &paths {
+        // Those somebody may write, and all there are, so that every link is followed.
+        let all = tree.walk().map(|(path, _)| String::from_utf8(path).unwrap());
+        for path in &paths.into_iter().chain(all).collect::<Vec<_>>() {
             for (links, expected) in [
                 (Links::Keep, tree.lookup(path.as_bytes())),
                 (Links::Follow, tree.follow(path.as_bytes())),

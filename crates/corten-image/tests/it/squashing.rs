@@ -205,3 +205,17 @@ fn every_platform_of_an_index() {
         assert_eq!(image.manifest.value.layers.len(), 1);
     }
 }
+
+/// Size, time and every other attribute may be the same while the bytes are not.
+#[test]
+fn files_that_differ_in_their_bytes_alone_are_written() {
+    let world = World::new();
+    let layers = [vec![file("a", "one")], vec![file("a", "two")]];
+    let layers: Vec<LayerRef> = layers
+        .iter()
+        .map(|items| world.layer(&tar(items), Compression::Gzip))
+        .collect();
+    let image = world.image(&layers, |_| {});
+    let (_, made) = squashed(&world, &image, 1);
+    assert_eq!(lines(&world, &image), lines(&world, &made));
+}

@@ -132,23 +132,26 @@ fn item() -> impl Strategy<Value = Item> {
         Some("user.k"),
         Some("security.capability"),
     ]);
-    let time = (-5_i64..5, select(vec![0_u32, 1, 999_999_999]));
+    let time = (
+        select(vec![0_i64, 0, 0, -5, 5]),
+        select(vec![0_u32, 0, 0, 1, 999_999_999]),
+    );
     (
         path(),
-        0..10_u8,
+        0..12_u8,
         content,
         target,
         xattr,
         time,
-        select(vec![0o644, 0o4711]),
+        select(vec![0o644, 0o644, 0o4711]),
     )
         .prop_map(
             |(path, kind, content, (prefix, target), xattr, (seconds, nanoseconds), mode)| {
                 let mut item = match kind {
                     0..=3 => file(&path, content),
                     4 | 5 => directory(&path),
-                    6 => link(EntryKind::Symlink, &path, &(prefix.to_owned() + &target)),
-                    7 => link(EntryKind::HardLink, &path, &target),
+                    6..=8 => link(EntryKind::Symlink, &path, &(prefix.to_owned() + &target)),
+                    9 => link(EntryKind::HardLink, &path, &target),
                     _ => {
                         let (directory, name) = path.rsplit_once('/').unwrap_or(("", &path));
                         file(
