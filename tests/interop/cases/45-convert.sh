@@ -22,7 +22,7 @@ case_converts_as_skopeo_does() {
         "$(corten --root "$store" convert converted:v1 back:v1 --format oci)"
 }
 
-case_registries_and_peers_take_converted_images() {
+case_podman_and_skopeo_take_converted_images() {
     need_base
     need skopeo podman
     containers_conf
@@ -44,6 +44,14 @@ case_registries_and_peers_take_converted_images() {
     peer_podman pull --signature-policy policy.json --tls-verify=false "$REGISTRY/app:docker"
     equal 'image id in podman' "${id#sha256:}" \
         "$(peer_podman image inspect --format '{{.Id}}' "$REGISTRY/app:docker")"
+}
+
+case_docker_takes_converted_images_and_keeps_them_where_the_tree_says() {
+    need_base
+    start_registry
+    local id
+    id=$(corten --root "$BASE_STORE" inspect --format json app | jq -r .imageId)
+    corten --root "$BASE_STORE" push --format docker --lossy app "docker://$REGISTRY/app:docker"
     start_docker
     peer_docker pull "$REGISTRY/app:docker"
     equal 'image id in docker' "$id" "$(peer_docker image inspect --format '{{.Id}}' "$REGISTRY/app:docker")"
