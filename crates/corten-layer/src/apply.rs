@@ -491,7 +491,7 @@ struct Target {
 
 /// Overlayfs's own attributes would hide or graft directories of the store, and those of `SELinux`
 /// belong to the machine (rule 61).
-pub(crate) fn is_never_applied(name: &[u8]) -> bool {
+pub fn is_never_applied(name: &[u8]) -> bool {
     name.starts_with(b"trusted.overlay.")
         || name.starts_with(b"user.overlay.")
         || name == b"security.selinux"

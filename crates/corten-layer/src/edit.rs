@@ -3,9 +3,29 @@
 use std::collections::BTreeMap;
 
 use crate::tree::{Kind, Name, Node, NodeId};
-use crate::{Error, Result, Tree};
+use crate::{Error, Meta, Result, Tree};
 
 impl Tree {
+    /// Calls `change` once with the attributes of every file and one of its paths; the root's is
+    /// empty.
+    ///
+    /// # Errors
+    /// Fails with the first error of `change`.
+    pub fn change_meta<E>(
+        &mut self,
+        mut change: impl FnMut(&[u8], &mut Meta) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let paths: Vec<(Vec<u8>, NodeId)> = self.walk().collect();
+        let mut is_done = vec![false; self.nodes.len()];
+        for (path, id) in std::iter::once((Vec::new(), Self::ROOT)).chain(paths) {
+            let was_done = std::mem::replace(&mut is_done[id.0 as usize], true);
+            if !was_done {
+                change(&path, &mut self.node_mut(id).meta)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Adds a node that has no name yet.
     pub(crate) fn add_node(&mut self, node: Node) -> Result<NodeId> {
         let id = u32::try_from(self.nodes.len())
