@@ -114,8 +114,8 @@ fn config_of(platform: &Platform, created: Timestamp, diff_id: DiffId) -> ImageC
     config
 }
 
-/// Stores a document.
-pub(crate) fn put(store: &Store, media_type: &str, bytes: &[u8]) -> Result<Descriptor> {
+/// Stores `bytes`, a document, and returns what names it.
+pub fn put(store: &Store, media_type: &str, bytes: &[u8]) -> Result<Descriptor> {
     let content = Descriptor::of(media_type, bytes);
     let mut ingest = store.ingest(&IngestPlan::of(&content)?)?;
     let offset = usize::try_from(ingest.offset()).unwrap_or(usize::MAX);
@@ -136,7 +136,8 @@ fn newest(tree: &Tree) -> Timestamp {
 /// The years 0 to 9999, which are all that RFC 3339 can say, as far as the library goes.
 const YEARS: (i64, i64) = (-62_167_219_200, 253_402_207_199);
 
-fn rfc_3339(time: Timestamp) -> String {
+/// Returns `time` as RFC 3339 has it, in UTC; of years that it cannot say, the nearest.
+pub fn rfc_3339(time: Timestamp) -> String {
     let seconds = time.seconds.clamp(YEARS.0, YEARS.1);
     let nanoseconds = i32::try_from(time.nanoseconds).unwrap_or_default();
     let time = jiff::Timestamp::new(seconds, nanoseconds);
