@@ -9,7 +9,7 @@ use crate::process::{self, Overrides, Terminal};
 use crate::spec::{
     Capabilities, IdMapping, Mount, OCI_VERSION, Process, ProcessUser, Root, RuntimeConfig,
 };
-use crate::{Error, Result, defaults};
+use crate::{Error, IdMaps, Result, defaults};
 
 /// What the caller decides about a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,18 +56,8 @@ impl ConfigOptions {
     /// privilege: root inside is that user outside, and the network is the host's, as in
     /// `runc spec --rootless`.
     pub fn rootless(uid: u32, gid: u32) -> Self {
-        let only = |host_id| {
-            vec![IdMapping {
-                container_id: 0,
-                host_id,
-                size: 1,
-            }]
-        };
         Self {
-            ids: Ids::Mapped {
-                uids: only(uid),
-                gids: only(gid),
-            },
+            ids: IdMaps::single(uid, gid).into(),
             network: Network::Host,
             ..Self::default()
         }
@@ -86,6 +76,29 @@ pub enum Ids {
         /// Group ids.
         gids: Vec<IdMapping>,
     },
+}
+
+impl From<IdMaps> for Ids {
+    fn from(maps: IdMaps) -> Self {
+        if maps.is_identity() {
+            return Self::Host;
+        }
+        let IdMaps { uids, gids } = maps;
+        Self::Mapped { uids, gids }
+    }
+}
+
+impl Ids {
+    /// Returns them as maps.
+    pub fn maps(&self) -> IdMaps {
+        match self {
+            Self::Host => IdMaps::default(),
+            Self::Mapped { uids, gids } => IdMaps {
+                uids: uids.clone(),
+                gids: gids.clone(),
+            },
+        }
+    }
 }
 
 /// Which network a container has.
@@ -238,7 +251,8 @@ fn process_user(user: &User, ids: &Ids, notes: &mut Vec<Note>) -> Result<Process
         check_mapped(gids, "group id", user.gid)?;
         // With a single id, which needs no privilege to map, setgroups(2) is forbidden.
         if !additional_gids.is_empty() {
-            let is_single = gids.iter().map(|range| range.size).sum::<u32>() <= 1;
+            let n_ids: u64 = gids.iter().map(|range| u64::from(range.size)).sum();
+            let is_single = n_ids <= 1;
             let all = std::mem::take(&mut additional_gids);
             let (kept, dropped): (Vec<u32>, Vec<u32>) = all
                 .into_iter()

@@ -2,7 +2,7 @@
 //!
 //! [`config::runtime_config`] decides, as a function of values, what a container of an image is
 //! (conversion.md of the image specification); [`unpack::unpack`] writes it down as a bundle that runc
-//! and crun run, and [`run::run`] starts it at once, from the layers in the store.
+//! and crun run, [`repack()`] makes what was changed in it a layer of its image, and [`run::run`] starts it at once, from the layers in the store.
 //!
 //! ```
 //! use corten_bundle::config::{ConfigOptions, runtime_config};
@@ -21,16 +21,26 @@
 mod annotate;
 pub mod config;
 mod defaults;
+mod edits;
 pub mod error;
 mod host;
+pub mod ids;
+mod masks;
 pub mod process;
+mod record;
+pub mod repack;
 pub mod run;
 pub mod spec;
+mod survey;
 pub mod unpack;
 mod upper;
+pub mod verbatim;
 pub mod volume;
 
 pub use config::{ConfigOptions, Converted, Note, runtime_config};
 pub use error::{Error, Result};
+pub use ids::IdMaps;
+pub use masks::VolumeMasks;
+pub use repack::{Origin, Refresh, RepackOptions, Repacked, repack};
 pub use run::{RunRequest, run};
 pub use unpack::{UnpackOptions, Unpacked, unpack};

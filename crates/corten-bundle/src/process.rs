@@ -62,6 +62,22 @@ pub fn env(
     user: &User,
     terminal: Terminal,
 ) -> Vec<String> {
+    let mut env = image_env(image, overrides);
+    let home = user.home.as_deref().unwrap_or("/");
+    let term = (terminal == Terminal::Yes).then_some(("TERM", "xterm"));
+    for (name, value) in [("PATH", DEFAULT_PATH), ("HOME", home)]
+        .into_iter()
+        .chain(term)
+    {
+        if !env.iter().any(|entry| name_of(entry) == name) {
+            env.push(format!("{name}={value}"));
+        }
+    }
+    env
+}
+
+/// Returns the image's environment with what the caller says in its place, without any default.
+pub(crate) fn image_env(image: &RunConfig, overrides: &Overrides) -> Vec<String> {
     let mut env = image.env.clone();
     for entry in &overrides.env {
         let same_name = |old: &&mut String| name_of(old) == name_of(entry);
@@ -76,16 +92,6 @@ pub fn env(
                 });
             }
             None => env.push(entry.clone()),
-        }
-    }
-    let home = user.home.as_deref().unwrap_or("/");
-    let term = (terminal == Terminal::Yes).then_some(("TERM", "xterm"));
-    for (name, value) in [("PATH", DEFAULT_PATH), ("HOME", home)]
-        .into_iter()
-        .chain(term)
-    {
-        if !env.iter().any(|entry| name_of(entry) == name) {
-            env.push(format!("{name}={value}"));
         }
     }
     env

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The version of the runtime specification that we write: the newest that runc 1.1 and crun 1.8
 /// both take.
@@ -123,7 +123,7 @@ pub struct Linux {
 }
 
 /// A range of ids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IdMapping {
     /// The first id inside.

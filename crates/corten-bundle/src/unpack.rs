@@ -3,6 +3,7 @@
 //! ```text
 //! BUNDLE/
 //!   config.json     the runtime specification's
+//!   corten-record   what was written, to tell later what was changed
 //!   rootfs/         what the layers amount to
 //!   owners.mtree    what the layers say where the caller could not write it so, see
 //!                   [`corten_layer::owners`]
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use corten_content::ImageDocuments;
+use corten_layer::Tree;
 use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
 use corten_layer::directory::{Devices, DirectoryOptions, Owners, Written, write_tree};
@@ -22,8 +24,13 @@ use corten_layer::owners;
 use corten_layer::users::resolve_user;
 use corten_snapshot::snapshots::remove;
 use corten_snapshot::{Bytes, Snapshots, layers_of};
+use corten_spec::Descriptor;
 
-use crate::config::{ConfigOptions, Note, ROOTFS, check_os, runtime_config};
+use crate::config::{ConfigOptions, Converted, Note, ROOTFS, check_os, runtime_config};
+use crate::ids::{DiskIds, IdMaps};
+use crate::repack::{Clock, Origin};
+use crate::survey::survey;
+use crate::verbatim::verbatim_config;
 use crate::{Error, Result};
 
 /// How an image is unpacked.
@@ -109,10 +116,19 @@ fn write_bundle(
         tree: &tree,
         bytes: &bytes,
     };
-    let config = &image.config.value;
-    let user = options.user.as_ref().unwrap_or(&config.config.user);
-    let user = resolve_user(&tree, &contents, user)?;
-    let converted = runtime_config(config, &user, &options.config)?;
+    let converted = convert(image, &contents, options)?;
+    let origin = Origin {
+        image: Descriptor {
+            platform: Some(image.config.value.platform()),
+            ..image.manifest.descriptor.clone()
+        },
+        ids: options.config.ids.maps(),
+        rootless: options.owners != Owners::Set,
+    };
+    let owned = match options.owners {
+        Owners::Set => owned_on_disk(&tree, &origin.ids)?,
+        Owners::Record | Owners::Leave => None,
+    };
     let rootfs = directory.join(ROOTFS);
     fs::create_dir(&rootfs).map_err(Error::system("create", &rootfs))?;
     let how = DirectoryOptions {
@@ -120,15 +136,15 @@ fn write_bundle(
         devices: options.devices,
         threads: 2,
     };
-    let written = write_tree(&tree, &contents, &Root::open(&rootfs)?, &how)?;
+    let root = Root::open(&rootfs)?;
+    let written = write_tree(owned.as_ref().unwrap_or(&tree), &contents, &root, &how)?;
     if options.owners == Owners::Record {
         let path = directory.join(owners::FILE_NAME);
         write_new(&path, &written.recorded.encode())?;
     }
-    let mut json = serde_json::to_vec_pretty(&converted.config)
-        .expect("the config has string keys and no failing serializer");
-    json.push(b'\n');
-    write_new(&directory.join("config.json"), &json)?;
+    write_new(&directory.join(CONFIG), &json(&converted.config))?;
+    let clock = Clock::start(directory)?;
+    clock.record(origin, &survey(&root, &|_| false)?)?;
     Ok(Unpacked {
         n_paths: tree.n_paths(),
         written,
@@ -136,7 +152,77 @@ fn write_bundle(
     })
 }
 
-/// Writes a file in a directory that nobody knows yet.
+/// The name of the runtime's config in a bundle.
+const CONFIG: &str = "config.json";
+
+/// Returns the `config.json` of a container of `image`, of which only the users' tables are read.
+///
+/// For systems other than Linux it holds what the image says verbatim, see
+/// [`verbatim_config`].
+pub fn config_json(
+    snapshots: &Snapshots<'_>,
+    image: &ImageDocuments,
+    options: &UnpackOptions,
+) -> Result<(Vec<u8>, Vec<Note>)> {
+    let config = &image.config.value;
+    if config.os != "linux" {
+        let (config, notes) = verbatim_config(config, &options.config.overrides)?;
+        return Ok((json(&config), notes));
+    }
+    let layers = layers_of(image)?;
+    let tree = snapshots.tree(&layers)?;
+    let bytes = Bytes::new(snapshots.clone(), &layers);
+    let contents = TreeContents {
+        tree: &tree,
+        bytes: &bytes,
+    };
+    let Converted { config, notes } = convert(image, &contents, options)?;
+    Ok((json(&config), notes))
+}
+
+/// Writes a `config.json` into the directory `bundle`, which is made if it is not there.
+///
+/// # Errors
+/// Fails if there is one already.
+pub fn write_config(bundle: &Path, json: &[u8]) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(bundle)
+        .map_err(Error::system("create", bundle))?;
+    write_new(&bundle.join(CONFIG), json)
+}
+
+fn convert(
+    image: &ImageDocuments,
+    contents: &TreeContents<'_>,
+    options: &UnpackOptions,
+) -> Result<Converted> {
+    let config = &image.config.value;
+    let user = options.user.as_ref().unwrap_or(&config.config.user);
+    let user = resolve_user(contents.tree, contents, user)?;
+    runtime_config(config, &user, &options.config)
+}
+
+/// Returns `tree` with the owners that its files have on the disk, if they are others.
+fn owned_on_disk(tree: &Tree, ids: &IdMaps) -> Result<Option<Tree>> {
+    let ids = DiskIds::new(ids)?;
+    if ids.are_identity() {
+        return Ok(None);
+    }
+    let mut owned = tree.clone();
+    owned.change_meta(|path, meta| ids.to_disk(path, meta))?;
+    Ok(Some(owned))
+}
+
+fn json(config: &impl serde::Serialize) -> Vec<u8> {
+    let mut json = serde_json::to_vec_pretty(config)
+        .expect("the config has string keys and no failing serializer");
+    json.push(b'\n');
+    json
+}
+
+/// Writes a file that is not there yet.
 fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     OpenOptions::new()
         .write(true)

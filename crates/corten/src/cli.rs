@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     build, cat, completion, convert, copy, df, doctor, export, flatten, fsck, gc, images, import,
-    inspect, load, login, logout, ls, pull, push, rm, run, save, squash, tag, unpack, validate,
-    version,
+    inspect, load, login, logout, ls, pull, push, repack, rm, run, save, squash, tag, unpack,
+    validate, version,
 };
 
 /// Build, move, explain and run container images
@@ -77,6 +77,7 @@ pub(crate) enum Command {
     Squash(squash::SquashArgs),
     Validate(validate::ValidateArgs),
     Unpack(unpack::UnpackArgs),
+    Repack(repack::RepackArgs),
     Login(login::LoginArgs),
     Logout(logout::LogoutArgs),
     Doctor(doctor::DoctorArgs),

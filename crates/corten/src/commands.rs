@@ -20,6 +20,7 @@ pub(crate) mod logout;
 pub(crate) mod ls;
 pub(crate) mod pull;
 pub(crate) mod push;
+pub(crate) mod repack;
 pub(crate) mod rm;
 pub(crate) mod run;
 pub(crate) mod save;
@@ -42,6 +43,7 @@ pub(crate) fn needs_root(command: &Command, ctx: &Context) -> bool {
         Command::Build(args) => build::needs_root(args),
         Command::Run(_) => true,
         Command::Unpack(args) => unpack::needs_root(args),
+        Command::Repack(args) => repack::needs_root(args),
         // Only there are files of other users in the store.
         Command::Gc(_) | Command::Fsck(_) | Command::Df(_) => {
             ctx.root().join("layers/dir").is_dir()
@@ -97,6 +99,7 @@ pub(crate) fn run(command: &Command, ctx: &Context) -> Result<ExitCode, CommandE
         Command::Squash(args) => squash::run(args, ctx),
         Command::Validate(args) => validate::run(args, ctx),
         Command::Unpack(args) => unpack::run(args, ctx),
+        Command::Repack(args) => repack::run(args, ctx),
         Command::Login(args) => login::run(args, ctx),
         Command::Logout(args) => logout::run(args, ctx),
         Command::Doctor(args) => doctor::run(args, ctx),

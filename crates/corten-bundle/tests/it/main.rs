@@ -9,10 +9,13 @@
     reason = "tests, which clippy knows only by the harness this executable cannot have"
 )]
 
+mod conversion;
 mod harness;
+mod repacking;
 mod rootless;
 mod running;
 mod runtimes;
+mod schema;
 mod unpacking;
 mod world;
 
@@ -27,7 +30,9 @@ fn main() -> ExitCode {
         _ => harness::main(
             &args,
             &[
+                ("conversion", conversion::TESTS),
                 ("unpacking", unpacking::TESTS),
+                ("repacking", repacking::TESTS),
                 ("runtimes", runtimes::TESTS),
                 ("running", running::TESTS),
                 ("rootless", rootless::TESTS),

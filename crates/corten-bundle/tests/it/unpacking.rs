@@ -114,6 +114,17 @@ fn siblings(path: &Path) -> Vec<String> {
     names
 }
 
+/// Returns a message with all its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
 fn nothing_stays_after_a_failure() {
     #[track_caller]
     fn check(user: &str, command: &str, os: &str, has_blob: bool, expected: &str) {
@@ -129,12 +140,7 @@ fn nothing_stays_after_a_failure() {
         }
         let bundle = world.path("bundle");
         let error = unpack(&Snapshots::new(&world.store), &image, &bundle, &options()).unwrap_err();
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
+        let text = chain(&error);
         assert!(text.contains(expected), "{text}");
         assert_eq!(siblings(&bundle), ["store"], "{text}");
     }

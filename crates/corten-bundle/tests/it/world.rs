@@ -113,7 +113,7 @@ pub(crate) fn image(
     load_image(store, &manifest, &Platform::host()).unwrap()
 }
 
-fn put(store: &Store, media_type: &str, bytes: &[u8]) -> Descriptor {
+pub(crate) fn put(store: &Store, media_type: &str, bytes: &[u8]) -> Descriptor {
     let content = Descriptor::of(media_type, bytes);
     let mut ingest = store.ingest(&IngestPlan::of(&content).unwrap()).unwrap();
     let offset = usize::try_from(ingest.offset()).unwrap();

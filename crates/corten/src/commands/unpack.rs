@@ -4,9 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use corten_bundle::{ConfigOptions, UnpackOptions};
+use corten_bundle::config::Network;
+use corten_bundle::spec::IdMapping;
+use corten_bundle::unpack::{config_json, write_config};
+use corten_bundle::{ConfigOptions, IdMaps, Note, UnpackOptions};
 use corten_layer::directory::{Devices, Owners};
-use corten_sandbox::{IdMap, in_user_namespace};
+use corten_sandbox::{IdMap, entered, in_user_namespace};
 use corten_snapshot::encoding::misnamed;
 use corten_snapshot::{Snapshots, layers_of};
 use corten_spec::Platform;
@@ -39,6 +42,17 @@ pub(crate) struct UnpackArgs {
     /// BUNDLE/owners.mtree. An ordinary user without subordinate ids unpacks like this anyway.
     #[arg(long)]
     rootless: bool,
+    /// Give the files of these users of the image to those of the host, and let the bundle run in a
+    /// user namespace with this map; may be given several times
+    #[arg(long, value_name = "CONTAINER:HOST:SIZE", requires = "gid_map")]
+    uid_map: Vec<IdMapping>,
+    /// Likewise of groups
+    #[arg(long, value_name = "CONTAINER:HOST:SIZE", requires = "uid_map")]
+    gid_map: Vec<IdMapping>,
+    /// Make `config.json` alone, without the files; of images for other systems than Linux it holds what
+    /// the image says verbatim
+    #[arg(long)]
+    config_only: bool,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -46,7 +60,7 @@ pub(crate) struct UnpackArgs {
 /// Tells whether owners are to be set and may be, which takes root, of the machine or of a user
 /// namespace with the ids that subuid(5) gives this user.
 pub(crate) fn needs_root(args: &UnpackArgs) -> bool {
-    !is_rootless(args)
+    !is_rootless(args) && !args.config_only
 }
 
 fn is_rootless(args: &UnpackArgs) -> bool {
@@ -74,13 +88,17 @@ fn unpack(args: &UnpackArgs, ctx: &Context) -> Result<(), CommandError> {
         &platform,
         Pull::Missing,
     )?;
-    let unpacked = corten_bundle::unpack(
-        &Snapshots::new(&store),
-        &image.documents,
-        &args.bundle,
-        &options(args),
-    )
-    .map_err(CommandError::caused)?;
+    let snapshots = Snapshots::new(&store);
+    let options = options(args)?;
+    if args.config_only {
+        let (json, notes) =
+            config_json(&snapshots, &image.documents, &options).map_err(CommandError::caused)?;
+        write_config(&args.bundle, &json).map_err(CommandError::caused)?;
+        warn(&notes, ctx);
+        return Ok(());
+    }
+    let unpacked = corten_bundle::unpack(&snapshots, &image.documents, &args.bundle, &options)
+        .map_err(CommandError::caused)?;
     let (skipped, refused) = (
         &unpacked.written.devices_skipped,
         &unpacked.written.xattrs_refused,
@@ -103,9 +121,7 @@ fn unpack(args: &UnpackArgs, ctx: &Context) -> Result<(), CommandError> {
     for layer in misnamed(&store, &layers).map_err(CommandError::caused)? {
         ctx.output.warn(&layer.to_string());
     }
-    for note in &unpacked.notes {
-        ctx.output.warn(&note.to_string());
-    }
+    warn(&unpacked.notes, ctx);
     let n_recorded = unpacked.written.recorded.iter().count();
     if n_recorded > 0 {
         ctx.output.detail(&format!(
@@ -121,27 +137,32 @@ fn unpack(args: &UnpackArgs, ctx: &Context) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn options(args: &UnpackArgs) -> UnpackOptions {
-    let (uid, gid) = (
-        rustix::process::geteuid().as_raw(),
-        rustix::process::getegid().as_raw(),
-    );
-    let is_rootless = is_rootless(args);
-    let mut config = if is_rootless {
-        ConfigOptions::rootless(uid, gid)
-    } else {
-        ConfigOptions::default()
+fn warn(notes: &[Note], ctx: &Context) {
+    for note in notes {
+        ctx.output.warn(&note.to_string());
+    }
+}
+
+fn options(args: &UnpackArgs) -> Result<UnpackOptions, CommandError> {
+    // Whoever has no privilege cannot give a network to a container.
+    let is_ordinary_user = is_rootless(args) || entered().is_some();
+    let mut config = ConfigOptions {
+        ids: maps(args)?.into(),
+        ..ConfigOptions::default()
     };
+    if is_ordinary_user {
+        config.network = Network::Host;
+    }
     if !args.command.is_empty() {
         config.overrides.command = Some(args.command.clone());
     }
-    UnpackOptions {
-        owners: if is_rootless {
+    Ok(UnpackOptions {
+        owners: if is_rootless(args) {
             Owners::Record
         } else {
             Owners::Set
         },
-        devices: if is_rootless {
+        devices: if is_rootless(args) {
             Devices::Record
         } else if in_user_namespace() {
             Devices::Skip
@@ -150,5 +171,23 @@ fn options(args: &UnpackArgs) -> UnpackOptions {
         },
         user: None,
         config,
+    })
+}
+
+/// Returns which ids of the host are those of the container.
+fn maps(args: &UnpackArgs) -> Result<IdMaps, CommandError> {
+    if !args.uid_map.is_empty() {
+        return IdMaps::new(args.uid_map.clone(), args.gid_map.clone())
+            .map_err(|error| CommandError::usage(error.to_string()));
     }
+    if is_rootless(args) {
+        let uid = rustix::process::geteuid().as_raw();
+        let gid = rustix::process::getegid().as_raw();
+        return Ok(IdMaps::single(uid, gid));
+    }
+    if entered().is_some() {
+        // The files are its user's and their subordinate ids', so the container must be, too.
+        return IdMaps::of_this_process().map_err(CommandError::caused);
+    }
+    Ok(IdMaps::default())
 }

@@ -1,0 +1,362 @@
+//! From what is on the disk to the tree that the image becomes.
+//!
+//! Each attribute is decided for itself, of three values: what the image says, what was on the disk
+//! after unpacking, and what is there now. What is as it was unpacked stays as the image has it: so
+//! owners that a rootless bundle could not keep, times that a file system rounded and attributes that
+//! it refused are no changes.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::{self, Read};
+
+use corten_layer::apply::is_never_applied;
+use corten_layer::beneath::{Links, Root};
+use corten_layer::bytes::TreeContents;
+use corten_layer::scan::{Found, FoundKind};
+use corten_layer::{Contents, Data, File, Item, Kind, Meta, Node, NodeId, Put, Shown, Tree};
+use corten_layer::{TreeBuilder, path};
+use rustix::fs::OFlags;
+
+use crate::Result;
+use crate::ids::DiskIds;
+use crate::masks::Masks;
+use crate::record::{Record, is_same};
+use crate::survey::Survey;
+
+/// What an edited tree is made of.
+#[derive(Debug)]
+pub(crate) struct Sources<'a> {
+    /// The tree of the image.
+    pub(crate) lower: &'a Tree,
+    /// What was on the disk after unpacking.
+    pub(crate) record: &'a Record,
+    /// What is there now.
+    pub(crate) survey: &'a Survey,
+    /// Whose files the files are.
+    pub(crate) ids: &'a DiskIds,
+    /// What is left as the image has it.
+    pub(crate) masks: &'a Masks,
+}
+
+/// The tree that an image becomes.
+#[derive(Debug)]
+pub(crate) struct Edited {
+    /// The tree. Content that may have changed is [`Data::External`]: the number of the path in the
+    /// survey.
+    pub(crate) tree: Tree,
+    /// Sockets, which no layer can hold.
+    pub(crate) sockets: Vec<Shown>,
+}
+
+/// Returns the tree of the image with what was changed on the disk.
+pub(crate) fn edited_tree(sources: &Sources<'_>) -> Result<Edited> {
+    Merge::new(sources).run()
+}
+
+/// The files with one number are hard links of one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Group {
+    Lower(NodeId),
+    Inode(u64),
+}
+
+struct Merge<'a> {
+    sources: &'a Sources<'a>,
+    recorded: HashMap<&'a [u8], &'a Found>,
+    /// How many names each inode has in the survey.
+    n_names: HashMap<u64, u32>,
+    groups: HashMap<Group, u64>,
+    puts: Vec<(Vec<u8>, Put)>,
+    sockets: Vec<Shown>,
+}
+
+impl<'a> Merge<'a> {
+    fn new(sources: &'a Sources<'a>) -> Self {
+        let recorded = sources.record.paths.iter();
+        let mut n_names = HashMap::new();
+        for (_, found) in &sources.survey.found {
+            *n_names.entry(found.inode.1).or_default() += 1;
+        }
+        Self {
+            sources,
+            recorded: recorded
+                .map(|(path, found)| (path.as_slice(), found))
+                .collect(),
+            n_names,
+            groups: HashMap::new(),
+            puts: Vec::with_capacity(sources.survey.found.len()),
+            sockets: Vec::new(),
+        }
+    }
+
+    fn run(mut self) -> Result<Edited> {
+        for (number, (path, found)) in self.sources.survey.found.iter().enumerate() {
+            if found.kind == FoundKind::Socket {
+                self.sockets.push(path.as_slice().into());
+                continue;
+            }
+            let put = self.put(path, found, number as u64)?;
+            self.puts.push((path.clone(), put));
+        }
+        self.keep_unseen();
+        self.puts
+            .sort_by(|left, right| path::compare(&left.0, &right.0));
+        let mut puts = self.puts.into_iter();
+        let (_, root) = puts.next().expect("a survey has the root");
+        let mut builder = TreeBuilder::new(root.meta);
+        for (path, put) in puts {
+            builder.add(&path, put)?;
+        }
+        Ok(Edited {
+            tree: builder.finish(),
+            sockets: self.sockets,
+        })
+    }
+
+    fn put(&mut self, path: &[u8], found: &Found, number: u64) -> Result<Put> {
+        let recorded = self.recorded.get(path).copied();
+        let lower = self.sources.lower.exact(path);
+        let lower = lower.map(|id| (id, self.sources.lower.node(id)));
+        let (Some(recorded), Some((id, node))) = (recorded, lower) else {
+            return self.new_file(path, found, number);
+        };
+        if !is_of_kind(&recorded.kind, &node.kind) && is_same(recorded, found) {
+            // A file that stands for a device node which could not be made.
+            return Ok(Put {
+                group: (node.n_links > 1).then(|| self.number_of(Group::Lower(id))),
+                ..Put::of_node(node, 0)
+            });
+        }
+        if !is_of_kind(&recorded.kind, &node.kind) || !is_of_kind(&found.kind, &node.kind) {
+            return self.new_file(path, found, number);
+        }
+        let is_untouched = self.sources.record.is_untouched(recorded, found);
+        let item = match &node.kind {
+            Kind::File(file) if is_untouched && file.size == found.size => Item::File(file.clone()),
+            _ => item(found, number),
+        };
+        let group = if is_untouched && node.n_links > 1 {
+            Some(Group::Lower(id))
+        } else {
+            self.inode_group(found)
+        };
+        Ok(Put {
+            item,
+            meta: self.merged_meta(path, node, recorded, found)?,
+            group: group.map(|group| self.number_of(group)),
+        })
+    }
+
+    /// A path that the image does not have, or not of this type.
+    fn new_file(&mut self, path: &[u8], found: &Found, number: u64) -> Result<Put> {
+        let meta = &found.meta;
+        let (uid, gid) = self.sources.ids.of_disk(path, meta.uid, meta.gid)?;
+        let xattrs = meta.xattrs().iter();
+        let ids = self.sources.ids;
+        let xattrs = xattrs.filter(|(name, _)| !is_never_applied(name));
+        let xattrs = xattrs.map(|(name, value)| (name.clone(), ids.xattr_of_disk(name, value)));
+        let group = self.inode_group(found);
+        Ok(Put {
+            item: item(found, number),
+            meta: Meta::new(meta.mode, uid, gid, meta.mtime)
+                .with_extended(xattrs.collect(), Vec::new()),
+            group: group.map(|group| self.number_of(group)),
+        })
+    }
+
+    fn merged_meta(&self, path: &[u8], node: &Node, was: &Found, found: &Found) -> Result<Meta> {
+        let (image, was, now) = (&node.meta, &was.meta, &found.meta);
+        let (uid, gid) = if (was.uid, was.gid) == (now.uid, now.gid) {
+            (image.uid, image.gid)
+        } else {
+            self.sources.ids.of_disk(path, now.uid, now.gid)?
+        };
+        let mode = if was.mode == now.mode {
+            image.mode
+        } else {
+            now.mode
+        };
+        let is_in_time = was.mtime == now.mtime || self.changed_only_below_masks(path, found);
+        let mtime = if is_in_time { image.mtime } else { now.mtime };
+        Ok(Meta::new(mode, uid, gid, mtime).with_extended(
+            merged_xattrs(self.sources.ids, image, was, now),
+            image.records().to_vec(),
+        ))
+    }
+
+    /// Tells whether `path` is a directory with masked names in it whose other names are those of the
+    /// record: making a mount point in it set its time.
+    fn changed_only_below_masks(&self, path: &[u8], found: &Found) -> bool {
+        let Sources {
+            record,
+            survey,
+            masks,
+            ..
+        } = self.sources;
+        if found.kind != FoundKind::Directory || !masks.are_in(path) {
+            return false;
+        }
+        names_in(path, &record.paths, masks) == names_in(path, &survey.found, masks)
+    }
+
+    fn inode_group(&self, found: &Found) -> Option<Group> {
+        let is_directory = found.kind == FoundKind::Directory;
+        let n_names = self
+            .n_names
+            .get(&found.inode.1)
+            .copied()
+            .unwrap_or_default();
+        (!is_directory && n_names > 1).then_some(Group::Inode(found.inode.1))
+    }
+
+    fn number_of(&mut self, group: Group) -> u64 {
+        let next = self.groups.len() as u64;
+        *self.groups.entry(group).or_insert(next)
+    }
+
+    /// Keeps what the image has and nobody looked at: what is masked, what is in directories that
+    /// cannot be listed, and device nodes that could not be made. It goes with the directory it is in.
+    fn keep_unseen(&mut self) {
+        let Sources {
+            lower,
+            survey,
+            masks,
+            ..
+        } = self.sources;
+        let seen = survey.found.iter();
+        let seen: HashSet<&[u8]> = seen.map(|(path, _)| path.as_slice()).collect();
+        let directories = self
+            .puts
+            .iter()
+            .filter(|(_, put)| put.item == Item::Directory);
+        let mut directories: HashSet<Vec<u8>> = directories.map(|(path, _)| path.clone()).collect();
+        for (path, id) in lower.walk() {
+            let node = lower.node(id);
+            let is_device = matches!(node.kind, Kind::Device { .. });
+            let is_unseen = masks.covers(&path)
+                || (is_device && !self.recorded.contains_key(path.as_slice()))
+                || survey
+                    .unreadable
+                    .iter()
+                    .any(|dir| path::is_within(&path, dir));
+            let is_kept = is_unseen
+                && !seen.contains(path.as_slice())
+                && directories.contains(path::split(&path).0);
+            if !is_kept {
+                continue;
+            }
+            if matches!(node.kind, Kind::Directory(_)) {
+                directories.insert(path.clone());
+            }
+            let group = (node.n_links > 1).then(|| self.number_of(Group::Lower(id)));
+            let put = Put {
+                group,
+                ..Put::of_node(node, 0)
+            };
+            self.puts.push((path, put));
+        }
+    }
+}
+
+fn names_in<'a>(
+    directory: &[u8],
+    paths: &'a [(Vec<u8>, Found)],
+    masks: &Masks,
+) -> HashSet<&'a [u8]> {
+    let names = paths.iter().map(|(path, _)| path.as_slice());
+    names
+        .filter(|path| !path.is_empty() && path::split(path).0 == directory && !masks.covers(path))
+        .collect()
+}
+
+fn item(found: &Found, number: u64) -> Item {
+    match &found.kind {
+        FoundKind::File | FoundKind::Socket => Item::File(File {
+            size: found.size,
+            data: Data::External(number),
+            sparse: None,
+        }),
+        FoundKind::Directory => Item::Directory,
+        FoundKind::Symlink(target) => Item::Symlink(target.clone()),
+        &FoundKind::Device {
+            block,
+            major,
+            minor,
+        } => Item::Device {
+            block,
+            major,
+            minor,
+        },
+        FoundKind::Fifo => Item::Fifo,
+    }
+}
+
+fn is_of_kind(found: &FoundKind, kind: &Kind) -> bool {
+    match found {
+        FoundKind::File => matches!(kind, Kind::File(_)),
+        FoundKind::Directory => matches!(kind, Kind::Directory(_)),
+        FoundKind::Symlink(_) => matches!(kind, Kind::Symlink(_)),
+        FoundKind::Device { .. } => matches!(kind, Kind::Device { .. }),
+        FoundKind::Fifo => matches!(kind, Kind::Fifo),
+        FoundKind::Socket => false,
+    }
+}
+
+/// Applies to the attributes of the image what was set and removed on the disk.
+fn merged_xattrs(ids: &DiskIds, image: &Meta, was: &Meta, now: &Meta) -> Vec<(Vec<u8>, Vec<u8>)> {
+    if was.xattrs() == now.xattrs() {
+        return image.xattrs().to_vec();
+    }
+    let value = |meta: &'_ Meta, wanted: &[u8]| {
+        let found = meta.xattrs().iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.clone())
+    };
+    let names = image
+        .xattrs()
+        .iter()
+        .chain(now.xattrs())
+        .map(|(name, _)| name);
+    let names: std::collections::BTreeSet<&Vec<u8>> = names.collect();
+    let merged = names.into_iter().filter(|name| !is_never_applied(name));
+    merged
+        .filter_map(|name| {
+            let (old, new) = (value(was, name), value(now, name));
+            let chosen = if old == new {
+                value(image, name)
+            } else {
+                new.map(|value| ids.xattr_of_disk(name, &value))
+            };
+            Some((name.clone(), chosen?))
+        })
+        .collect()
+}
+
+/// The contents of an edited tree: in the image's layers, or beneath the root of the bundle.
+pub(crate) struct EditedContents<'a> {
+    pub(crate) lower: TreeContents<'a>,
+    pub(crate) root: &'a Root,
+    pub(crate) survey: &'a Survey,
+}
+
+impl Contents for EditedContents<'_> {
+    fn open<'a>(&'a self, file: &'a File) -> io::Result<Box<dyn Read + Send + 'a>> {
+        let number = match file.data {
+            Data::Layer { .. } => return self.lower.open(file),
+            Data::External(number) => number,
+        };
+        let found = usize::try_from(number)
+            .ok()
+            .and_then(|number| self.survey.found.get(number));
+        let (path, found) = found.ok_or_else(|| io::Error::other("no such file"))?;
+        // A pipe that took the file's place would otherwise block.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let fd = self.root.open_at(path, flags, Links::Refuse)?;
+        let stat = rustix::fs::fstat(&fd)?;
+        if (stat.st_dev, stat.st_ino) != found.inode {
+            return Err(io::Error::other(
+                "another file has taken its place meanwhile",
+            ));
+        }
+        Ok(Box::new(fs::File::from(fd)))
+    }
+}
