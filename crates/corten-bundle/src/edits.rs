@@ -184,8 +184,8 @@ impl<'a> Merge<'a> {
         ))
     }
 
-    /// Tells whether `path` is a directory with masked names in it whose other names are those of the
-    /// record: making a mount point in it set its time.
+    /// Tells whether `path` is a directory of which masked names alone are not those of the record:
+    /// making a mount point in it set its time.
     fn changed_only_below_masks(&self, path: &[u8], found: &Found) -> bool {
         let Sources {
             record,
@@ -196,7 +196,13 @@ impl<'a> Merge<'a> {
         if found.kind != FoundKind::Directory || !masks.are_in(path) {
             return false;
         }
-        names_in(path, &record.paths, masks) == names_in(path, &survey.found, masks)
+        let recorded = record.paths.iter().map(|(path, _)| path.as_slice());
+        let found = survey.found.iter().map(|(path, _)| path.as_slice());
+        let left_out = survey.left_out.iter().map(Vec::as_slice);
+        let (masked, recorded): (HashSet<&[u8]>, HashSet<&[u8]>) =
+            names_in(path, recorded).partition(|path| masks.covers(path));
+        names_in(path, found).collect::<HashSet<_>>() == recorded
+            && names_in(path, left_out).collect::<HashSet<_>>() != masked
     }
 
     fn inode_group(&self, found: &Found) -> Option<Group> {
@@ -260,13 +266,9 @@ impl<'a> Merge<'a> {
 
 fn names_in<'a>(
     directory: &[u8],
-    paths: &'a [(Vec<u8>, Found)],
-    masks: &Masks,
-) -> HashSet<&'a [u8]> {
-    let names = paths.iter().map(|(path, _)| path.as_slice());
-    names
-        .filter(|path| !path.is_empty() && path::split(path).0 == directory && !masks.covers(path))
-        .collect()
+    paths: impl Iterator<Item = &'a [u8]>,
+) -> impl Iterator<Item = &'a [u8]> {
+    paths.filter(move |path| !path.is_empty() && path::split(path).0 == directory)
 }
 
 fn item(found: &Found, number: u64) -> Item {

@@ -17,6 +17,8 @@ pub(crate) struct Survey {
     pub(crate) found: Vec<(Vec<u8>, Found)>,
     /// Directories that could not be listed for want of permission.
     pub(crate) unreadable: Vec<Vec<u8>>,
+    /// What is there and was left out, sorted by component.
+    pub(crate) left_out: Vec<Vec<u8>>,
 }
 
 /// Looks at everything in `root` but what `is_left_out`. No link is followed.
@@ -24,6 +26,7 @@ pub(crate) fn survey(root: &Root, is_left_out: &dyn Fn(&[u8]) -> bool) -> Result
     let mut survey = Survey {
         found: vec![(Vec::new(), inspect_root(root, Xattrs::Read)?)],
         unreadable: Vec::new(),
+        left_out: Vec::new(),
     };
     let mut todo = vec![Vec::new()];
     while let Some(directory) = todo.pop() {
@@ -42,6 +45,7 @@ pub(crate) fn survey(root: &Root, is_left_out: &dyn Fn(&[u8]) -> bool) -> Result
         for name in names(&handle).map_err(failed("list", &directory))? {
             let path = path::join(&directory, &name);
             if is_left_out(&path) {
+                survey.left_out.push(path);
                 continue;
             }
             let found = match inspect(handle.as_fd(), &name, Xattrs::Read) {
@@ -62,5 +66,8 @@ pub(crate) fn survey(root: &Root, is_left_out: &dyn Fn(&[u8]) -> bool) -> Result
     let by_path =
         |left: &(Vec<u8>, Found), right: &(Vec<u8>, Found)| path::compare(&left.0, &right.0);
     survey.found.sort_by(by_path);
+    survey
+        .left_out
+        .sort_by(|left, right| path::compare(left, right));
     Ok(survey)
 }

@@ -68,3 +68,97 @@ case_skopeo_and_umoci_layouts_validate() {
     corten --root "$CASE/store" unpack oci:theirs:more again
     equal 'what umoci added' more "$(cat again/rootfs/etc/more)"
 }
+
+# edit_root ROOT: the same edits for each tool. Times are whole seconds: umoci 0.4.7 cuts the rest off.
+edit_root() {
+    local root=$1
+    touch --date '1 second ago' before
+    echo changed >>"$root/etc/hostname.conf"
+    echo longer >>"$root/etc/debian_version"
+    rm -r "$root/usr/share/zoneinfo"
+    rm "$root/etc/issue"
+    mkdir "$root/etc/issue"
+    mkdir -p "$root/srv/new/deep"
+    seq 1000 >"$root/srv/new/deep/file"
+    ln "$root/srv/new/deep/file" "$root/srv/new/too"
+    ln -s ../../.. "$root/srv/new/up"
+    mkfifo "$root/srv/new/pipe"
+    mknod "$root/srv/new/null" c 1 3
+    chmod 4711 "$root/bin/true"
+    chown 12:34 "$root/srv/new/deep"
+    setfattr -n user.note -v value "$root/srv/new/deep/file" 2>/dev/null || true
+    find "$root" -newer before -exec touch --no-dereference --date @1704067400 {} +
+}
+
+case_repack_agrees_with_umoci() {
+    need_base
+    need umoci python3
+    corten --root "$BASE_STORE" copy app oci:layout:app
+    corten --root "$CASE/store" unpack oci:layout:app ours
+    umoci unpack --image layout:app theirs
+    edit_root ours/rootfs
+    edit_root theirs/rootfs
+    corten --root "$CASE/store" repack ours edited --from oci:layout:app --format json >ours.json
+    umoci repack --image layout:edited theirs
+    corten --root "$CASE/store" unpack edited ours-again
+    corten --root "$CASE/store" unpack oci:layout:edited theirs-again
+    same_tree ours/rootfs ours-again/rootfs
+    same_tree theirs-again/rootfs ours-again/rootfs
+    corten --root "$CASE/store" copy edited oci:layout:ours
+    corten validate oci:layout
+    umoci unpack --image layout:ours by-umoci
+    same_tree by-umoci/rootfs ours-again/rootfs
+    note "a layer of $(jq .changes ours.json) changes"
+}
+
+case_a_mapped_bundle_runs() {
+    need_base
+    need runc crun
+    corten --root "$BASE_STORE" copy app oci:layout:app
+    corten --root "$CASE/store" unpack --uid-map 0:300000:65536 --gid-map 0:300000:65536 oci:layout:app bundle
+    equal 'owner of the files' 300000:300000 "$(stat -c %u:%g bundle/rootfs/etc/passwd)"
+    chmod 711 . bundle
+    equal 'what it says under runc' "$APP_SAYS" \
+        "$(runc --root "$CASE/runc" run --bundle bundle "corten-$$" </dev/null)"
+    equal 'what it says under crun' "$APP_SAYS" \
+        "$(one_cgroup_version crun --root "$CASE/crun" --cgroup-manager cgroupfs \
+            run --bundle bundle "corten-$$" </dev/null)"
+    equal 'what running changed' 0 \
+        "$(corten --root "$CASE/store" repack bundle same --format json | jq .changes)"
+    chown 300005:300006 bundle/rootfs/etc/passwd
+    corten --root "$CASE/store" repack bundle changed
+    corten --root "$CASE/store" unpack changed plain
+    equal 'owner in the image' 5:6 "$(stat -c %u:%g plain/rootfs/etc/passwd)"
+}
+
+case_a_bundle_of_an_ordinary_user_runs() {
+    need_base
+    need crun runc
+    local user
+    user=$(new_user)
+    "$HERE/as-user" "$user" corten doctor >/dev/null || not_run 'this machine allows users no namespaces'
+    mkdir own runtime
+    corten --root "$BASE_STORE" copy app oci:layout:app
+    chown -R "$user" own runtime layout
+    chmod 700 runtime
+    "$HERE/as-user" "$user" corten --root "$CASE/own/store" unpack "oci:$CASE/layout" "$CASE/own/bundle"
+    for runtime in crun runc; do
+        equal "what it says under $runtime" "$APP_SAYS" \
+            "$(one_cgroup_version "$HERE/as-user" "$user" XDG_RUNTIME_DIR="$CASE/runtime" \
+                "$runtime" --root "$CASE/runtime" run --bundle "$CASE/own/bundle" "corten-$$" </dev/null)"
+    done
+    "$HERE/as-user" "$user" corten --root "$CASE/own/store" repack "$CASE/own/bundle" same --format json >same.json
+    equal 'what running changed' 0 "$(jq .changes same.json)"
+}
+
+case_a_config_of_another_system() {
+    need jq
+    need_base
+    corten --root "$BASE_STORE" copy app oci:layout:app
+    umoci config --image layout:app --os windows --config.user ContainerUser --config.workingdir 'C:\app'
+    corten --root "$CASE/store" unpack --config-only oci:layout:app only --platform windows/amd64 ||
+        corten --root "$CASE/store" unpack --config-only oci:layout:app only
+    equal 'who it runs as' ContainerUser "$(jq -r .process.user.username only/config.json)"
+    ! corten --root "$CASE/store" unpack oci:layout:app whole 2>refused || fail 'it was unpacked'
+    contains refused 'the image is for `windows`'
+}

@@ -7,6 +7,7 @@
 
 mod build;
 mod files;
+mod bundles;
 mod layering;
 mod local;
 mod places;

@@ -35,6 +35,7 @@ fn every_command_has_help() {
         "inspect",
         "validate",
         "unpack",
+        "repack",
         "login",
         "logout",
         "doctor",
