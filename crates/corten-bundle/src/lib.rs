@@ -42,5 +42,5 @@ pub use error::{Error, Result};
 pub use ids::IdMaps;
 pub use masks::VolumeMasks;
 pub use repack::{Origin, Refresh, RepackOptions, Repacked, repack};
-pub use run::{RunRequest, run};
+pub use run::{RunRequest, run, run_files};
 pub use unpack::{UnpackOptions, Unpacked, unpack};

@@ -1,7 +1,7 @@
 //! Running a process of an image straight from the store.
 //!
-//! The layers are the lower directories of an overlay; what the process changes goes to a directory of
-//! its own, which is gone when the process is: Corten keeps no containers, so every run is what other
+//! An EROFS index over the layers, or a directory for each, is beneath an overlay; what the process
+//! changes goes to a directory of its own, which is gone when the process is: Corten keeps no containers, so every run is what other
 //! tools call `--rm`.
 
 use std::fs;
@@ -17,7 +17,9 @@ use corten_sandbox::{
     in_user_namespace,
 };
 use corten_snapshot::snapshots::remove;
-use corten_snapshot::{Bytes, Snapshots, layers_of};
+use corten_snapshot::{
+    Bytes, PreparedRoot, RootFiles, RootKind as SnapshotKind, Snapshots, layers_of,
+};
 
 use crate::config::{RootAccess, check_os, check_volume};
 use crate::process::{self, Overrides, Terminal};
@@ -48,6 +50,8 @@ pub struct RunRequest<'a> {
     pub init: Init,
     /// What signals to the caller do.
     pub signals: Signals,
+    /// The image's files, made ready; by default they are made ready here, see [`run_files`].
+    pub files: Option<RootFiles>,
 }
 
 impl<'a> RunRequest<'a> {
@@ -63,7 +67,29 @@ impl<'a> RunRequest<'a> {
             network: Network::Host,
             init: Init::Process,
             signals: Signals::Leave,
+            files: None,
         }
+    }
+}
+
+/// Makes the files of `image` ready for [`run`] by the best kind that works here: an EROFS index, or
+/// directories that overlayfs stacks.
+pub fn run_files(snapshots: &Snapshots<'_>, image: &ImageDocuments) -> Result<PreparedRoot> {
+    check_os(&image.config.value)?;
+    let kinds: &[SnapshotKind] = if in_user_namespace() {
+        &[SnapshotKind::Overlay]
+    } else {
+        &[SnapshotKind::Erofs, SnapshotKind::Overlay]
+    };
+    Ok(snapshots.prepare(&layers_of(image)?, kinds, devices())?)
+}
+
+/// A user namespace may make no device nodes, and has `/dev` from the sandbox anyway.
+fn devices() -> Devices {
+    if in_user_namespace() {
+        Devices::Skip
+    } else {
+        Devices::Make
     }
 }
 
@@ -88,14 +114,10 @@ pub fn run(
     };
     let args = process::args(&config.config, &request.overrides)?;
     let layers = layers_of(request.image)?;
-    // A user namespace may make no device nodes, and has `/dev` from the sandbox anyway.
-    let is_rootless = in_user_namespace();
-    let devices = if is_rootless {
-        Devices::Skip
-    } else {
-        Devices::Make
+    let files = match &request.files {
+        Some(files) => files.clone(),
+        None => run_files(snapshots, request.image)?.files,
     };
-    let lower = snapshots.directories(&layers, devices)?;
     let tree = snapshots.tree(&layers)?;
     let bytes = Bytes::new(snapshots.clone(), &layers);
     let contents = TreeContents {
@@ -124,7 +146,7 @@ pub fn run(
     };
     let sandbox = Sandbox {
         root: corten_sandbox::Root {
-            kind: scratch.overlay(lower, is_rootless)?,
+            kind: scratch.root(files)?,
             readonly: request.root == RootAccess::ReadOnly,
         },
         mounts,
@@ -207,13 +229,22 @@ impl Scratch {
         self.0.join("empty")
     }
 
-    fn overlay(&self, lower: Vec<PathBuf>, is_rootless: bool) -> Result<RootKind> {
+    fn root(&self, files: RootFiles) -> Result<RootKind> {
         let absolute =
             |path: PathBuf| std::path::absolute(&path).map_err(Error::system("find", &path));
-        let mut lower = lower
-            .into_iter()
-            .map(absolute)
-            .collect::<Result<Vec<_>>>()?;
+        let all = |paths: Vec<PathBuf>| paths.into_iter().map(absolute).collect::<Result<Vec<_>>>();
+        let mut lower = match files {
+            RootFiles::Erofs(root) => {
+                return Ok(RootKind::Erofs {
+                    image: absolute(root.index)?,
+                    devices: all(root.devices)?,
+                    upper: self.upper(),
+                    work: self.work(),
+                });
+            }
+            RootFiles::Overlay(directories) => all(directories)?,
+            RootFiles::Plain { files, .. } => vec![absolute(files)?],
+        };
         if lower.is_empty() {
             // An image may have no layers; an overlay must have one.
             lower.push(self.empty());
@@ -222,7 +253,7 @@ impl Scratch {
             lower,
             upper: self.upper(),
             work: self.work(),
-            userxattr: is_rootless,
+            userxattr: in_user_namespace(),
         })
     }
 

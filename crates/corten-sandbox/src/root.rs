@@ -51,7 +51,13 @@ pub(crate) fn mount(root: &Root) -> Result<OwnedFd, Failure> {
             upper,
             work,
             userxattr,
-        } => overlay(lower, upper, work, *userxattr)?,
+        } => overlay(&directories(lower)?, upper, work, *userxattr)?,
+        RootKind::Erofs {
+            image,
+            devices,
+            upper,
+            work,
+        } => erofs_overlay(image, devices, upper, work)?,
     };
     move_mount(
         mount.as_fd(),
@@ -84,26 +90,66 @@ fn set_readonly(root: BorrowedFd<'_>) -> Result<(), Errno> {
 }
 
 fn overlay(
-    lower: &[PathBuf],
+    lower: &[OwnedFd],
     upper: &Path,
     work: &Path,
     userxattr: bool,
 ) -> Result<OwnedFd, Failure> {
-    let directory = |path: &Path| {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        open(path, flags, Mode::empty()).doing("opening the overlay's directory", path)
-    };
-    let lower = lower
-        .iter()
-        .map(|path| directory(path))
-        .collect::<Result<Vec<_>, _>>()?;
     let (upper_fd, work_fd) = (directory(upper)?, directory(work)?);
     forget_last_use(work_fd.as_fd()).doing("preparing the overlay's directory", work)?;
     // Layers are named by descriptor, so that no `:`, `,` or `\` of a path needs an escape and many
     // fit into one value.
     let descriptors = Path::new("/proc/self/fd");
     chdir(descriptors).doing("entering", descriptors)?;
-    stack(&lower, &upper_fd, &work_fd, userxattr).doing("mounting an overlay over", upper)
+    stack(lower, &upper_fd, &work_fd, userxattr).doing("mounting an overlay over", upper)
+}
+
+fn directory(path: &Path) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    open(path, flags, Mode::empty()).doing("opening the overlay's directory", path)
+}
+
+fn directories(paths: &[PathBuf]) -> Result<Vec<OwnedFd>, Failure> {
+    paths.iter().map(|path| directory(path)).collect()
+}
+
+/// Before Linux 6.15 overlayfs takes only what is attached somewhere, so the image is for a moment.
+fn erofs_overlay(
+    image: &Path,
+    devices: &[PathBuf],
+    upper: &Path,
+    work: &Path,
+) -> Result<OwnedFd, Failure> {
+    let slash = Path::new("/");
+    let file = |path: &Path| {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        open(path, flags, Mode::empty()).doing("opening", path)
+    };
+    let opened = devices
+        .iter()
+        .map(|path| file(path))
+        .collect::<Result<Vec<_>, _>>()?;
+    let lower = [erofs(&file(image)?, &opened).doing("mounting", image)?];
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(lower[0].as_fd(), "", CWD, slash, flags).doing("mounting the image over", slash)?;
+    let mount = overlay(&lower, upper, work, false)?;
+    fchdir(&lower[0]).doing("entering", image)?;
+    unmount(".", UnmountFlags::DETACH).doing("unmounting", image)?;
+    chdir(slash).doing("entering", slash)?;
+    Ok(mount)
+}
+
+fn erofs(image: &OwnedFd, devices: &[OwnedFd]) -> Result<OwnedFd, Errno> {
+    let path = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let context = fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let context = context.as_fd();
+    fsconfig_set_string(context, "source", path(image))?;
+    for device in devices {
+        fsconfig_set_string(context, "device", path(device))?;
+    }
+    fsconfig_create(context)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
+    fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
 /// A volatile overlay leaves a marker so that it is not mounted again after a crash. Ours is only

@@ -58,6 +58,19 @@ pub enum RootKind {
         /// and should not be elsewhere.
         userxattr: bool,
     },
+    /// An EROFS image over other files; changes go to `upper`, as those of a stack of directories do.
+    ///
+    /// It takes Linux 6.12 and root of the machine.
+    Erofs {
+        /// The image.
+        image: PathBuf,
+        /// The files that hold its data, in the order of its device table.
+        devices: Vec<PathBuf>,
+        /// The directory that receives changes.
+        upper: PathBuf,
+        /// An empty directory on the file system of `upper`.
+        work: PathBuf,
+    },
 }
 
 /// A mount inside the root.

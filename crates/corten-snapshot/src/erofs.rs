@@ -97,16 +97,6 @@ impl Snapshots<'_> {
         }
         Ok(Some(devices))
     }
-
-    /// Tries whether this process may mount an EROFS index over another file, and whether the kernel
-    /// can: Linux 6.12 or newer, and root of the machine.
-    pub fn try_erofs(&self) -> Result<()> {
-        let scratch = self.temporary()?;
-        fs::create_dir(&scratch).map_err(Error::system("create", &scratch))?;
-        let result = try_in(&scratch);
-        remove(&scratch)?;
-        result
-    }
 }
 
 /// Returns what the index of a stack of layers is called: all DiffIDs count, and how it is written.
@@ -167,8 +157,17 @@ pub(crate) fn mount(root: &ErofsRoot, attributes: MountAttrFlags) -> Result<Owne
     mount().map_err(|errno: rustix::io::Errno| Error::system("mount", &root.index)(errno.into()))
 }
 
+/// Tries whether this process may mount an EROFS index over another file, and whether the kernel can:
+/// Linux 6.12 or newer, and root of the machine. `scratch` is not there; it is made and removed.
+pub fn try_erofs(scratch: &Path) -> Result<()> {
+    fs::create_dir(scratch).map_err(Error::system("create", scratch))?;
+    let result = mount_and_read(scratch);
+    remove(scratch)?;
+    result
+}
+
 /// Mounts an index of one file over a tar in `scratch`, and reads the file.
-fn try_in(scratch: &Path) -> Result<()> {
+fn mount_and_read(scratch: &Path) -> Result<()> {
     const CONTENT: &[u8] = b"corten";
     let (index, tar) = (scratch.join("index"), scratch.join("tar"));
     let mut padded = CONTENT.to_vec();

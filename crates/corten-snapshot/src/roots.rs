@@ -9,6 +9,7 @@ use corten_layer::bytes::TreeContents;
 use corten_layer::directory::{Devices, DirectoryOptions, Owners, write_tree};
 
 use crate::bytes::Bytes;
+use crate::erofs::try_erofs;
 use crate::snapshots::remove;
 use crate::{ErofsRoot, Error, LayerRef, Result, Snapshots};
 
@@ -122,7 +123,7 @@ impl Snapshots<'_> {
         match kind {
             RootKind::Erofs => {
                 // Before any tar is made in vain.
-                self.try_erofs()?;
+                try_erofs(&self.temporary()?)?;
                 Ok(RootFiles::Erofs(self.erofs(layers)?))
             }
             RootKind::Overlay => Ok(RootFiles::Overlay(self.directories(layers, devices)?)),

@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     build, cat, completion, convert, copy, df, doctor, export, flatten, fsck, gc, images, import,
-    inspect, load, login, logout, ls, pull, push, repack, rm, run, save, squash, tag, unpack,
-    validate, version,
+    inspect, load, login, logout, ls, mount, pull, push, repack, rm, run, save, squash, tag,
+    umount, unpack, validate, version,
 };
 
 /// Build, move, explain and run container images
@@ -78,6 +78,8 @@ pub(crate) enum Command {
     Validate(validate::ValidateArgs),
     Unpack(unpack::UnpackArgs),
     Repack(repack::RepackArgs),
+    Mount(mount::MountArgs),
+    Umount(umount::UmountArgs),
     Login(login::LoginArgs),
     Logout(logout::LogoutArgs),
     Doctor(doctor::DoctorArgs),

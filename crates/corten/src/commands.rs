@@ -18,6 +18,7 @@ pub(crate) mod load;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod ls;
+pub(crate) mod mount;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod repack;
@@ -26,6 +27,7 @@ pub(crate) mod run;
 pub(crate) mod save;
 pub(crate) mod squash;
 pub(crate) mod tag;
+pub(crate) mod umount;
 pub(crate) mod unpack;
 pub(crate) mod validate;
 pub(crate) mod version;
@@ -67,6 +69,8 @@ pub(crate) fn needs_root(command: &Command, ctx: &Context) -> bool {
         | Command::Validate(_)
         | Command::Login(_)
         | Command::Logout(_)
+        | Command::Mount(_)
+        | Command::Umount(_)
         | Command::Doctor(_)
         | Command::Completion(_)
         | Command::Version(_) => false,
@@ -102,6 +106,8 @@ pub(crate) fn run(command: &Command, ctx: &Context) -> Result<ExitCode, CommandE
         Command::Repack(args) => repack::run(args, ctx),
         Command::Login(args) => login::run(args, ctx),
         Command::Logout(args) => logout::run(args, ctx),
+        Command::Mount(args) => mount::run(args, ctx),
+        Command::Umount(args) => umount::run(args, ctx),
         Command::Doctor(args) => doctor::run(args, ctx),
         Command::Completion(args) => completion::run(args, ctx),
         Command::Version(args) => version::run(args, ctx),

@@ -25,6 +25,7 @@ mod progress;
 mod registry;
 mod rewrite;
 mod rootfs;
+mod roots;
 mod timestamp;
 mod transfer;
 mod tree;

@@ -21,6 +21,7 @@ use crate::images::{Pull, find};
 use crate::namespace::exit_code;
 use crate::places::Place;
 use crate::registry::RegistryArgs;
+use crate::roots;
 
 /// Run a program of an image, with the host's network, and end as it ends
 ///
@@ -130,6 +131,10 @@ fn start(
     let store = ctx.store()?;
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let image = find(ctx, &store, &args.registry, place, &platform, args.pull)?;
+    let snapshots = Snapshots::new(&store);
+    let prepared =
+        corten_bundle::run_files(&snapshots, &image.documents).map_err(CommandError::caused)?;
+    roots::tell(ctx, prepared.files.kind(), &prepared.passed_over);
     let request = RunRequest {
         overrides: overrides(args, command)?,
         user: args.user.clone(),
@@ -145,6 +150,7 @@ fn start(
             Init::Process
         },
         signals: Signals::Forward,
+        files: Some(prepared.files),
         ..RunRequest::new(&image.documents)
     };
     if !args.interactive {
@@ -155,8 +161,7 @@ fn start(
     } else {
         Stdio::Inherit
     };
-    let status = corten_bundle::run(&Snapshots::new(&store), &request, stdio)
-        .map_err(CommandError::caused)?;
+    let status = corten_bundle::run(&snapshots, &request, stdio).map_err(CommandError::caused)?;
     Ok(status.code())
 }
 
