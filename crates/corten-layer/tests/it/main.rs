@@ -20,5 +20,6 @@ mod rules;
 mod section11;
 mod sketch;
 mod snapshot;
+mod suite;
 mod upper;
 mod writing;

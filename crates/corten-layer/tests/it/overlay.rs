@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use corten_layer::Result;
 use corten_layer::beneath::Root;
 use corten_layer::diff::diff;
 use corten_layer::directory::write_overlay;
@@ -36,7 +37,7 @@ pub(crate) struct Overlay {
 }
 
 impl Directories {
-    pub(crate) fn write(chain: &Chain) -> Self {
+    pub(crate) fn write(chain: &Chain) -> Result<Self> {
         let scratch = tempfile::tempdir().unwrap();
         let mut lower = Vec::new();
         for (number, pair) in chain.trees.windows(2).enumerate() {
@@ -45,10 +46,10 @@ impl Directories {
             let path = scratch.path().join(number.to_string());
             fs::create_dir(&path).unwrap();
             let root = Root::open(&path).unwrap();
-            write_overlay(below, &changes, &chain.contents(tree), &root, &OPTIONS).unwrap();
+            write_overlay(below, &changes, &chain.contents(tree), &root, &OPTIONS)?;
             lower.push(path);
         }
-        Self { scratch, lower }
+        Ok(Self { scratch, lower })
     }
 
     /// Mounts all, read-only if there is no `upper`.
@@ -113,7 +114,7 @@ proptest! {
             return Ok(());
         }
         let chain = Chain::new(&layers);
-        let directories = Directories::write(&chain);
+        let directories = Directories::write(&chain).unwrap();
         let tree = chain.last();
         let expected = of_tree(tree, &chain.contents(tree));
         for attributes in [Attributes::Trusted, Attributes::User] {

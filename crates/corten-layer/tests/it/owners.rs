@@ -15,16 +15,16 @@ use crate::random::{Chain, For, Piece, layers};
 use crate::roundtrip::config;
 use crate::snapshot::{assert_same, of_directory_as, of_tree};
 
-const NOBODY: u32 = 65534;
+pub(crate) const NOBODY: u32 = 65534;
 
-const RECORD: DirectoryOptions = DirectoryOptions {
+pub(crate) const RECORD: DirectoryOptions = DirectoryOptions {
     owners: Owners::Record,
     devices: Devices::Record,
     threads: 2,
 };
 
 /// Runs `act` on a thread that is nobody; threads that it starts are, too.
-fn as_nobody<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn as_nobody<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));

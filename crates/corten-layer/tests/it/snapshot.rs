@@ -92,7 +92,7 @@ fn kind_found(root: &Root, path: &[u8], found: &Found) -> String {
     }
 }
 
-fn content(size: u64, reader: &mut dyn Read) -> String {
+pub(crate) fn content(size: u64, reader: &mut dyn Read) -> String {
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes.len() as u64, size);
@@ -101,7 +101,7 @@ fn content(size: u64, reader: &mut dyn Read) -> String {
     format!("file {size} {:016x}", hasher.finish())
 }
 
-fn attributes(meta: &Meta, is_link: bool) -> String {
+pub(crate) fn attributes(meta: &Meta, is_link: bool) -> String {
     let mut text = String::new();
     if !is_link {
         // Linux has no modes of symbolic links.

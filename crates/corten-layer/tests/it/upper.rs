@@ -183,7 +183,7 @@ impl Session {
     /// Mounts `chain` with an empty upper directory and does `what`.
     fn new(chain: &Chain, attributes: Attributes, what: impl FnOnce(&Path)) -> Self {
         let tree = chain.last();
-        let directories = Directories::write(chain);
+        let directories = Directories::write(chain).unwrap();
         let path = directories.upper();
         let handle = || Root::open(&path).unwrap();
         let contents = chain.contents(tree);
