@@ -79,7 +79,7 @@ pub fn build(
     let n_steps = n_steps.map(|stage| stage.instructions.len()).sum();
     let mut builder = Builder {
         store,
-        snapshots: Snapshots::new(store),
+        snapshots: Snapshots::new(store).with_limits(request.limits),
         request,
         bases,
         listener,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use corten_dockerfile::Ignore;
 use corten_snapshot::PackOptions;
 use corten_spec::Platform;
+use corten_tar::LayerLimits;
 
 /// What is to be built, and how.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub struct BuildRequest {
     pub clamp: Option<Clamp>,
     /// How layers are compressed.
     pub pack: PackOptions,
+    /// What a layer of a base image, or an archive that ADD unpacks, may ask for.
+    pub limits: LayerLimits,
 }
 
 /// Whether results of earlier builds are used. New ones are recorded all the same.
@@ -66,6 +69,7 @@ impl BuildRequest {
             cache: CacheUse::Use,
             clamp: None,
             pack: PackOptions::default(),
+            limits: LayerLimits::default(),
         }
     }
 }

@@ -18,7 +18,7 @@ use corten_snapshot::{PackOptions, Packer, Snapshots};
 use corten_spec::{
     Descriptor, DiffId, Digest, History, ImageConfig, Manifest, Platform, document, media_type,
 };
-use corten_tar::{DecodeLimits, Decoder, Encoding, Limits, Reader, Timestamp, sniff};
+use corten_tar::{Decoder, Encoding, LayerLimits, Reader, Timestamp, sniff};
 
 use crate::{Error, Result};
 
@@ -49,6 +49,8 @@ pub struct ImportOptions {
     pub created: Option<Timestamp>,
     /// How its layer is stored.
     pub pack: PackOptions,
+    /// What the archive may ask for.
+    pub limits: LayerLimits,
 }
 
 impl ImportOptions {
@@ -58,6 +60,7 @@ impl ImportOptions {
             platform,
             created: None,
             pack: PackOptions::default(),
+            limits: LayerLimits::default(),
         }
     }
 }
@@ -72,7 +75,7 @@ const CREATED_BY: &str = "corten import";
 /// Fails if the archive breaks a rule of layers, or has a name that begins with `.wh.`, which would be
 /// a deletion in every layer. Nothing that a name leads to is stored then.
 pub fn import(store: &Store, archive: Archive, options: &ImportOptions) -> Result<Descriptor> {
-    let snapshots = Snapshots::new(store);
+    let snapshots = Snapshots::new(store).with_limits(options.limits);
     let (spool, tree) = Spool::of(&snapshots, archive)?;
     let mut packer = Packer::new(store, &options.pack)?;
     let contents = TreeContents {
@@ -162,9 +165,10 @@ impl Drop for Temporary {
 
 impl Spool {
     fn of(snapshots: &Snapshots<'_>, archive: Archive) -> Result<(Self, Tree)> {
+        let limits = snapshots.limits();
         let stream: Box<dyn Read + Send> = match archive {
             Archive::File(file) if is_plain(&file).map_err(read_error)? => {
-                let tree = read_tree(&file)?;
+                let tree = read_tree(&file, limits)?;
                 let spool = Self {
                     file,
                     _temporary: None,
@@ -182,8 +186,8 @@ impl Spool {
             .open(&path);
         let file = options.map_err(Error::system("create", &path))?;
         let temporary = Some(Temporary(path));
-        let inner = Decoder::new(stream, DecodeLimits::default()).map_err(Error::archive)?;
-        let tree = read_tree(Tee { inner, file: &file })?;
+        let inner = Decoder::new(stream, limits.decoding).map_err(Error::archive)?;
+        let tree = read_tree(Tee { inner, file: &file }, limits)?;
         let spool = Self {
             file,
             _temporary: temporary,
@@ -230,10 +234,10 @@ impl<R: Read> Read for Tee<'_, R> {
 }
 
 /// Reads the headers of an archive from its start to its end.
-fn read_tree(archive: impl Read) -> Result<Tree> {
+fn read_tree(archive: impl Read, limits: &LayerLimits) -> Result<Tree> {
     // The layer that the offsets in the tree are about is the archive, which nobody asks for by name.
     let mut resolver = Resolver::new(Tree::new(), DiffId(Digest::sha256(b"")));
-    let mut reader = Reader::new(archive, Limits::default());
+    let mut reader = Reader::new(archive, limits.archive);
     while let Some(located) = reader.next_entry().map_err(Error::archive)? {
         let path = &located.entry.path;
         let mut names = path.split(|&byte| byte == b'/');

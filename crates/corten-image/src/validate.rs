@@ -23,6 +23,7 @@ mod walk;
 
 use corten_content::Source;
 use corten_spec::Descriptor;
+use corten_tar::LayerLimits;
 
 use crate::Result;
 
@@ -35,6 +36,8 @@ pub use requirements::{Requirement, Strength, requirement, requirements};
 pub struct ValidateOptions {
     /// What is done with layers.
     pub layers: Layers,
+    /// What a layer may ask for.
+    pub limits: LayerLimits,
 }
 
 /// What is done with layers.

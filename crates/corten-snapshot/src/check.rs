@@ -209,7 +209,7 @@ impl Snapshots<'_> {
         let (Ok(tar), Ok(hasher)) = (File::open(tar), digest.hasher()) else {
             return Ok(());
         };
-        match read_layer(Box::new(tar), None, hasher) {
+        match read_layer(Box::new(tar), None, hasher, self.limits()) {
             // A damaged tar is a finding of its own.
             Ok(found) if found.diff_id.0 == *digest && found.entries != entries => {
                 Err("it is not the index of its tar".to_owned())

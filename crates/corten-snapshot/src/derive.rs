@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use corten_content::Source;
 use corten_spec::{DiffId, Hasher};
-use corten_tar::{DecodeLimits, Decoder, Limits, Located, Reader, SeekPoint};
+use corten_tar::{Decoder, LayerLimits, Located, Reader, SeekPoint};
 
 use crate::encoding;
 use crate::readahead::ReadAhead;
@@ -97,12 +97,10 @@ pub(crate) fn derive(
         Keep::Tar => Some(File::create(&temporary).map_err(Error::system("create", &temporary))?),
     };
     let blob = snapshots.store().fetch(&layer.blob, 0)?;
-    let hasher = layer
-        .diff_id
-        .0
-        .hasher()
-        .map_err(corten_content::Error::from)?;
-    let read = match read_layer(blob, file, hasher).and_then(|read| read.checked(&layer.diff_id)) {
+    let read = match hasher_of(&layer.diff_id)
+        .and_then(|hasher| read_layer(blob, file, hasher, snapshots.limits()))
+        .and_then(|read| read.checked(&layer.diff_id))
+    {
         Ok(read) => read,
         Err(error) => {
             remove(&temporary)?;
@@ -114,6 +112,10 @@ pub(crate) fn derive(
         snapshots.put_tar(&temporary, &layer.diff_id)?;
     }
     Ok(read.entries)
+}
+
+fn hasher_of(diff_id: &DiffId) -> Result<Hasher> {
+    Ok(diff_id.0.hasher().map_err(corten_content::Error::from)?)
 }
 
 /// What the bytes of a layer turned out to be.
@@ -144,8 +146,9 @@ pub(crate) fn read_layer(
     blob: Box<dyn Read + Send + '_>,
     file: Option<File>,
     hasher: Hasher,
+    limits: &LayerLimits,
 ) -> Result<ReadLayer> {
-    let decoder = Decoder::new(blob, DecodeLimits::default()).map_err(corten_layer::Error::from)?;
+    let decoder = Decoder::new(blob, limits.decoding).map_err(corten_layer::Error::from)?;
     encoding::check(decoder.encoding())?;
     let points = decoder.seek_points();
     std::thread::scope(|scope| {
@@ -163,7 +166,7 @@ pub(crate) fn read_layer(
             },
             hasher,
         };
-        let mut reader = Reader::new(tee, Limits::default());
+        let mut reader = Reader::new(tee, limits.archive);
         let mut entries = Vec::new();
         while let Some(located) = reader.next_entry().map_err(corten_layer::Error::from)? {
             entries.push(located);

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use corten_content::Source as _;
 use corten_layer::LayerBytes;
 use corten_spec::DiffId;
-use corten_tar::{DecodeLimits, Decoder, SeekPoint};
+use corten_tar::{Decoder, SeekPoint};
 
 use crate::snapshots::{Shelf, boot};
 use crate::table::{Table, TableWriter};
@@ -150,8 +150,8 @@ impl<'a> Excerpts<'a> {
 
     fn cursor(&self, layer: &LayerRef, start: SeekPoint) -> Result<Cursor<'a>> {
         let blob = self.snapshots.store().fetch(&layer.blob, start.stored)?;
-        let decoder =
-            Decoder::new(blob, DecodeLimits::default()).map_err(corten_layer::Error::from)?;
+        let limits = self.snapshots.limits().decoding;
+        let decoder = Decoder::new(blob, limits).map_err(corten_layer::Error::from)?;
         Ok(Cursor {
             decoder,
             position: start.plain,

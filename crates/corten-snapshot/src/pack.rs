@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use corten_content::{Ingest, IngestPlan, Sink, Store};
 use corten_spec::{Algorithm, Descriptor, DiffId, Hasher, media_type};
-use corten_tar::{Compression, Encoder};
+use corten_tar::{Compression, Encoder, Limits};
 
 use crate::{Error, LayerRef, Result, Snapshots};
 
@@ -17,6 +17,8 @@ pub struct PackOptions {
     pub level: Option<i32>,
     /// How many threads compress. The bytes do not depend on it.
     pub threads: usize,
+    /// How many bytes of tar it may have: 64 GiB, so that what is written can be read again.
+    pub max_bytes: u64,
 }
 
 impl Default for PackOptions {
@@ -26,6 +28,7 @@ impl Default for PackOptions {
             compression: Compression::Gzip,
             level: None,
             threads,
+            max_bytes: Limits::default().total_bytes,
         }
     }
 }
@@ -38,6 +41,8 @@ pub struct Packer<'a> {
     encoder: Encoder<Box<dyn Ingest + 'a>>,
     diff_id: Hasher,
     compression: Compression,
+    left: u64,
+    max_bytes: u64,
 }
 
 impl std::fmt::Debug for Packer<'_> {
@@ -56,6 +61,7 @@ impl<'a> Packer<'a> {
             compression,
             level,
             threads,
+            max_bytes,
         } = *options;
         let encoder = Encoder::new(ingest, compression, level, threads)
             .map_err(|source| Error::Compress { source })?;
@@ -64,6 +70,8 @@ impl<'a> Packer<'a> {
             encoder,
             diff_id: Hasher::new(Algorithm::Sha256),
             compression,
+            left: max_bytes,
+            max_bytes,
         })
     }
 
@@ -87,7 +95,16 @@ impl<'a> Packer<'a> {
 
 impl Write for Packer<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        // A sparse file of a RUN costs no space where it is, and all of it here.
+        if buf.len() as u64 > self.left {
+            let error = corten_tar::Error::Limit {
+                limit: "total_bytes",
+                maximum: self.max_bytes,
+            };
+            return Err(error.into());
+        }
         let n_written = self.encoder.write(buf)?;
+        self.left -= n_written as u64;
         self.diff_id
             .update(buf.get(..n_written).unwrap_or_default());
         Ok(n_written)

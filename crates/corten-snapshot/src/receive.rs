@@ -57,8 +57,9 @@ impl<'a> Receiving<'a> {
             receiver,
             piece: io::Cursor::default(),
         };
+        let limits = *self.snapshots.limits();
         let thread = std::thread::Builder::new()
-            .spawn(move || read_layer(Box::new(arriving), Some(file), hasher))
+            .spawn(move || read_layer(Box::new(arriving), Some(file), hasher, &limits))
             .ok()?;
         Some(Derivation {
             sender: Some(sender),

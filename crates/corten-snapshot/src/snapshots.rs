@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use corten_content::{ImageDocuments, Store};
 use corten_layer::Tree;
 use corten_spec::{ChainId, Descriptor, DiffId, Digest, Kind};
-use corten_tar::Located;
+use corten_tar::{LayerLimits, Located};
 
 use crate::derive::{self, Keep};
 pub use crate::removal::{Retired, remove};
@@ -48,6 +48,7 @@ pub struct LayerRef {
 #[derive(Debug, Clone)]
 pub struct Snapshots<'a> {
     store: &'a Store,
+    limits: LayerLimits,
 }
 
 /// What [`Snapshots::sweep`] removed.
@@ -131,7 +132,22 @@ pub(crate) fn file_name(digest: &Digest) -> String {
 impl<'a> Snapshots<'a> {
     /// Returns the snapshots of `store`.
     pub fn new(store: &'a Store) -> Self {
-        Self { store }
+        Self {
+            store,
+            limits: LayerLimits::default(),
+        }
+    }
+
+    /// Returns the same with other bounds on what a layer may ask for while it is read. What was derived
+    /// before counts, whatever its bounds were.
+    #[must_use]
+    pub fn with_limits(self, limits: LayerLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Returns the bounds on what a layer may ask for.
+    pub fn limits(&self) -> &LayerLimits {
+        &self.limits
     }
 
     /// Returns the store.

@@ -51,7 +51,7 @@ pub use entry::{Entry, EntryKind, Segment};
 pub use error::{Error, Result};
 pub use expand::Expand;
 pub use gzip::GZIP_NAME;
-pub use limits::{DecodeLimits, Limits};
+pub use limits::{DecodeLimits, LayerLimits, Limits};
 pub use quirk::{Ending, Quirk};
 pub use read::{Body, Located, Reader};
 pub use seek::{SeekPoint, SeekPoints};

@@ -61,11 +61,93 @@ impl Default for DecodeLimits {
     }
 }
 
+/// Everything that reading one layer is bounded by.
+///
+/// ```
+/// let mut limits = corten_tar::LayerLimits::default();
+/// assert!(limits.set("entries", 10_000_000));
+/// assert_eq!(limits.archive.entries, 10_000_000);
+/// assert!(!limits.set("entrees", 1), "there is no such limit");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LayerLimits {
+    /// What its tar may ask for.
+    pub archive: Limits,
+    /// What its compression may ask for.
+    pub decoding: DecodeLimits,
+}
+
+impl LayerLimits {
+    /// The names of all limits, as errors have them.
+    pub const NAMES: [&str; 10] = [
+        "total_bytes",
+        "file_bytes",
+        "entries",
+        "path_bytes",
+        "path_depth",
+        "pax_bytes",
+        "sparse_segments",
+        "expansion",
+        "expansion_after",
+        "window_bytes",
+    ];
+
+    /// Sets the limit called `name`, and tells whether there is one.
+    pub fn set(&mut self, name: &str, value: u64) -> bool {
+        let Self { archive, decoding } = self;
+        let field = match name {
+            "total_bytes" => &mut archive.total_bytes,
+            "file_bytes" => &mut archive.file_bytes,
+            "entries" => &mut archive.entries,
+            "path_bytes" => &mut archive.path_bytes,
+            "path_depth" => &mut archive.path_depth,
+            "pax_bytes" => &mut archive.pax_bytes,
+            "sparse_segments" => &mut archive.sparse_segments,
+            "expansion" => &mut decoding.expansion,
+            "expansion_after" => &mut decoding.expansion_after,
+            "window_bytes" => &mut decoding.window_bytes,
+            _ => return false,
+        };
+        *field = value;
+        true
+    }
+}
+
 /// Fails when `value` is over `maximum`, the limit called `limit`.
 pub(crate) fn check(limit: &'static str, value: u64, maximum: u64) -> Result<()> {
     if value > maximum {
         Err(Error::Limit { limit, maximum })
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_sets_a_limit_of_its_own() {
+        let mut limits = LayerLimits::default();
+        for (number, name) in (1..).zip(LayerLimits::NAMES) {
+            assert!(limits.set(name, number), "{name}");
+        }
+        let LayerLimits { archive, decoding } = limits;
+        let expected = Limits {
+            total_bytes: 1,
+            file_bytes: 2,
+            entries: 3,
+            path_bytes: 4,
+            path_depth: 5,
+            pax_bytes: 6,
+            sparse_segments: 7,
+        };
+        assert_eq!(archive, expected);
+        let expected = DecodeLimits {
+            expansion: 8,
+            expansion_after: 9,
+            window_bytes: 10,
+        };
+        assert_eq!(decoding, expected);
     }
 }

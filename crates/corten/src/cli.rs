@@ -9,6 +9,7 @@ use crate::commands::{
     inspect, load, login, logout, ls, mount, pull, push, repack, rm, run, save, squash, tag,
     umount, unpack, validate, version,
 };
+use crate::limits::Limit;
 
 /// Build, move, explain and run container images
 #[derive(Debug, Parser)]
@@ -49,6 +50,10 @@ pub(crate) struct GlobalArgs {
     /// Print the one line that matters
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
+    /// Change what a layer or an archive may ask for while it is read, such as `entries=10000000` or
+    /// `total_bytes=128GiB`; an error that a limit caused names it
+    #[arg(long = "limit", global = true, value_name = "NAME=VALUE")]
+    pub(crate) limits: Vec<Limit>,
 }
 
 /// What to do.

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use corten_content::Store;
+use corten_tar::LayerLimits;
 
 use crate::cli::GlobalArgs;
 use crate::env::Environment;
 use crate::error::CommandError;
+use crate::limits::{self, Limit};
 use crate::output::{Output, Verbosity};
 
 /// What a command works with.
@@ -17,6 +19,7 @@ pub(crate) struct Context {
     /// Where it prints to.
     pub(crate) output: Output,
     root: PathBuf,
+    limits: Vec<Limit>,
 }
 
 impl Context {
@@ -43,12 +46,27 @@ impl Context {
                 error,
             )
         })?;
-        Ok(Self { env, output, root })
+        Ok(Self {
+            env,
+            output,
+            root,
+            limits: args.limits.clone(),
+        })
     }
 
     /// Returns the directory of the local store.
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Returns what a layer may ask for.
+    pub(crate) fn layer_limits(&self) -> LayerLimits {
+        self.change_limits(LayerLimits::default())
+    }
+
+    /// Returns `usual` with what the command line changes.
+    pub(crate) fn change_limits(&self, usual: LayerLimits) -> LayerLimits {
+        limits::changed(usual, &self.limits)
     }
 
     /// Opens the local store; it is made where there is none.

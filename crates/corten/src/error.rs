@@ -193,6 +193,11 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
     if let Some(hint) = full_disk_hint(error) {
         return Some(hint);
     }
+    if let Some(limit) = limit_of(error) {
+        return Some(format!(
+            "pass `--limit {limit}=VALUE` to allow more, if you trust what is read"
+        ));
+    }
     match as_error::<corten_content::Error>(error)? {
         corten_content::Error::Corrupt { .. } => {
             Some("nothing of it was stored; it is damaged where it comes from".to_owned())
@@ -235,6 +240,14 @@ fn full_disk_hint(error: &(dyn StdError + 'static)) -> Option<String> {
         output::size(free.f_blocks * free.f_frsize),
         near.display()
     ))
+}
+
+/// Returns the name of the limit that `error` is about.
+fn limit_of(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+    match as_error::<corten_tar::Error>(error)? {
+        corten_tar::Error::Limit { limit, .. } => Some(limit),
+        _ => None,
+    }
 }
 
 fn registry_hint(error: &corten_registry::Error) -> Option<String> {

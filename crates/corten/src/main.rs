@@ -17,6 +17,7 @@ mod dockerfile;
 mod env;
 mod error;
 mod images;
+mod limits;
 mod namespace;
 mod output;
 mod outputs;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use corten_content::{Durability, Layout, Sink, Source, Store};
 use corten_registry::{Client, Repository};
 use corten_spec::{Descriptor, Digest, Platform, Reference};
+use corten_tar::LayerLimits;
 use corten_transport::{Archive, ArchiveWriter, Format, ReadOptions};
 
 use crate::context::Context;
@@ -229,7 +230,12 @@ pub(crate) fn open_archive(
     path: &Path,
     format: Format,
 ) -> Result<Archive, CommandError> {
-    let options = ReadOptions::new(&ctx.scratch());
+    let mut options = ReadOptions::new(&ctx.scratch());
+    let limits = ctx.change_limits(LayerLimits {
+        archive: options.limits,
+        decoding: options.decoding,
+    });
+    (options.limits, options.decoding) = (limits.archive, limits.decoding);
     let archive = if path == Path::new("-") {
         Archive::from_stream(Box::new(std::io::stdin()), "-", format, &options)
     } else {

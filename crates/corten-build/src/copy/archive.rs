@@ -10,7 +10,7 @@ use corten_layer::changeset::check_names;
 use corten_layer::tree::File;
 use corten_layer::{LayerBytes, Tree, path};
 use corten_spec::{DiffId, Digest};
-use corten_tar::{DecodeLimits, Decoder, EntryKind, Limits, Reader};
+use corten_tar::{Decoder, EntryKind, LayerLimits, Limits, Reader};
 
 /// An archive, uncompressed into a file that has no name.
 #[derive(Debug)]
@@ -35,8 +35,11 @@ impl Archive {
     ///
     /// As for BuildKit, what decompresses to a valid first header is an archive. Its entries are taken
     /// as those of a file system, not of a layer.
-    pub(crate) fn read(content: Box<dyn Read + Send + '_>) -> Result<Option<Self>, Failure> {
-        let Ok(mut decoder) = Decoder::new(content, DecodeLimits::default()) else {
+    pub(crate) fn read(
+        content: Box<dyn Read + Send + '_>,
+        limits: &LayerLimits,
+    ) -> Result<Option<Self>, Failure> {
+        let Ok(mut decoder) = Decoder::new(content, limits.decoding) else {
             return Ok(None);
         };
         let mut start = Vec::new();
@@ -56,11 +59,20 @@ impl Archive {
         };
         let mut spool = tempfile::tempfile().map_err(failed)?;
         spool.write_all(&start).map_err(failed)?;
-        io::copy(&mut decoder, &mut spool).map_err(failed)?;
+        // The reader finds out what is too much of a tar, but it comes only after the disk.
+        let maximum = limits.archive.total_bytes;
+        let rest = maximum.saturating_sub(start.len() as u64).saturating_add(1);
+        let n_copied = io::copy(&mut (&mut decoder).take(rest), &mut spool).map_err(failed)?;
+        if n_copied == rest {
+            return Err(Box::new(corten_tar::Error::Limit {
+                limit: "total_bytes",
+                maximum,
+            }));
+        }
         spool.rewind().map_err(failed)?;
         let mut reader = Reader::new(
             io::BufReader::with_capacity(1 << 20, &spool),
-            Limits::default(),
+            limits.archive,
         );
         let mut entries = Vec::new();
         while let Some(located) = reader.next_entry()? {

@@ -7,6 +7,7 @@ use corten_layer::users::resolve_owner;
 use corten_layer::{Changeset, Shown, Tree, path};
 use corten_snapshot::Bytes;
 use corten_spec::Digest;
+use corten_tar::LayerLimits;
 
 use crate::build::{Builder, Found, spec_platform};
 use crate::commit::Made;
@@ -71,7 +72,15 @@ impl Builder<'_> {
         stage.tree(&self.snapshots)?;
         let stage = &*stage;
         let lower = stage.computed_tree().expect("it was just computed");
-        let (changes, files) = changes(lower, &attributes, copy, &source, &items, span)?;
+        let (changes, files) = changes(
+            lower,
+            &attributes,
+            copy,
+            &source,
+            &items,
+            span,
+            &self.request.limits,
+        )?;
         self.commit(stage, &keys, changes, &files)
     }
 
@@ -304,6 +313,7 @@ fn changes<'a>(
     source: &SourceTree<'a>,
     items: &[Item<'_>],
     span: Span,
+    limits: &LayerLimits,
 ) -> StepResult<(Changeset, CopiedFiles<'a>)> {
     let mut copier = Copier::new(lower, attributes, span);
     let dest = copier.real(copy.dest.as_bytes())?;
@@ -331,7 +341,7 @@ fn changes<'a>(
             Item::Selected(one) if is_directory(source.tree, one.node) => {
                 copier.put_content(source, one.node, &dest)?;
             }
-            Item::Selected(one) => match archive(copy, source, one)? {
+            Item::Selected(one) => match archive(copy, source, one, limits)? {
                 Some(archive) => copier.put_archive(archive, &dest)?,
                 None => copier.put_node(source, one.node, &target(one.name()))?,
             },
@@ -345,6 +355,7 @@ fn archive(
     copy: &CopyStep,
     source: &SourceTree<'_>,
     selected: &Selected,
+    limits: &LayerLimits,
 ) -> StepResult<Option<Archive>> {
     let Kind::File(file) = &source.tree.node(selected.node).kind else {
         return Ok(None);
@@ -357,7 +368,7 @@ fn archive(
         let path = path.clone();
         corten_layer::Error::Content { path, source }
     })?;
-    let archive = Archive::read(content);
+    let archive = Archive::read(content, limits);
     archive.map_err(|source| Error::Archive { path, source }.into())
 }
 

@@ -7,7 +7,7 @@ use corten_layer::{Error as LayerError, Resolver, Tree};
 use corten_spec::media_type::LayerCompression;
 use corten_spec::{Algorithm, Descriptor, DiffId, Digest, Hasher, Kind};
 use corten_tar::{
-    DecodeLimits, Decoder, Encoding, Ending, EntryKind, Error as TarError, Limits, Located, Reader,
+    Decoder, Encoding, Ending, EntryKind, Error as TarError, LayerLimits, Limits, Located, Reader,
 };
 
 use super::finding::{Fault, Within};
@@ -46,7 +46,7 @@ pub(super) struct Checked {
 /// Without a `DiffID` everything else is checked all the same.
 pub(super) fn check_layer(
     source: &dyn Source,
-    layer: &Descriptor,
+    (layer, limits): (&Descriptor, &LayerLimits),
     diff_id: Option<&DiffId>,
     below: Below,
     report: &mut Report<'_>,
@@ -68,7 +68,7 @@ pub(super) fn check_layer(
     // Of content that is not the layer's nothing is told but that.
     let mut findings = Findings::default();
     let mut inner = Report::of(&mut findings, layer.digest.clone());
-    let tree = read_layer(&mut blob, layer, diff_id, below, &mut inner);
+    let tree = read_layer(&mut blob, (layer, limits), diff_id, below, &mut inner);
     // The digest of the blob counts whatever became of its content.
     let rest = io::copy(&mut blob, &mut io::sink());
     if let Some(error) = blob.failure {
@@ -85,12 +85,12 @@ pub(super) fn check_layer(
 
 fn read_layer<R: Read + Send>(
     blob: &mut Blob<R>,
-    layer: &Descriptor,
+    (layer, limits): (&Descriptor, &LayerLimits),
     diff_id: Option<&DiffId>,
     below: Below,
     report: &mut Report<'_>,
 ) -> Below {
-    let mut decoder = match Decoder::new(Box::new(&mut *blob), DecodeLimits::default()) {
+    let mut decoder = match Decoder::new(Box::new(&mut *blob), limits.decoding) {
         Ok(decoder) => decoder,
         Err(error) => {
             tell_tar(report, &error);
@@ -107,7 +107,7 @@ fn read_layer<R: Read + Send>(
         .cloned()
         .unwrap_or_else(|| DiffId(layer.digest.clone()));
     let mut apply = Apply::new(below, name, report);
-    let read = apply.read(&mut tee);
+    let read = apply.read(&mut tee, limits.archive);
     let (below, mut is_whole) = apply.finish(read.err().as_ref());
     // What follows a broken entry belongs to the DiffID as well.
     let rest = io::copy(&mut tee, &mut io::sink());
@@ -157,8 +157,8 @@ impl<'a, 'r> Apply<'a, 'r> {
     }
 
     /// Reads all entries that can be read. An error is one after which nothing can be.
-    fn read(&mut self, tar: &mut impl Read) -> corten_tar::Result<()> {
-        let mut reader = Reader::new(tar, Limits::default());
+    fn read(&mut self, tar: &mut impl Read, limits: Limits) -> corten_tar::Result<()> {
+        let mut reader = Reader::new(tar, limits);
         loop {
             match reader.next_entry() {
                 Ok(Some(located)) => {

@@ -294,7 +294,13 @@ impl<'a> Walk<'a> {
             }
             let diff_id = config.diff_ids.get(layer_idx).cloned().flatten();
             let mut report = Report::of(&mut self.findings, layer.digest.clone());
-            let checked = check_layer(self.source, layer, diff_id.as_ref(), below, &mut report)?;
+            let checked = check_layer(
+                self.source,
+                (layer, &self.options.limits),
+                diff_id.as_ref(),
+                below,
+                &mut report,
+            )?;
             below = checked.tree;
             if checked.is_verified {
                 self.verified.insert(layer.digest.clone());

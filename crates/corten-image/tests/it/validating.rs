@@ -431,6 +431,7 @@ fn layers_can_be_left_alone() {
         .build();
     let options = ValidateOptions {
         layers: Layers::Skip,
+        ..ValidateOptions::default()
     };
     let found = validate(&image.content, &image.manifest, &options).unwrap();
     assert_eq!(found, []);

@@ -37,6 +37,7 @@ impl World {
             compression,
             level: None,
             threads: 1,
+            ..PackOptions::default()
         };
         let mut packer = Packer::new(&self.store, &options).unwrap();
         packer.write_all(tar).unwrap();

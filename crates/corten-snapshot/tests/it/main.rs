@@ -71,7 +71,21 @@ fn options(compression: Compression) -> PackOptions {
         compression,
         level: None,
         threads: 2,
+        ..PackOptions::default()
     }
+}
+
+#[test]
+fn a_layer_that_grows_too_large_is_not_packed() {
+    let place = Place::new();
+    let limited = PackOptions {
+        max_bytes: 4096,
+        ..options(Compression::Gzip)
+    };
+    let mut packer = Packer::new(&place.store, &limited).unwrap();
+    packer.write_all(&[0; 4096]).unwrap();
+    let error = packer.write_all(&[0]).unwrap_err().to_string();
+    assert_eq!(error, "the limit `total_bytes` of 4096 is exceeded");
 }
 
 fn tar(files: &[(&str, &str)]) -> Vec<u8> {

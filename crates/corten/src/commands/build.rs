@@ -8,6 +8,7 @@ use clap::Args;
 use corten_build::request::CacheUse;
 use corten_build::{BuildRequest, Built, Clamp};
 use corten_content::{Sink, Store, atomic, load_image};
+use corten_snapshot::PackOptions;
 use corten_spec::{Platform, Reference};
 use corten_transport::Format;
 
@@ -170,6 +171,7 @@ fn request(args: &BuildArgs, ctx: &Context) -> Result<BuildRequest, CommandError
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
         (key.to_owned(), value.to_owned())
     };
+    let limits = ctx.layer_limits();
     Ok(BuildRequest {
         ignore: sources.ignore,
         ignore_file: sources.ignore_file,
@@ -183,7 +185,11 @@ fn request(args: &BuildArgs, ctx: &Context) -> Result<BuildRequest, CommandError
             CacheUse::Use
         },
         clamp: clamp.map(|seconds| Clamp(seconds.0)),
-        pack: args.compression.pack(),
+        pack: PackOptions {
+            max_bytes: limits.archive.total_bytes,
+            ..args.compression.pack()
+        },
+        limits,
         ..BuildRequest::new(&sources.file_name, &sources.text, &args.context)
     })
 }

@@ -45,7 +45,11 @@ fn cat(args: &CatArgs, ctx: &Context) -> Result<(), CommandError> {
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let image = find_to_read(ctx, &store, &args.registry, &args.place, &platform)?;
     let layers = layers_of(&image.documents).map_err(CommandError::caused)?;
-    let files = Files::open(&Snapshots::new(&store), &layers).map_err(CommandError::caused)?;
+    let files = Files::open(
+        &Snapshots::new(&store).with_limits(ctx.layer_limits()),
+        &layers,
+    )
+    .map_err(CommandError::caused)?;
     let found = args.paths.iter().map(|path| find(&files, path));
     let found: Vec<Found> = found.collect::<Result<_, _>>()?;
     for file in &found {

@@ -53,6 +53,7 @@ pub(crate) fn run(args: &ImportArgs, ctx: &Context) -> Result<ExitCode, CommandE
     let options = ImportOptions {
         created: created.map(|seconds| Timestamp::from_seconds(seconds.0)),
         pack: args.compression.pack(),
+        limits: ctx.layer_limits(),
         ..ImportOptions::new(platform)
     };
     let import = || {

@@ -94,7 +94,11 @@ fn list(args: &LsArgs, ctx: &Context) -> Result<(), CommandError> {
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let image = find_to_read(ctx, &store, &args.registry, &args.place, &platform)?;
     let layers = layers_of(&image.documents).map_err(CommandError::caused)?;
-    let files = Files::open(&Snapshots::new(&store), &layers).map_err(CommandError::caused)?;
+    let files = Files::open(
+        &Snapshots::new(&store).with_limits(ctx.layer_limits()),
+        &layers,
+    )
+    .map_err(CommandError::caused)?;
     let listed = of_path(args, &files).map_err(CommandError::caused)?;
     let (read, _) = files.cost();
     ctx.output

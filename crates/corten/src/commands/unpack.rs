@@ -88,7 +88,7 @@ fn unpack(args: &UnpackArgs, ctx: &Context) -> Result<(), CommandError> {
         &platform,
         Pull::Missing,
     )?;
-    let snapshots = Snapshots::new(&store);
+    let snapshots = Snapshots::new(&store).with_limits(ctx.layer_limits());
     let options = options(args)?;
     if args.config_only {
         let (json, notes) =

@@ -133,6 +133,7 @@ fn find(args: &ValidateArgs, ctx: &Context) -> Result<Vec<Finding>, CommandError
         } else {
             Layers::Read
         },
+        limits: ctx.layer_limits(),
     };
     match &args.place {
         Place::Layout(path, name) if name.is_empty() => {

@@ -9,6 +9,7 @@ mod build;
 mod files;
 mod bundles;
 mod layering;
+mod limits;
 mod local;
 mod places;
 mod program;
