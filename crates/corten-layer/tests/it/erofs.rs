@@ -27,9 +27,9 @@ use crate::sketch;
 use crate::snapshot::{assert_same, of_directory, of_tree};
 
 /// An index with its tars, mounted until it is dropped.
-struct Mounted {
+pub(crate) struct Mounted {
     _scratch: TempDir,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     report: IndexReport,
 }
 
@@ -39,7 +39,7 @@ impl Drop for Mounted {
     }
 }
 
-fn devices(bytes: &MemoryLayers) -> Vec<Device> {
+pub(crate) fn devices(bytes: &MemoryLayers) -> Vec<Device> {
     let devices = bytes.0.iter().map(|(diff_id, tar)| Device {
         diff_id: diff_id.clone(),
         size: tar.len() as u64,
@@ -47,7 +47,7 @@ fn devices(bytes: &MemoryLayers) -> Vec<Device> {
     devices.collect()
 }
 
-fn mount(tree: &Tree, bytes: &MemoryLayers, devices: &[Device]) -> Mounted {
+pub(crate) fn mount(tree: &Tree, bytes: &MemoryLayers, devices: &[Device]) -> Mounted {
     let scratch = tempfile::tempdir().unwrap();
     let image = scratch.path().join("index");
     let out = File::create_new(&image).unwrap();

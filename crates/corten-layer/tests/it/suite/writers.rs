@@ -7,6 +7,7 @@ use std::process::Command;
 use corten_layer::beneath::Root;
 use corten_layer::diff::diff;
 use corten_layer::directory::write_tree;
+use corten_layer::erofs::write_index;
 use corten_layer::{Tree, emit};
 use corten_tar::Timestamp;
 
@@ -51,6 +52,7 @@ pub(super) const WRITERS: &[Writer] = &[
         |chain| overlay(chain, Attributes::User),
         false,
     ),
+    writer("EROFS", erofs, false),
     writer("tar", tar, true),
     writer("GNU tar", gnu_tar, false),
     writer("layers written again", layers, true),
@@ -87,6 +89,20 @@ fn rootless(chain: &Chain) -> Result<Snapshot, String> {
 fn overlay(chain: &Chain, attributes: Attributes) -> Result<Snapshot, String> {
     let directories = Directories::write(chain).map_err(|error| error.to_string())?;
     let mounted = directories.mount(attributes, None);
+    Ok(of_directory(&mounted.path))
+}
+
+fn erofs(chain: &Chain) -> Result<Snapshot, String> {
+    let devices = crate::erofs::devices(&chain.bytes);
+    let tree = chain.last();
+    write_index(
+        tree,
+        &devices,
+        &chain.bytes,
+        std::io::Cursor::new(Vec::new()),
+    )
+    .map_err(|error| error.to_string())?;
+    let mounted = crate::erofs::mount(tree, &chain.bytes, &devices);
     Ok(of_directory(&mounted.path))
 }
 
