@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use corten_content::{Ingest, IngestPlan, Sink, Store};
+use corten_content::{Ingest, IngestPlan, Sink};
 use corten_spec::{Algorithm, Descriptor, Digest, Hasher, Kind};
 
 use crate::derive::{ReadLayer, read_layer};
@@ -32,10 +32,10 @@ pub struct Receiving<'a> {
 }
 
 impl<'a> Receiving<'a> {
-    /// Returns `store` as such a sink.
-    pub fn new(store: &'a Store) -> Self {
+    /// Returns the store of `snapshots` as such a sink.
+    pub fn new(snapshots: Snapshots<'a>) -> Self {
         Self {
-            snapshots: Snapshots::new(store),
+            snapshots,
             n_deriving: AtomicUsize::new(0),
             n_processors: std::thread::available_parallelism().map_or(1, usize::from),
         }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use corten_content::Store;
+use corten_snapshot::Snapshots;
 use corten_tar::LayerLimits;
 
 use crate::cli::GlobalArgs;
@@ -62,6 +63,11 @@ impl Context {
     /// Returns what a layer may ask for.
     pub(crate) fn layer_limits(&self) -> LayerLimits {
         self.change_limits(LayerLimits::default())
+    }
+
+    /// Returns what is derived from the layers in `store`, within the limits of the command line.
+    pub(crate) fn snapshots<'a>(&self, store: &'a Store) -> Snapshots<'a> {
+        Snapshots::new(store).with_limits(self.layer_limits())
     }
 
     /// Returns `usual` with what the command line changes.

@@ -177,7 +177,7 @@ fn bring(
     let bring = || {
         let part = Part::Platform(platform.clone());
         let content = part.of(&*opened.source, opened.resolve(platform)?)?;
-        let receiving = Receiving::new(store);
+        let receiving = Receiving::new(ctx.snapshots(store));
         fetch(ctx, &*opened.source, &receiving, &content, registry.jobs)?;
         let documents = load_image(store, &content, platform)?;
         Ok(Found { content, documents })

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 
-use corten_content::{ImageDocuments, Store};
+use corten_content::ImageDocuments;
 use corten_image::{Files, Links, export};
 use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
@@ -18,7 +18,7 @@ use crate::error::CommandError;
 /// Writes the files of `image` into the directory `path`, which must be empty or not there. All of it
 /// belongs to whoever runs this.
 pub(crate) fn write_directory(
-    store: &Store,
+    snapshots: &Snapshots<'_>,
     image: &ImageDocuments,
     path: &Path,
 ) -> Result<(), CommandError> {
@@ -36,7 +36,7 @@ pub(crate) fn write_directory(
         devices: Devices::Skip,
         threads: 2,
     };
-    with_contents(store, image, |contents| {
+    with_contents(snapshots, image, |contents| {
         let root = Root::open(path)?;
         write_tree(contents.tree, contents, &root, &options).map(drop)
     })
@@ -70,14 +70,14 @@ pub(crate) fn is_terminal(path: &Path) -> bool {
 
 /// Writes the files of `image` as a tar to `path`; `-` is standard output. A file appears whole.
 pub(crate) fn write_tar(
-    store: &Store,
+    snapshots: &Snapshots<'_>,
     image: &ImageDocuments,
     path: &Path,
     options: &TarOptions<'_>,
 ) -> Result<(), CommandError> {
     let doing = || format!("cannot write `{}`", path.display());
     if path == Path::new("-") {
-        return write(store, image, &mut std::io::stdout().lock(), options)
+        return write(snapshots, image, &mut std::io::stdout().lock(), options)
             .map_err(|error| error.while_doing(doing()));
     }
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -86,7 +86,7 @@ pub(crate) fn write_tar(
     let written = fs::File::create_new(&temporary)
         .map_err(CommandError::caused)
         .and_then(|mut file| {
-            write(store, image, &mut file, options)?;
+            write(snapshots, image, &mut file, options)?;
             file.sync_data().map_err(CommandError::caused)
         })
         .and_then(|()| fs::rename(&temporary, path).map_err(CommandError::caused));
@@ -98,14 +98,13 @@ pub(crate) fn write_tar(
 }
 
 fn write(
-    store: &Store,
+    snapshots: &Snapshots<'_>,
     image: &ImageDocuments,
     out: &mut dyn Write,
     options: &TarOptions<'_>,
 ) -> Result<(), CommandError> {
     let layers = layers_of(image).map_err(CommandError::caused)?;
-    let snapshots = Snapshots::new(store);
-    let find = |path| Files::open(&snapshots, &layers)?.find(path, Links::Follow);
+    let find = |path| Files::open(snapshots, &layers)?.find(path, Links::Follow);
     let part = options
         .path
         .map(find)
@@ -115,7 +114,7 @@ fn write(
     let out = BufWriter::with_capacity(256 << 10, out);
     let threads = PackOptions::default().threads;
     let mut encoder = Encoder::new(out, kind, level, threads).map_err(CommandError::caused)?;
-    export(&snapshots, &layers, part.as_ref(), &mut encoder).map_err(CommandError::caused)?;
+    export(snapshots, &layers, part.as_ref(), &mut encoder).map_err(CommandError::caused)?;
     encoder
         .finish()
         .and_then(|mut out| out.flush())
@@ -123,14 +122,13 @@ fn write(
 }
 
 fn with_contents(
-    store: &Store,
+    snapshots: &Snapshots<'_>,
     image: &ImageDocuments,
     use_it: impl FnOnce(&TreeContents<'_>) -> corten_layer::Result<()>,
 ) -> Result<(), CommandError> {
     let layers = layers_of(image).map_err(CommandError::caused)?;
-    let snapshots = Snapshots::new(store);
     let tree = snapshots.tree(&layers).map_err(CommandError::caused)?;
-    let bytes = Bytes::new(snapshots, &layers);
+    let bytes = Bytes::new(snapshots.clone(), &layers);
     use_it(&TreeContents {
         tree: &tree,
         bytes: &bytes,

@@ -130,7 +130,9 @@ fn transfer_for(
         progress: &progress,
         ..CopyOptions::default()
     };
-    let receiving = destination.store().map(Receiving::new);
+    let receiving = destination
+        .store()
+        .map(|store| Receiving::new(ctx.snapshots(store)));
     let doubting = destination.store().map(Doubting);
     let sink: &dyn Sink = match (purpose, &receiving, &doubting) {
         (Purpose::Use, Some(receiving), _) => receiving,

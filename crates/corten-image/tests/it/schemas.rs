@@ -166,6 +166,7 @@ impl Kind {
         };
         let options = ValidateOptions {
             layers: Layers::Skip,
+            ..ValidateOptions::default()
         };
         let mut findings = validate(&content, &root, &options).unwrap();
         findings.retain(|finding| finding.place.digest.as_ref() == Some(&document.digest));

@@ -40,7 +40,12 @@ fn what_is_derived_is_there_with_the_blob_and_exact() {
     let place = Place::new();
     let files = [("a", "one"), ("b", "two")];
     let (layer, blob) = arriving(&files);
-    send(&Receiving::new(&place.store), &layer.blob, &blob).unwrap();
+    send(
+        &Receiving::new(Snapshots::new(&place.store)),
+        &layer.blob,
+        &blob,
+    )
+    .unwrap();
 
     let [tar_path] = place.derived("tar").try_into().unwrap();
     assert_eq!(std::fs::read(tar_path).unwrap(), tar(&files));
@@ -58,7 +63,12 @@ fn a_layer_that_does_not_verify_leaves_nothing() {
     let place = Place::new();
     let (layer, _) = arriving(&[("a", "one")]);
     let (_, other) = arriving(&[("a", "another")]);
-    send(&Receiving::new(&place.store), &layer.blob, &other).unwrap_err();
+    send(
+        &Receiving::new(Snapshots::new(&place.store)),
+        &layer.blob,
+        &other,
+    )
+    .unwrap_err();
     assert_eq!(place.derived("tar").len(), 0);
     assert_eq!(place.derived("index").len(), 0);
     assert_eq!(leftovers(&place), 0);
@@ -68,7 +78,7 @@ fn a_layer_that_does_not_verify_leaves_nothing() {
 fn a_write_that_is_given_up_leaves_nothing_derived_and_is_resumed_without() {
     let place = Place::new();
     let (layer, blob) = arriving(&[("a", "one")]);
-    let receiving = Receiving::new(&place.store);
+    let receiving = Receiving::new(Snapshots::new(&place.store));
     let plan = IngestPlan::of(&layer.blob).unwrap();
     let mut ingest = receiving.ingest(&plan).unwrap();
     ingest.write_all(&blob[..10]).unwrap();
@@ -91,7 +101,12 @@ fn a_blob_that_is_no_layer_of_ours_is_stored_as_it_is() {
         size: garbage.len() as u64,
         ..arriving(&[("a", "one")]).0.blob
     };
-    send(&Receiving::new(&place.store), &descriptor, &garbage).unwrap();
+    send(
+        &Receiving::new(Snapshots::new(&place.store)),
+        &descriptor,
+        &garbage,
+    )
+    .unwrap();
     assert!(place.store.contains(&descriptor).unwrap());
     assert_eq!(place.derived("tar").len(), 0);
     assert_eq!(leftovers(&place), 0);
@@ -100,7 +115,7 @@ fn a_blob_that_is_no_layer_of_ours_is_stored_as_it_is() {
 #[test]
 fn more_layers_at_once_than_processors_all_arrive() {
     let place = Place::new();
-    let receiving = Receiving::new(&place.store);
+    let receiving = Receiving::new(Snapshots::new(&place.store));
     std::thread::scope(|scope| {
         for number in 0..24 {
             let receiving = &receiving;

@@ -245,8 +245,12 @@ fn write_output(
             &Place::Archive(Format::Docker, path.clone(), name),
         ),
         BuildOutput::Layout(path) => send(args, ctx, built, &Place::Layout(path.clone(), name)),
-        BuildOutput::Directory(path) => rootfs::write_directory(store, &load()?, path),
-        BuildOutput::Tar(path) => rootfs::write_tar(store, &load()?, path, &TarOptions::PLAIN),
+        BuildOutput::Directory(path) => {
+            rootfs::write_directory(&ctx.snapshots(store), &load()?, path)
+        }
+        BuildOutput::Tar(path) => {
+            rootfs::write_tar(&ctx.snapshots(store), &load()?, path, &TarOptions::PLAIN)
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use corten_image::{Files, Found, Links};
-use corten_snapshot::{Snapshots, layers_of};
+use corten_snapshot::layers_of;
 use corten_spec::Platform;
 
 use crate::context::Context;
@@ -45,11 +45,7 @@ fn cat(args: &CatArgs, ctx: &Context) -> Result<(), CommandError> {
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let image = find_to_read(ctx, &store, &args.registry, &args.place, &platform)?;
     let layers = layers_of(&image.documents).map_err(CommandError::caused)?;
-    let files = Files::open(
-        &Snapshots::new(&store).with_limits(ctx.layer_limits()),
-        &layers,
-    )
-    .map_err(CommandError::caused)?;
+    let files = Files::open(&ctx.snapshots(&store), &layers).map_err(CommandError::caused)?;
     let found = args.paths.iter().map(|path| find(&files, path));
     let found: Vec<Found> = found.collect::<Result<_, _>>()?;
     for file in &found {

@@ -57,7 +57,12 @@ pub(crate) fn run(args: &ExportArgs, ctx: &Context) -> Result<ExitCode, CommandE
             compression: args.compression,
             path: args.path.as_ref().map(|path| path.as_bytes()),
         };
-        rootfs::write_tar(&store, &image.documents, &args.output, &options)
+        rootfs::write_tar(
+            &ctx.snapshots(&store),
+            &image.documents,
+            &args.output,
+            &options,
+        )
     };
     let doing = format!("cannot export `{}`", args.place);
     export().map_err(|error| error.while_doing(doing))?;

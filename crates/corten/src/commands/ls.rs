@@ -8,7 +8,7 @@ use clap::Args;
 use corten_image::files::name_of;
 use corten_image::{Files, Found, Links};
 use corten_layer::{Kind, Shown};
-use corten_snapshot::{Snapshots, layers_of};
+use corten_snapshot::layers_of;
 use corten_spec::{DiffId, Platform};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -94,11 +94,7 @@ fn list(args: &LsArgs, ctx: &Context) -> Result<(), CommandError> {
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let image = find_to_read(ctx, &store, &args.registry, &args.place, &platform)?;
     let layers = layers_of(&image.documents).map_err(CommandError::caused)?;
-    let files = Files::open(
-        &Snapshots::new(&store).with_limits(ctx.layer_limits()),
-        &layers,
-    )
-    .map_err(CommandError::caused)?;
+    let files = Files::open(&ctx.snapshots(&store), &layers).map_err(CommandError::caused)?;
     let listed = of_path(args, &files).map_err(CommandError::caused)?;
     let (read, _) = files.cost();
     ctx.output

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use corten_layer::directory::Devices;
 use corten_sandbox::in_user_namespace;
-use corten_snapshot::{Access, Error, MountRequest, Snapshots, layers_of};
+use corten_snapshot::{Access, Error, MountRequest, layers_of};
 use corten_spec::Platform;
 use serde::Serialize;
 
@@ -103,7 +103,8 @@ fn mount(args: &MountArgs, ctx: &Context) -> Result<(), CommandError> {
         },
         userxattr: is_rootless,
     };
-    let mounted = Snapshots::new(&store)
+    let mounted = ctx
+        .snapshots(&store)
         .mount(&request, &args.directory)
         .map_err(explain)?;
     match args.format {

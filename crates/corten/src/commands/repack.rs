@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use clap::Args;
 use corten_bundle::{Origin, Refresh, RepackOptions, Repacked, VolumeMasks};
 use corten_content::{ImageDocuments, Sink as _, Store, load_image};
-use corten_snapshot::Snapshots;
 use corten_spec::Platform;
 use corten_tar::Timestamp;
 use serde::Serialize;
@@ -110,7 +109,7 @@ pub(crate) fn run(args: &RepackArgs, ctx: &Context) -> Result<ExitCode, CommandE
     let repack = || {
         let store = ctx.store()?;
         let image = base(args, ctx, &store)?;
-        let snapshots = Snapshots::new(&store);
+        let snapshots = ctx.snapshots(&store);
         let repacked = corten_bundle::repack(&snapshots, &image, &args.bundle, &options)
             .map_err(CommandError::caused)?;
         store

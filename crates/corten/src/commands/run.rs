@@ -11,7 +11,6 @@ use corten_bundle::config::RootAccess;
 use corten_bundle::process::Overrides;
 use corten_bundle::volume::VolumeMount;
 use corten_sandbox::{Init, Signals, Stdio};
-use corten_snapshot::Snapshots;
 use corten_spec::Platform;
 
 use crate::context::Context;
@@ -131,7 +130,7 @@ fn start(
     let store = ctx.store()?;
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let image = find(ctx, &store, &args.registry, place, &platform, args.pull)?;
-    let snapshots = Snapshots::new(&store);
+    let snapshots = ctx.snapshots(&store);
     let prepared =
         corten_bundle::run_files(&snapshots, &image.documents).map_err(CommandError::caused)?;
     roots::tell(ctx, prepared.files.kind(), &prepared.passed_over);

@@ -11,7 +11,7 @@ use corten_bundle::{ConfigOptions, IdMaps, Note, UnpackOptions};
 use corten_layer::directory::{Devices, Owners};
 use corten_sandbox::{IdMap, entered, in_user_namespace};
 use corten_snapshot::encoding::misnamed;
-use corten_snapshot::{Snapshots, layers_of};
+use corten_snapshot::layers_of;
 use corten_spec::Platform;
 
 use crate::context::Context;
@@ -88,7 +88,7 @@ fn unpack(args: &UnpackArgs, ctx: &Context) -> Result<(), CommandError> {
         &platform,
         Pull::Missing,
     )?;
-    let snapshots = Snapshots::new(&store).with_limits(ctx.layer_limits());
+    let snapshots = ctx.snapshots(&store);
     let options = options(args)?;
     if args.config_only {
         let (json, notes) =

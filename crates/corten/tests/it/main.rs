@@ -6,8 +6,8 @@
 )]
 
 mod build;
-mod files;
 mod bundles;
+mod files;
 mod layering;
 mod limits;
 mod local;
