@@ -97,6 +97,18 @@ impl<R: Read> Input<R> {
         Ok(())
     }
 
+    /// Passes over `len` bytes or what there is of them, and tells whether the stream ended before.
+    pub(crate) fn skip_some(&mut self, len: u64) -> Result<bool> {
+        let mut left = len;
+        while left > 0 {
+            match self.discard(left)? {
+                0 => return Ok(true),
+                skipped => left -= skipped as u64,
+            }
+        }
+        Ok(false)
+    }
+
     /// Passes over all there is.
     pub(crate) fn drain(&mut self) -> Result<()> {
         while self.discard(u64::MAX)? > 0 {}

@@ -109,7 +109,15 @@ impl<R: Read> Reader<R> {
         self.quirks.clear();
         self.can_resume = false;
         self.input.skip(std::mem::take(&mut self.body_left))?;
-        self.input.skip(std::mem::take(&mut self.padding_left))?;
+        // umoci 0.4 ends a layer without the padding of its last file. Nothing is lost by that, and
+        // Go's reader and GNU tar take it for the end, too.
+        if self
+            .input
+            .skip_some(std::mem::take(&mut self.padding_left))?
+        {
+            self.marker_blocks = 0;
+            self.ended = true;
+        }
         let mut pending = Pending::default();
         while !self.ended {
             let offset = self.input.position();

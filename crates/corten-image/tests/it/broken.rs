@@ -777,7 +777,7 @@ fn layers() -> Vec<Case> {
     device.0.device = (0, 0);
     let size: (usize, &[u8]) = (124, b"00000001000\0");
     let mut cut = base();
-    cut.truncate(1100);
+    cut.truncate(1026);
     vec![
         stored_layer(
             "must LYR-01",
@@ -785,7 +785,7 @@ fn layers() -> Vec<Case> {
             &gzip[..gzip.len() / 2],
             &base(),
         ),
-        layer("must LYR-02 @1100", &cut),
+        layer("must LYR-02 @1026", &cut),
         raw("must LYR-02 @0", Raw::default().body(&[1; 512])),
         raw(
             "must LYR-02 @0",

@@ -386,8 +386,8 @@ fn layers() {
         &["must LYR-20 x"],
     );
     let mut cut = small();
-    cut.truncate(1100);
-    check(&cut, &["must LYR-02 1100"]);
+    cut.truncate(1026);
+    check(&cut, &["must LYR-02 1026"]);
     let duplicate = [&tar(&[file("x", "1")])[..1024], &tar(&[file("x", "2")])].concat();
     check(&duplicate, &["must LYR-04 x"]);
 }

@@ -23,8 +23,8 @@ fn headers() {
         "the header at byte 1024 is malformed: a numeric field is not octal",
     );
     check(
-        &file.0[..700],
-        "the archive ends at byte 700, inside an entry",
+        &file.0[..514],
+        "the archive ends at byte 514, inside an entry",
     );
     check(
         &file.0[..100],

@@ -136,3 +136,23 @@ fn endings() {
     check(&[0; 10240], 2, 10240 - 1024, true);
     check(&[&[0; 1024][..], b"x"].concat(), 2, 1, false);
 }
+
+#[test]
+fn only_the_padding_of_the_last_file_may_be_missing() {
+    let archive = Archive::new().file(USTAR, b'0', b"one", b"content").0;
+    for len in 512..=archive.len() {
+        let mut reader = Reader::new(&archive[..len], Limits::default());
+        reader.next_entry().unwrap().unwrap();
+        let next = reader.next_entry();
+        if len < 512 + b"content".len() {
+            assert!(
+                matches!(next, Err(corten_tar::Error::Truncated { .. })),
+                "{len}: {next:?}"
+            );
+            continue;
+        }
+        assert_eq!(next.unwrap(), None, "{len}");
+        let ending = reader.read_ending().unwrap();
+        assert_eq!(ending.marker_blocks, 0, "{len}");
+    }
+}
