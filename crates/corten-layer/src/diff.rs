@@ -1,6 +1,6 @@
 //! Comparing two trees: what a layer on top of one must hold to give the other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::changeset::{Changeset, Put};
 use crate::tree::{File, Kind, Node, NodeId};
@@ -49,6 +49,7 @@ pub fn diff(lower: &Tree, upper: &Tree, contents: &dyn SameContent) -> Result<Ch
         contents,
         lower_names: names_of_links(lower),
         upper_names: names_of_links(upper),
+        heirs: HashMap::new(),
         changes: Changeset::default(),
     };
     diff.compare_root()?;
@@ -62,6 +63,7 @@ struct Diff<'a> {
     contents: &'a dyn SameContent,
     lower_names: HashMap<NodeId, Vec<Vec<u8>>>,
     upper_names: HashMap<NodeId, Vec<Vec<u8>>>,
+    heirs: HashMap<NodeId, Option<NodeId>>,
     changes: Changeset,
 }
 
@@ -105,11 +107,44 @@ impl Diff<'_> {
         Ok(())
     }
 
-    fn is_same(&self, old: Option<NodeId>, new: NodeId) -> Result<bool> {
+    fn is_same(&mut self, old: Option<NodeId>, new: NodeId) -> Result<bool> {
         let Some(old) = old else { return Ok(false) };
-        if self.lower_names.get(&old) != self.upper_names.get(&new) {
-            return Ok(false);
+        let Some(old_names) = self.lower_names.get(&old) else {
+            let is_alone = !self.upper_names.contains_key(&new);
+            return Ok(is_alone && self.is_same_node(old, new)?);
+        };
+        let heir = if let Some(heir) = self.heirs.get(&old) {
+            *heir
+        } else {
+            let heir = self.heir(old, old_names)?;
+            self.heirs.insert(old, heir);
+            heir
+        };
+        Ok(heir == Some(new))
+    }
+
+    /// Returns the inode of the upper tree that is the lower one `old` with some of its names, if
+    /// there is one. Names that are gone are no reason to write those that stay; where the names
+    /// were parted among several inodes, one of these stays what it was.
+    fn heir(&self, old: NodeId, old_names: &[Vec<u8>]) -> Result<Option<NodeId>> {
+        let had: HashSet<&[u8]> = old_names.iter().map(Vec::as_slice).collect();
+        let mut seen = HashSet::new();
+        for name in old_names {
+            let Some(new) = self.upper.exact(name).filter(|&new| seen.insert(new)) else {
+                continue;
+            };
+            let is_part = self
+                .upper_names
+                .get(&new)
+                .is_none_or(|names| names.iter().all(|name| had.contains(name.as_slice())));
+            if is_part && self.is_same_node(old, new)? {
+                return Ok(Some(new));
+            }
         }
+        Ok(None)
+    }
+
+    fn is_same_node(&self, old: NodeId, new: NodeId) -> Result<bool> {
         same_node(self.lower.node(old), self.upper.node(new), self.contents)
     }
 }

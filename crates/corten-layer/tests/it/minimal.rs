@@ -142,3 +142,61 @@ proptest! {
         every_change_is_needed(&mut chain, first, last);
     }
 }
+
+/// Tells which names a difference writes, where `lower` and `upper` are groups of names of one inode.
+#[track_caller]
+fn check_parted(lower: &[&[&str]], upper: &[&[&str]], written: &[&str], removed: &[&str]) {
+    let tree = |groups: &[&[&str]]| {
+        let mut builder = TreeBuilder::new(Tree::new().node(Tree::ROOT).meta.clone());
+        for (group, names) in (0..).zip(groups) {
+            for name in *names {
+                let put = Put {
+                    group: Some(group),
+                    ..Put::directory(Tree::new().node(Tree::ROOT).meta.clone())
+                };
+                let put = Put {
+                    item: Item::Fifo,
+                    ..put
+                };
+                builder.add(name.as_bytes(), put).unwrap();
+            }
+        }
+        builder.finish()
+    };
+    let same = |_: &corten_layer::File, _: &corten_layer::File| Ok(true);
+    let changes = diff(&tree(lower), &tree(upper), &same).unwrap();
+    let (puts, removals): (Vec<_>, Vec<_>) = changes
+        .iter()
+        .partition(|(_, change)| matches!(change, Change::Put(_)));
+    let names = |changes: &[(&[u8], &Change)]| -> Vec<String> {
+        let names = changes.iter();
+        names
+            .map(|(path, _)| String::from_utf8_lossy(path).into_owned())
+            .collect()
+    };
+    assert_eq!(names(&puts), written, "{lower:?} -> {upper:?}");
+    assert_eq!(names(&removals), removed, "{lower:?} -> {upper:?}");
+}
+
+#[test]
+fn names_that_stay_are_not_written_when_others_of_their_inode_go() {
+    check_parted(&[&["a", "b", "c"]], &[&["a", "c"]], &[], &["b"]);
+    check_parted(&[&["a", "b"]], &[&["b"]], &[], &["a"]);
+    // Parted: one of them stays what it was.
+    check_parted(&[&["a", "b"]], &[&["a"], &["b"]], &["b"], &[]);
+    check_parted(
+        &[&["a", "b", "c", "d"]],
+        &[&["a", "d"], &["b", "c"]],
+        &["b", "c"],
+        &[],
+    );
+    // Joined by a new name, or with others: all of them are written.
+    check_parted(&[&["a", "b"]], &[&["a", "b", "c"]], &["a", "b", "c"], &[]);
+    check_parted(&[&["a"], &["b"]], &[&["a", "b"]], &["a", "b"], &[]);
+    check_parted(
+        &[&["a", "b"], &["c"]],
+        &[&["a"], &["b", "c"]],
+        &["b", "c"],
+        &[],
+    );
+}
