@@ -23,9 +23,9 @@ pub(crate) fn dockerfile(data: &[u8]) {
         Ok(dockerfile) => dockerfile,
         Err(Error::Syntax { diagnostics }) => {
             assert!(!diagnostics.is_empty());
-            diagnostics
-                .iter()
-                .for_each(|diagnostic| shown(diagnostic, text));
+            for diagnostic in &diagnostics {
+                shown(diagnostic, text);
+            }
             return;
         }
         Err(other) => panic!("{other}"),
@@ -42,9 +42,9 @@ pub(crate) fn dockerfile(data: &[u8]) {
         Ok(plan) => plan,
         Err(diagnostic) => return shown(&diagnostic, text),
     };
-    unsupported(&plan)
-        .iter()
-        .for_each(|diagnostic| shown(diagnostic, text));
+    for diagnostic in &unsupported(&plan) {
+        shown(diagnostic, text);
+    }
     for index in &plan.needed {
         let mut state = plan.begin(*index, &BaseConfig::default());
         resolve_all(&plan.stages[*index].instructions, &mut state, text);

@@ -17,9 +17,13 @@ use corten_transport::{Archive, Format, ReadOptions};
 use crate::parts::{cut, parts};
 use crate::tar::LIMITS;
 
-const VALIDATE: ValidateOptions = ValidateOptions {
-    layers: Layers::Read,
-};
+fn validating() -> ValidateOptions {
+    ValidateOptions {
+        layers: Layers::Read,
+        ..ValidateOptions::default()
+    }
+}
+
 /// The most that is read of anything.
 const MOST: u64 = 1 << 20;
 
@@ -37,7 +41,7 @@ pub(crate) fn image(data: &[u8]) {
         return;
     };
     use_image(&memory, &root);
-    drop(validate(&memory, &root, &VALIDATE));
+    drop(validate(&memory, &root, &validating()));
 }
 
 /// Returns media type and bytes of every blob; `@0` stands for the digest of the bytes alone.
@@ -165,7 +169,7 @@ pub(crate) fn layout(data: &[u8]) {
             put(&directory.join(name), &body);
         }
     }
-    drop(validate_layout(directory, &VALIDATE));
+    drop(validate_layout(directory, &validating()));
     let Ok(layout) = Layout::open(directory) else {
         return;
     };

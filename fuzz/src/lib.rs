@@ -9,6 +9,7 @@
 
 mod dockerfile;
 mod documents;
+mod erofs;
 mod generator;
 mod images;
 mod parts;
@@ -44,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     ("dockerignore", dockerfile::dockerignore),
     ("documents", documents::documents),
     ("encode", tar::encode),
+    ("erofs", erofs::erofs),
     ("headers", registry::headers),
     ("image", images::image),
     ("layer_index", tree::layer_index),
