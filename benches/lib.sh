@@ -78,6 +78,16 @@ need_base() {
     corten --root "$CASE/base-store" copy base "oci:$CASE/layout:base"
 }
 
+# big_layout: makes the image of twelve layers, once, and prints the path of its image layout.
+big_layout() {
+    local layout=$CACHE/big
+    if [[ ! -s $layout/index.json ]]; then
+        rm -rf "$layout"
+        python3 "$HERE/big-image.py" "$(base_tar)" "$layout" >&2
+    fi
+    echo "$layout"
+}
+
 free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
@@ -113,6 +123,75 @@ need_image_in_registry() {
     IMAGE=$REGISTRY/base:latest
     corten --root "$CASE/base-store" push base "docker://$IMAGE"
 }
+
+# until_true SECONDS COMMAND...: waits until the command succeeds.
+until_true() {
+    local limit=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        ((SECONDS < limit)) || { echo "in vain: $*" && return 1; }
+        sleep 0.05
+    done
+}
+
+# need_daemons: starts containerd and dockerd, with stores of the case's own.
+need_daemons() {
+    cat >containerd.toml <<CONFIG
+version = 2
+root = "$CASE/containerd"
+state = "$CASE/containerd-run"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = "$CASE/containerd.sock"
+CONFIG
+    containerd -c containerd.toml >containerd.log 2>&1 &
+    started+=($!)
+    dockerd --iptables=false --ip6tables=false --bridge=none --data-root "$CASE/docker" \
+        --exec-root "$CASE/docker-run" --pidfile "$CASE/docker.pid" --host "unix://$CASE/docker.sock" \
+        --storage-driver overlay2 >docker.log 2>&1 &
+    started+=($!)
+    until_true 30 ctr --address containerd.sock version
+    until_true 30 docker --host "unix://$CASE/docker.sock" version
+}
+
+# need_archives LAYOUT NAME: the image as the archives that the daemons read.
+need_archives() {
+    containers_config
+    skopeo copy --quiet --policy policy.json "oci:$1:$2" "oci-archive:image.oci.tar:$2"
+    skopeo copy --quiet --policy policy.json "oci:$1:$2" "docker-archive:image.docker.tar:$2:latest"
+    cat image.oci.tar image.docker.tar | wc -c
+}
+
+# round_of_roots LAYOUT NAME: measures how every tool makes a root file system of an image.
+round_of_roots() {
+    local image=oci:$1:$2
+    measure 'corten run true' corten --root "$CASE/ours" run "$image" true
+    forget ours
+    measure_without_sync 'corten run true, no sync' corten --root "$CASE/ours" run "$image" true
+    forget ours
+    measure 'corten unpack' corten --root "$CASE/ours" unpack "$image" ours-bundle
+    forget ours ours-bundle
+    measure 'umoci unpack' umoci unpack --image "$1:$2" theirs
+    forget theirs
+    measure 'ctr images import' ctr --address containerd.sock images import image.oci.tar
+    ctr --address containerd.sock images ls --quiet |
+        xargs ctr --address containerd.sock images rm --sync
+    measure 'podman load' podman $(storage "$CASE/theirs") load --quiet --input image.oci.tar \
+        --signature-policy policy.json
+    forget theirs run
+    measure 'docker load' docker --host "unix://$CASE/docker.sock" load --quiet --input image.docker.tar
+    docker --host "unix://$CASE/docker.sock" image rm --force "$2:latest"
+    mkdir plain
+    floor 'tar -xzf of each layer' bash -c "
+        jq --raw-output '.layers[].digest | split(\":\")[1]' $1/blobs/sha256/$(manifest_of "$1") |
+        while read -r layer; do
+            tar --extract --gzip --numeric-owner --keep-directory-symlink --file $1/blobs/sha256/\$layer --directory plain
+        done"
+    forget plain
+}
+
+# manifest_of LAYOUT: the hex digits of its only manifest.
+manifest_of() { jq --raw-output '.manifests[0].digest | split(":")[1]' "$1/index.json"; }
 
 # containers_config: what buildah, podman and skopeo read instead of the machine's own.
 containers_config() {
