@@ -15,6 +15,7 @@ mod places;
 mod program;
 mod resume;
 mod run;
+mod status;
 mod store;
 mod usage;
 mod validate;
