@@ -161,7 +161,10 @@ peer_buildah() {
 # start_docker [OPTION...]: starts a daemon of the case's own; `peer_docker` talks to it.
 start_docker() {
     need dockerd docker
-    dockerd --iptables=false --ip6tables=false --bridge=none --data-root "$CASE/docker" --exec-root "$CASE/docker-run" \
+    # A short path: containerd's sockets are in it, and a path of more than 107 bytes makes none.
+    local state
+    state=$(mktemp -d "$WORK/d.XXX")
+    dockerd --iptables=false --ip6tables=false --bridge=none --data-root "$CASE/docker" --exec-root "$state" \
         --pidfile "$CASE/docker.pid" -H "unix://$CASE/docker.sock" "$@" >docker.log 2>&1 &
     started+=($!)
     local limit=$((SECONDS + 40))
