@@ -87,8 +87,10 @@ case_df() {
         awk '{ total += $1 } END { print total }')
     # `du` counts the directories themselves, too.
     ((size <= on_disk && size > on_disk * 98 / 100)) || fail "df says $size, du $on_disk"
-    equal 'images' 2 "$(jq '.images | length' df.json)"
-    equal 'names' 3 "$(jq '[.images[].names[]] | length' df.json)"
+    # Other cases may have named more in the store.
+    corten --root "$store" images --format json >images.json
+    equal 'images' "$(jq '[.[].digest] | unique | length' images.json)" "$(jq '.images | length' df.json)"
+    equal 'names' "$(jq length images.json)" "$(jq '[.images[].names[]] | length' df.json)"
     equal 'parts of each image' true "$(jq 'all(.images[]; .size == .shared + .unique)' df.json)"
 
     corten --root "$store" rm app again
