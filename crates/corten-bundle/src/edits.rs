@@ -57,14 +57,17 @@ pub(crate) fn edited_tree(sources: &Sources<'_>) -> Result<Edited> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Group {
     Lower(NodeId),
-    Inode(u64),
+    Inode(Inode),
 }
+
+/// A device and a number in it: one file system in the root does not know the numbers of another.
+type Inode = (u64, u64);
 
 struct Merge<'a> {
     sources: &'a Sources<'a>,
     recorded: HashMap<&'a [u8], &'a Found>,
     /// How many names each inode has in the survey.
-    n_names: HashMap<u64, u32>,
+    n_names: HashMap<Inode, u32>,
     groups: HashMap<Group, u64>,
     puts: Vec<(Vec<u8>, Put)>,
     sockets: Vec<Shown>,
@@ -75,7 +78,7 @@ impl<'a> Merge<'a> {
         let recorded = sources.record.paths.iter();
         let mut n_names = HashMap::new();
         for (_, found) in &sources.survey.found {
-            *n_names.entry(found.inode.1).or_default() += 1;
+            *n_names.entry(found.inode).or_default() += 1;
         }
         Self {
             sources,
@@ -207,12 +210,8 @@ impl<'a> Merge<'a> {
 
     fn inode_group(&self, found: &Found) -> Option<Group> {
         let is_directory = found.kind == FoundKind::Directory;
-        let n_names = self
-            .n_names
-            .get(&found.inode.1)
-            .copied()
-            .unwrap_or_default();
-        (!is_directory && n_names > 1).then_some(Group::Inode(found.inode.1))
+        let n_names = self.n_names.get(&found.inode).copied().unwrap_or_default();
+        (!is_directory && n_names > 1).then_some(Group::Inode(found.inode))
     }
 
     fn number_of(&mut self, group: Group) -> u64 {

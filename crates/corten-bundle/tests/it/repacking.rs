@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink as link};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use corten_bundle::config::ConfigOptions;
 use corten_bundle::ids::IdMaps;
@@ -49,6 +50,7 @@ tests![
     docker_images_stay_docker_images,
     other_bundles_are_refused,
     hostile_roots,
+    equal_inodes_of_two_file_systems,
     random_edits,
 ];
 
@@ -621,6 +623,38 @@ fn hostile_roots() {
             .entries(&emptied)
             .contains(&".wh.etc 0 0:0".to_owned())
     );
+}
+
+/// A file system in memory, until it is dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(place: PathBuf) -> Self {
+        fs::create_dir(&place).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "tmpfs"]).arg(&place);
+        assert!(mount.status().unwrap().success());
+        Self(place)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        Command::new("umount").arg(&self.0).status().ok();
+    }
+}
+
+fn equal_inodes_of_two_file_systems() {
+    let bundle = Bundle::new(&[base()]);
+    let _mounted = ["one", "two"].map(|name| Mounted::new(bundle.path(name)));
+    write(&bundle.path("one/x"), b"AAA");
+    write(&bundle.path("two/y"), b"BBBBB");
+    let inode = |name: &str| fs::metadata(bundle.path(name)).unwrap().ino();
+    assert_eq!(inode("one/x"), inode("two/y"), "nothing is tested else");
+    let repacked = bundle.repack(&RepackOptions::default()).unwrap();
+    let image = bundle.load(&repacked.manifest);
+    let again = bundle.unpack(&image, "again").unwrap();
+    assert_eq!(fs::read(again.join("rootfs/two/y")).unwrap(), b"BBBBB");
 }
 
 /// An edit of a path; which one is chosen by the first number.
