@@ -20,7 +20,8 @@ use rustix::fs::OFlags;
 use crate::Result;
 use crate::ids::DiskIds;
 use crate::masks::Masks;
-use crate::record::{Record, is_same};
+use crate::origins::{Inode, Known, Origins};
+use crate::record::Record;
 use crate::survey::Survey;
 
 /// What an edited tree is made of.
@@ -60,14 +61,9 @@ enum Group {
     Inode(Inode),
 }
 
-/// A device and a number in it: one file system in the root does not know the numbers of another.
-type Inode = (u64, u64);
-
 struct Merge<'a> {
     sources: &'a Sources<'a>,
-    recorded: HashMap<&'a [u8], &'a Found>,
-    /// How many names each inode has in the survey.
-    n_names: HashMap<Inode, u32>,
+    origins: Origins<'a>,
     groups: HashMap<Group, u64>,
     puts: Vec<(Vec<u8>, Put)>,
     sockets: Vec<Shown>,
@@ -75,17 +71,9 @@ struct Merge<'a> {
 
 impl<'a> Merge<'a> {
     fn new(sources: &'a Sources<'a>) -> Self {
-        let recorded = sources.record.paths.iter();
-        let mut n_names = HashMap::new();
-        for (_, found) in &sources.survey.found {
-            *n_names.entry(found.inode).or_default() += 1;
-        }
         Self {
             sources,
-            recorded: recorded
-                .map(|(path, found)| (path.as_slice(), found))
-                .collect(),
-            n_names,
+            origins: Origins::new(sources.lower, sources.record, sources.survey),
             groups: HashMap::new(),
             puts: Vec::with_capacity(sources.survey.found.len()),
             sockets: Vec::new(),
@@ -117,25 +105,21 @@ impl<'a> Merge<'a> {
     }
 
     fn put(&mut self, path: &[u8], found: &Found, number: u64) -> Result<Put> {
-        let recorded = self.recorded.get(path).copied();
-        let lower = self.sources.lower.exact(path);
-        let lower = lower.map(|id| (id, self.sources.lower.node(id)));
-        let (Some(recorded), Some((id, node))) = (recorded, lower) else {
+        let Some(Known { was, id, node }) = self.origins.of(path, found) else {
             return self.new_file(path, found, number);
         };
-        if !is_of_kind(&recorded.kind, &node.kind) && is_same(recorded, found) {
-            // A file that stands for a device node which could not be made.
-            return Ok(Put {
-                group: (node.n_links > 1).then(|| self.number_of(Group::Lower(id))),
-                ..Put::of_node(node, 0)
-            });
-        }
-        if !is_of_kind(&recorded.kind, &node.kind) || !is_of_kind(&found.kind, &node.kind) {
-            return self.new_file(path, found, number);
-        }
-        let is_untouched = self.sources.record.is_untouched(recorded, found);
+        let is_untouched = self.sources.record.is_untouched(was, found);
         let item = match &node.kind {
             Kind::File(file) if is_untouched && file.size == found.size => Item::File(file.clone()),
+            &Kind::Device {
+                block,
+                major,
+                minor,
+            } if found.kind == FoundKind::File => Item::Device {
+                block,
+                major,
+                minor,
+            },
             _ => item(found, number),
         };
         let group = if is_untouched && node.n_links > 1 {
@@ -145,12 +129,12 @@ impl<'a> Merge<'a> {
         };
         Ok(Put {
             item,
-            meta: self.merged_meta(path, node, recorded, found)?,
+            meta: self.merged_meta(path, node, was, found)?,
             group: group.map(|group| self.number_of(group)),
         })
     }
 
-    /// A path that the image does not have, or not of this type.
+    /// A file that the image does not have, or not of this type.
     fn new_file(&mut self, path: &[u8], found: &Found, number: u64) -> Result<Put> {
         let meta = &found.meta;
         let (uid, gid) = self.sources.ids.of_disk(path, meta.uid, meta.gid)?;
@@ -209,9 +193,8 @@ impl<'a> Merge<'a> {
     }
 
     fn inode_group(&self, found: &Found) -> Option<Group> {
-        let is_directory = found.kind == FoundKind::Directory;
-        let n_names = self.n_names.get(&found.inode).copied().unwrap_or_default();
-        (!is_directory && n_names > 1).then_some(Group::Inode(found.inode))
+        let is_linked = self.origins.is_linked(found);
+        is_linked.then_some(Group::Inode(found.inode))
     }
 
     fn number_of(&mut self, group: Group) -> u64 {
@@ -239,7 +222,7 @@ impl<'a> Merge<'a> {
             let node = lower.node(id);
             let is_device = matches!(node.kind, Kind::Device { .. });
             let is_unseen = masks.covers(&path)
-                || (is_device && !self.recorded.contains_key(path.as_slice()))
+                || (is_device && !self.origins.had(&path))
                 || survey
                     .unreadable
                     .iter()
@@ -289,17 +272,6 @@ fn item(found: &Found, number: u64) -> Item {
             minor,
         },
         FoundKind::Fifo => Item::Fifo,
-    }
-}
-
-fn is_of_kind(found: &FoundKind, kind: &Kind) -> bool {
-    match found {
-        FoundKind::File => matches!(kind, Kind::File(_)),
-        FoundKind::Directory => matches!(kind, Kind::Directory(_)),
-        FoundKind::Symlink(_) => matches!(kind, Kind::Symlink(_)),
-        FoundKind::Device { .. } => matches!(kind, Kind::Device { .. }),
-        FoundKind::Fifo => matches!(kind, Kind::Fifo),
-        FoundKind::Socket => false,
     }
 }
 

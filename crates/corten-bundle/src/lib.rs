@@ -26,6 +26,7 @@ pub mod error;
 mod host;
 pub mod ids;
 mod masks;
+mod origins;
 pub mod process;
 mod record;
 pub mod repack;

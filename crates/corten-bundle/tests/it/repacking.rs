@@ -43,6 +43,7 @@ tests![
     masks_and_volumes,
     running_makes_no_layer,
     rootless_bundles_keep_owners,
+    rootless_bundles_keep_what_has_other_names,
     mapped_bundles,
     ids_outside_the_map,
     refreshed_bundles,
@@ -409,6 +410,100 @@ fn rootless_bundle(how: UnpackOptions) {
             "etc/motd 640 1000:100",
             "usr/ 755 0:0",
             "usr/tool 644 0:0",
+        ],
+    );
+}
+
+/// What was linked, moved and copied is still what the image says.
+fn rootless_bundles_keep_what_has_other_names() {
+    #[track_caller]
+    fn check(script: &str, expected: &[&str]) {
+        let device = |path| {
+            let mut device = directory(path).owned(33, 33, 0o666);
+            device.0.kind = EntryKind::CharDevice;
+            device.0.device = (1, 3);
+            device
+        };
+        let layer = vec![
+            directory("data"),
+            file("data/f", b"1").owned(5, 6, 0o640),
+            directory("srv"),
+            directory("srv/app").owned(33, 33, 0o755),
+            file("srv/app/in", b"1").owned(33, 34, 0o640),
+            device("srv/app/nul"),
+        ];
+        let how = UnpackOptions {
+            devices: Devices::Record,
+            ..options(ConfigOptions::rootless(0, 0), Owners::Leave)
+        };
+        let bundle = Bundle::with(&[layer], how);
+        let mut shell = Command::new("sh");
+        let shell = shell.args(["-ec", script]).current_dir(bundle.path(""));
+        assert!(shell.status().unwrap().success(), "{script}");
+        let repacked = bundle.repack(&RepackOptions::default()).unwrap();
+        let image = bundle.load(&repacked.manifest);
+        let layers = corten_snapshot::layers_of(&image).unwrap();
+        let snapshots = Snapshots::new(&bundle.world.store);
+        let tree = snapshots.tree(&layers).unwrap();
+        let found = tree.walk().filter_map(|(path, id)| {
+            let (node, path) = (tree.node(id), String::from_utf8(path).unwrap());
+            let kind = match node.kind {
+                corten_layer::Kind::Device { major, minor, .. } => format!(" {major},{minor}"),
+                _ => String::new(),
+            };
+            let meta = &node.meta;
+            let line = format!("{path} {:o} {}:{}{kind}", meta.mode, meta.uid, meta.gid);
+            (!path.is_empty() && path != "srv" && path != "data").then_some(line)
+        });
+        assert_eq!(found.collect::<Vec<_>>(), expected, "{script}");
+    }
+    let as_it_was = [
+        "data/f 640 5:6",
+        "srv/app 755 33:33",
+        "srv/app/in 640 33:34",
+        "srv/app/nul 666 33:33 1,3",
+    ];
+    check(
+        "ln data/f data/a; ln srv/app/nul srv/app/a",
+        &[
+            "data/a 640 5:6",
+            as_it_was[0],
+            as_it_was[1],
+            "srv/app/a 666 33:33 1,3",
+            as_it_was[2],
+            as_it_was[3],
+        ],
+    );
+    check(
+        "chmod -R o-w srv",
+        &[
+            as_it_was[0],
+            as_it_was[1],
+            as_it_was[2],
+            "srv/app/nul 664 33:33 1,3",
+        ],
+    );
+    check(
+        "cd ..; cp -a rootfs copy; mv rootfs old; mv copy rootfs",
+        &as_it_was,
+    );
+    check(
+        "mv srv/app srv/app2",
+        &[
+            as_it_was[0],
+            "srv/app2 755 33:33",
+            "srv/app2/in 640 33:34",
+            "srv/app2/nul 666 33:33 1,3",
+        ],
+    );
+    // Neither what replaces a file nor what uses its number again is that file.
+    check(
+        "echo more > srv/app/nul; rm srv/app/in; echo 2 > srv/new",
+        &[
+            as_it_was[0],
+            as_it_was[1],
+            "srv/app/nul 666 0:0",
+            "srv/new 644 0:0",
         ],
     );
 }
