@@ -19,6 +19,7 @@
 //! ```
 
 mod annotate;
+mod clock;
 pub mod config;
 mod defaults;
 mod edits;

@@ -1,9 +1,6 @@
 //! A bundle that was changed on the disk becomes an image: the one it was made from, with one more
 //! layer.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use corten_content::ImageDocuments;
@@ -17,14 +14,16 @@ use corten_snapshot::{Bytes, LayerRef, PackOptions, Packer, Snapshots, layers_of
 use corten_spec::{Descriptor, History, document, media_type};
 use corten_tar::Timestamp;
 
+use crate::clock::Clock;
 use crate::config::ROOTFS;
 use crate::edits::{EditedContents, Sources, edited_tree};
 use crate::ids::DiskIds;
 use crate::masks::{Masks, VolumeMasks};
-use crate::record::{FILE, Record, is_same};
+use crate::record::{Record, is_same};
 use crate::survey::{Survey, survey};
 use crate::{Error, Result};
 
+pub use crate::clock::Pending;
 pub use crate::record::Origin;
 
 /// How a bundle is packed.
@@ -64,7 +63,8 @@ impl Default for RepackOptions {
 pub enum Refresh {
     /// The image that it was unpacked from: another layer would hold these changes again.
     No,
-    /// The new image: another layer holds only what changes from now on.
+    /// The new image: another layer holds only what changes from now on. [`Repacked::refreshed`] does
+    /// it, when the image has a name.
     Yes,
 }
 
@@ -81,6 +81,10 @@ pub struct Repacked {
     pub sockets: Vec<Shown>,
     /// Directories that could not be listed; they are as in the old image.
     pub unreadable: Vec<Shown>,
+    /// What makes the bundle one of the new image, if [`RepackOptions::refresh`] says so: for its
+    /// caller to write after the image was given a name. A bundle of an image that has none is lost
+    /// with the next garbage collection.
+    pub refreshed: Option<Pending>,
 }
 
 /// Makes what was changed in the root of `bundle` since it was unpacked from `image` a layer on top of
@@ -137,19 +141,18 @@ pub fn repack(
         None => image.manifest.descriptor.clone(),
         Some(layer) => store_image(snapshots, image, layer, &changes, options)?,
     };
-    if let Some(clock) = clock {
-        let origin = Origin {
-            image: manifest.clone(),
-            ..record.origin
-        };
-        clock.record(origin, &seen)?;
-    }
+    let origin = Origin {
+        image: manifest.clone(),
+        ..record.origin
+    };
+    let refreshed = clock.map(|clock| clock.record(origin, &seen)).transpose()?;
     Ok(Repacked {
         manifest,
         layer,
         n_changes: changes.len(),
         sockets: edited.sockets,
         unreadable: shown(&seen.unreadable),
+        refreshed,
     })
 }
 
@@ -299,55 +302,4 @@ fn newest(changes: &Changeset) -> Timestamp {
 
 fn shown(paths: &[Vec<u8>]) -> Vec<Shown> {
     paths.iter().map(|path| path.as_slice().into()).collect()
-}
-
-/// A new file in a bundle: the clock of the file system, before anything was looked at, and the place
-/// for what was seen.
-pub(crate) struct Clock<'a> {
-    bundle: &'a Path,
-    path: std::path::PathBuf,
-    file: File,
-    now: (i64, u32),
-}
-
-impl<'a> Clock<'a> {
-    pub(crate) fn start(bundle: &'a Path) -> Result<Self> {
-        let path = bundle.join(format!(".{FILE}-{}", std::process::id()));
-        // One of a process of our number that was killed.
-        std::fs::remove_file(&path).ok();
-        let mut options = OpenOptions::new();
-        let options = options.write(true).create_new(true).mode(0o600);
-        let file = options
-            .open(&path)
-            .map_err(Error::system("create", &path))?;
-        let metadata = file.metadata().map_err(Error::system("examine", &path))?;
-        let nanoseconds = u32::try_from(metadata.ctime_nsec()).unwrap_or_default();
-        Ok(Self {
-            bundle,
-            now: (metadata.ctime(), nanoseconds),
-            path,
-            file,
-        })
-    }
-
-    /// Writes what `survey` saw as the record of the bundle.
-    pub(crate) fn record(mut self, origin: Origin, survey: &Survey) -> Result<()> {
-        let record = Record {
-            origin,
-            taken: self.now,
-            paths: survey.found.clone(),
-        };
-        self.file
-            .write_all(&record.encode())
-            .map_err(Error::system("write", &self.path))?;
-        let place = self.bundle.join(FILE);
-        std::fs::rename(&self.path, &place).map_err(Error::system("write", &place))
-    }
-}
-
-impl Drop for Clock<'_> {
-    fn drop(&mut self) {
-        // It is gone if it became the record.
-        std::fs::remove_file(&self.path).ok();
-    }
 }

@@ -26,9 +26,10 @@ use corten_snapshot::snapshots::remove;
 use corten_snapshot::{Bytes, Snapshots, layers_of};
 use corten_spec::Descriptor;
 
+use crate::clock::Clock;
 use crate::config::{ConfigOptions, Converted, Note, ROOTFS, check_os, runtime_config};
 use crate::ids::{DiskIds, IdMaps};
-use crate::repack::{Clock, Origin};
+use crate::record::Origin;
 use crate::survey::survey;
 use crate::verbatim::verbatim_config;
 use crate::{Error, Result};
@@ -144,7 +145,9 @@ fn write_bundle(
     }
     write_new(&directory.join(CONFIG), &json(&converted.config))?;
     let clock = Clock::start(directory)?;
-    clock.record(origin, &survey(&root, &|_| false)?)?;
+    clock
+        .record(origin, &survey(&root, &|_| false)?)?
+        .commit()?;
     Ok(Unpacked {
         n_paths: tree.n_paths(),
         written,

@@ -110,11 +110,15 @@ pub(crate) fn run(args: &RepackArgs, ctx: &Context) -> Result<ExitCode, CommandE
         let store = ctx.store()?;
         let image = base(args, ctx, &store)?;
         let snapshots = ctx.snapshots(&store);
-        let repacked = corten_bundle::repack(&snapshots, &image, &args.bundle, &options)
+        let mut repacked = corten_bundle::repack(&snapshots, &image, &args.bundle, &options)
             .map_err(CommandError::caused)?;
         store
             .tag(&name.to_string(), &repacked.manifest)
             .map_err(CommandError::caused)?;
+        // Not before the image has a name, by which it is kept.
+        if let Some(refreshed) = repacked.refreshed.take() {
+            refreshed.commit().map_err(CommandError::caused)?;
+        }
         Ok(repacked)
     };
     let repacked = repack().map_err(|error: CommandError| {
