@@ -5,8 +5,9 @@ use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use corten_layer::scan::Found;
+
 use crate::record::{FILE, Origin, Record};
-use crate::survey::Survey;
 use crate::{Error, Result};
 
 /// A new file in a bundle: the clock of the file system, before anything was looked at, and the place
@@ -40,12 +41,16 @@ impl Clock {
         })
     }
 
-    /// Writes what `survey` saw beside the record of the bundle.
-    pub(crate) fn record(mut self, origin: Origin, survey: &Survey) -> Result<Pending> {
+    /// Writes `paths`, what was seen, beside the record of the bundle.
+    pub(crate) fn record(
+        mut self,
+        origin: Origin,
+        paths: Vec<(Vec<u8>, Found)>,
+    ) -> Result<Pending> {
         let record = Record {
             origin,
             taken: self.now,
-            paths: survey.found.clone(),
+            paths,
         };
         self.file
             .write_all(&record.encode())

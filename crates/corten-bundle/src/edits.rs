@@ -22,7 +22,7 @@ use crate::ids::DiskIds;
 use crate::masks::Masks;
 use crate::origins::{Inode, Known, Origins};
 use crate::record::Record;
-use crate::survey::Survey;
+use crate::survey::{Survey, sort};
 
 /// What an edited tree is made of.
 #[derive(Debug)]
@@ -90,8 +90,7 @@ impl<'a> Merge<'a> {
             self.puts.push((path.clone(), put));
         }
         self.keep_unseen();
-        self.puts
-            .sort_by(|left, right| path::compare(&left.0, &right.0));
+        sort(&mut self.puts);
         let mut puts = self.puts.into_iter();
         let (_, root) = puts.next().expect("a survey has the root");
         let mut builder = TreeBuilder::new(root.meta);
@@ -185,7 +184,7 @@ impl<'a> Merge<'a> {
         }
         let recorded = record.paths.iter().map(|(path, _)| path.as_slice());
         let found = survey.found.iter().map(|(path, _)| path.as_slice());
-        let left_out = survey.left_out.iter().map(Vec::as_slice);
+        let left_out = survey.left_out.iter().map(|(path, _)| path.as_slice());
         let (masked, recorded): (HashSet<&[u8]>, HashSet<&[u8]>) =
             names_in(path, recorded).partition(|path| masks.covers(path));
         names_in(path, found).collect::<HashSet<_>>() == recorded

@@ -1,6 +1,7 @@
 //! A bundle that was changed on the disk becomes an image: the one it was made from, with one more
 //! layer.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use corten_content::ImageDocuments;
@@ -9,7 +10,8 @@ use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
 use corten_layer::changeset::Change;
 use corten_layer::diff::{SameContent, content_error, diff, same_bytes};
-use corten_layer::{Changeset, Contents as _, Data, Shown, Tree, emit};
+use corten_layer::scan::Found;
+use corten_layer::{Changeset, Contents as _, Data, Shown, Tree, emit, path};
 use corten_snapshot::{Bytes, LayerRef, PackOptions, Packer, Snapshots, layers_of};
 use corten_spec::{Descriptor, History, document, media_type};
 use corten_tar::Timestamp;
@@ -20,7 +22,7 @@ use crate::edits::{EditedContents, Sources, edited_tree};
 use crate::ids::DiskIds;
 use crate::masks::{Masks, VolumeMasks};
 use crate::record::{Record, is_same};
-use crate::survey::{Survey, survey};
+use crate::survey::{Survey, sort, survey};
 use crate::{Error, Result};
 
 pub use crate::clock::Pending;
@@ -141,19 +143,50 @@ pub fn repack(
         None => image.manifest.descriptor.clone(),
         Some(layer) => store_image(snapshots, image, layer, &changes, options)?,
     };
-    let origin = Origin {
-        image: manifest.clone(),
-        ..record.origin
-    };
-    let refreshed = clock.map(|clock| clock.record(origin, &seen)).transpose()?;
+    let refreshed = clock.map(|clock| {
+        let origin = Origin {
+            image: manifest.clone(),
+            ..record.origin.clone()
+        };
+        clock.record(origin, refreshed_paths(&record, &seen, &masks))
+    });
     Ok(Repacked {
         manifest,
         layer,
         n_changes: changes.len(),
         sockets: edited.sockets,
         unreadable: shown(&seen.unreadable),
-        refreshed,
+        refreshed: refreshed.transpose()?,
     })
+}
+
+/// Returns what the record of a refreshed bundle has: what was seen, and of what was not looked at,
+/// which is in the new image as it was in the old one, what it was after unpacking.
+fn refreshed_paths(record: &Record, seen: &Survey, masks: &Masks) -> Vec<(Vec<u8>, Found)> {
+    let mut paths = seen.found.clone();
+    let left_out: HashSet<&[u8]> = seen.left_out.iter().map(|(path, _)| &**path).collect();
+    let known: HashSet<&[u8]> = paths_of(&seen.found).collect();
+    let is_unseen = |path: &[u8]| {
+        let mut within = path;
+        while masks.covers(within) && !left_out.contains(within) {
+            within = path::split(within).0;
+        }
+        masks.covers(within) || seen.unreadable.iter().any(|dir| path::is_within(path, dir))
+    };
+    let kept = record.paths.iter();
+    let kept = kept.filter(|(path, _)| !known.contains(&**path) && is_unseen(path));
+    paths.extend(kept.cloned());
+    let recorded: HashSet<&[u8]> = paths_of(&record.paths).collect();
+    // Mount points that were made since: the next time of their directory is a change of it.
+    let made = seen.left_out.iter();
+    let made = made.filter(|(path, _)| !recorded.contains(&**path));
+    paths.extend(made.filter_map(|(path, found)| Some((path.clone(), found.clone()?))));
+    sort(&mut paths);
+    paths
+}
+
+fn paths_of(found: &[(Vec<u8>, Found)]) -> impl Iterator<Item = &[u8]> {
+    found.iter().map(|(path, _)| path.as_slice())
 }
 
 fn check_origin(record: &Record, image: &ImageDocuments) -> Result<()> {

@@ -17,8 +17,9 @@ pub(crate) struct Survey {
     pub(crate) found: Vec<(Vec<u8>, Found)>,
     /// Directories that could not be listed for want of permission.
     pub(crate) unreadable: Vec<Vec<u8>>,
-    /// What is there and was left out, sorted by component.
-    pub(crate) left_out: Vec<Vec<u8>>,
+    /// What is there and was left out, sorted by component, and what it is if that can be told: a mount
+    /// of a server that is gone is no reason to fail.
+    pub(crate) left_out: Vec<(Vec<u8>, Option<Found>)>,
 }
 
 /// Looks at everything in `root` but what `is_left_out`. No link is followed.
@@ -45,7 +46,8 @@ pub(crate) fn survey(root: &Root, is_left_out: &dyn Fn(&[u8]) -> bool) -> Result
         for name in names(&handle).map_err(failed("list", &directory))? {
             let path = path::join(&directory, &name);
             if is_left_out(&path) {
-                survey.left_out.push(path);
+                let found = inspect(handle.as_fd(), &name, Xattrs::Leave);
+                survey.left_out.push((path, found.ok().flatten()));
                 continue;
             }
             let found = match inspect(handle.as_fd(), &name, Xattrs::Read) {
@@ -63,11 +65,12 @@ pub(crate) fn survey(root: &Root, is_left_out: &dyn Fn(&[u8]) -> bool) -> Result
             survey.found.push((path, found));
         }
     }
-    let by_path =
-        |left: &(Vec<u8>, Found), right: &(Vec<u8>, Found)| path::compare(&left.0, &right.0);
-    survey.found.sort_by(by_path);
-    survey
-        .left_out
-        .sort_by(|left, right| path::compare(left, right));
+    sort(&mut survey.found);
+    sort(&mut survey.left_out);
     Ok(survey)
+}
+
+/// Sorts paths by component.
+pub(crate) fn sort<T>(paths: &mut [(Vec<u8>, T)]) {
+    paths.sort_by(|left, right| path::compare(&left.0, &right.0));
 }

@@ -146,7 +146,7 @@ fn write_bundle(
     write_new(&directory.join(CONFIG), &json(&converted.config))?;
     let clock = Clock::start(directory)?;
     clock
-        .record(origin, &survey(&root, &|_| false)?)?
+        .record(origin, survey(&root, &|_| false)?.found)?
         .commit()?;
     Ok(Unpacked {
         n_paths: tree.n_paths(),

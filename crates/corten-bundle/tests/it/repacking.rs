@@ -47,6 +47,8 @@ tests![
     mapped_bundles,
     ids_outside_the_map,
     refreshed_bundles,
+    refreshed_bundles_know_what_is_masked,
+    refreshed_bundles_know_mount_points,
     a_change_in_the_same_tick,
     docker_images_stay_docker_images,
     other_bundles_are_refused,
@@ -635,6 +637,50 @@ fn refreshed_bundles() {
     write(&bundle.path("two"), b"2");
     bundle.check(&refresh, &["./ 755 0:0", "two 644 0:0"]);
     assert_eq!(bundle.names(), ["config.json", "corten-record", "rootfs"]);
+}
+
+fn refresh() -> RepackOptions {
+    RepackOptions {
+        refresh: Refresh::Yes,
+        ..RepackOptions::default()
+    }
+}
+
+fn refreshed_bundles_know_what_is_masked() {
+    let layer = vec![
+        directory("data"),
+        file("data/in", b"1").owned(5, 6, 0o640),
+        file("etc", b"1"),
+    ];
+    let how = options(ConfigOptions::rootless(0, 0), Owners::Leave);
+    let mut bundle = Bundle::with(&[layer], how);
+    write(&bundle.path("etc"), b"22");
+    let masked = RepackOptions {
+        masks: words("/data"),
+        ..refresh()
+    };
+    let first = bundle.check(&masked, &["etc 644 0:0"]);
+    first.refreshed.unwrap().commit().unwrap();
+    bundle.image = bundle.load(&first.manifest);
+    write(&bundle.path("data/in"), b"22");
+    bundle.check(
+        &RepackOptions::default(),
+        &["data/ 755 0:0", "data/in 640 5:6"],
+    );
+}
+
+fn refreshed_bundles_know_mount_points() {
+    let mut bundle = Bundle::new(&[base()]);
+    write(&bundle.path("etc/motd"), b"other");
+    fs::create_dir(bundle.path("proc")).unwrap();
+    let expected = &["etc/ 755 0:0", "etc/motd 640 1000:100"];
+    let first = bundle.check(&refresh(), expected);
+    first.refreshed.unwrap().commit().unwrap();
+    bundle.image = bundle.load(&first.manifest);
+    let unchanged = bundle.repack(&RepackOptions::default()).unwrap();
+    assert_eq!(unchanged.n_changes, 0);
+    set_time(&bundle.path(""), 7, 0);
+    bundle.check(&RepackOptions::default(), &["./ 755 0:0"]);
 }
 
 /// Times of files come from a clock that ticks a few hundred times in a second.
