@@ -140,12 +140,15 @@ impl<'a> Merge<'a> {
         let xattrs = meta.xattrs().iter();
         let ids = self.sources.ids;
         let xattrs = xattrs.filter(|(name, _)| !is_never_applied(name));
-        let xattrs = xattrs.map(|(name, value)| (name.clone(), ids.xattr_of_disk(name, value)));
+        let xattrs = xattrs.map(|(name, value)| {
+            let value = ids.xattr_of_disk(path, name, value)?;
+            Ok((name.clone(), value))
+        });
+        let xattrs = xattrs.collect::<Result<_>>()?;
         let group = self.inode_group(found);
         Ok(Put {
             item: item(found, number),
-            meta: Meta::new(meta.mode, uid, gid, meta.mtime)
-                .with_extended(xattrs.collect(), Vec::new()),
+            meta: Meta::new(meta.mode, uid, gid, meta.mtime).with_extended(xattrs, Vec::new()),
             group: group.map(|group| self.number_of(group)),
         })
     }
@@ -165,7 +168,7 @@ impl<'a> Merge<'a> {
         let is_in_time = was.mtime == now.mtime || self.changed_only_below_masks(path, found);
         let mtime = if is_in_time { image.mtime } else { now.mtime };
         Ok(Meta::new(mode, uid, gid, mtime).with_extended(
-            merged_xattrs(self.sources.ids, image, was, now),
+            merged_xattrs(self.sources.ids, path, (image, was, now))?,
             image.records().to_vec(),
         ))
     }
@@ -275,9 +278,13 @@ fn item(found: &Found, number: u64) -> Item {
 }
 
 /// Applies to the attributes of the image what was set and removed on the disk.
-fn merged_xattrs(ids: &DiskIds, image: &Meta, was: &Meta, now: &Meta) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn merged_xattrs(
+    ids: &DiskIds,
+    path: &[u8],
+    (image, was, now): (&Meta, &Meta, &Meta),
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     if was.xattrs() == now.xattrs() {
-        return image.xattrs().to_vec();
+        return Ok(image.xattrs().to_vec());
     }
     let value = |meta: &'_ Meta, wanted: &[u8]| {
         let found = meta.xattrs().iter().find(|(name, _)| name == wanted);
@@ -290,17 +297,17 @@ fn merged_xattrs(ids: &DiskIds, image: &Meta, was: &Meta, now: &Meta) -> Vec<(Ve
         .map(|(name, _)| name);
     let names: std::collections::BTreeSet<&Vec<u8>> = names.collect();
     let merged = names.into_iter().filter(|name| !is_never_applied(name));
-    merged
-        .filter_map(|name| {
-            let (old, new) = (value(was, name), value(now, name));
-            let chosen = if old == new {
-                value(image, name)
-            } else {
-                new.map(|value| ids.xattr_of_disk(name, &value))
-            };
-            Some((name.clone(), chosen?))
-        })
-        .collect()
+    let mut xattrs = Vec::new();
+    for name in merged {
+        let (old, new) = (value(was, name), value(now, name));
+        let chosen = match new {
+            new if old == new => value(image, name),
+            Some(new) => Some(ids.xattr_of_disk(path, name, &new)?),
+            None => None,
+        };
+        xattrs.extend(chosen.map(|chosen| (name.clone(), chosen)));
+    }
+    Ok(xattrs)
 }
 
 /// The contents of an edited tree: in the image's layers, or beneath the root of the bundle.

@@ -70,6 +70,20 @@ pub enum Error {
         /// `of the image` or `of the host`.
         side: &'static str,
     },
+    /// Whoever an access control list names has no counterpart on the other side of the container.
+    #[error(
+        "the access control list of `{path}` names the {kind} {id} {side}, which has no mapping"
+    )]
+    UnmappedAccess {
+        /// The file, in the image.
+        path: Shown,
+        /// `user id` or `group id`.
+        kind: &'static str,
+        /// The id.
+        id: u32,
+        /// `of the image` or `of the host`.
+        side: &'static str,
+    },
     /// There is nothing to tell what was changed in a bundle.
     #[error(
         "`{}` is no bundle of ours: it has no file `corten-record`, which `corten unpack` writes", .bundle.display()

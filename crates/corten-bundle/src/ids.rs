@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::spec::IdMapping;
 use crate::{Error, Result};
 
+mod acl;
+
 /// Which ids of a container are which ids of the host; every id is its own where there is no range.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMaps {
@@ -111,11 +113,21 @@ impl NoMapping {
             side,
         }
     }
+
+    /// The same for whoever an access control list of `path` names.
+    fn of_list(self, path: &[u8], side: &'static str) -> Error {
+        Error::UnmappedAccess {
+            path: path.into(),
+            kind: self.kind,
+            id: self.id,
+            side,
+        }
+    }
 }
 
 /// How the owners of an image's files and those on the disk correspond, seen from this process.
 ///
-/// So do capabilities of programs: outside the first user namespace those count that name the root
+/// So do the ids in access control lists, and capabilities of programs: outside the first user namespace those count that name the root
 /// whose they are (revision 3, capabilities(7)), and an image cannot know it.
 #[derive(Debug)]
 pub(crate) struct DiskIds {
@@ -147,12 +159,14 @@ impl DiskIds {
         let (uid, gid) = self.maps.outside(meta.uid, meta.gid).map_err(inside)?;
         let own = |error: NoMapping| error.of(path, "of the host");
         (meta.uid, meta.gid) = self.own.inside(uid, gid).map_err(own)?;
-        if let Some(root) = self.root()
-            && meta.xattrs().iter().any(|(name, _)| name == CAPABILITY)
-        {
+        if self.are_identity() {
+            return Ok(());
+        }
+        let is_mapped = |name: &[u8]| name == CAPABILITY || acl::is_list(name);
+        if meta.xattrs().iter().any(|(name, _)| is_mapped(name)) {
             let mut xattrs = meta.xattrs().to_vec();
-            for (_, value) in xattrs.iter_mut().filter(|(name, _)| name == CAPABILITY) {
-                give_capability_to(root, value);
+            for (name, value) in &mut xattrs {
+                self.xattr_to_disk(path, name, value)?;
             }
             let records = meta.records().to_vec();
             *meta = meta.clone().with_extended(xattrs, records);
@@ -160,13 +174,35 @@ impl DiskIds {
         Ok(())
     }
 
-    /// Returns the value in the image of an extended attribute that a file has on the disk.
-    pub(crate) fn xattr_of_disk(&self, name: &[u8], value: &[u8]) -> Vec<u8> {
+    fn xattr_to_disk(&self, path: &[u8], name: &[u8], value: &mut Vec<u8>) -> Result<()> {
+        if let Some(root) = self.root().filter(|_| name == CAPABILITY) {
+            give_capability_to(root, value);
+        }
+        if acl::is_list(name) {
+            acl::map_ids(value, |kind, id| {
+                let inside = |error: NoMapping| error.of_list(path, "of the image");
+                let own = |error: NoMapping| error.of_list(path, "of the host");
+                let id = map(&self.maps, kind, id, out).map_err(inside)?;
+                map(&self.own, kind, id, back).map_err(own)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Returns the value in the image of an extended attribute that the file `path` has on the disk.
+    pub(crate) fn xattr_of_disk(&self, path: &[u8], name: &[u8], value: &[u8]) -> Result<Vec<u8>> {
         let mut value = value.to_vec();
         if let Some(root) = self.root().filter(|_| name == CAPABILITY) {
             take_capability_from(root, &mut value);
         }
-        value
+        if acl::is_list(name) {
+            acl::map_ids(&mut value, |kind, id| {
+                let unmapped = |error: NoMapping| error.of_list(path, "of the host");
+                let id = map(&self.own, kind, id, out).map_err(unmapped)?;
+                map(&self.maps, kind, id, back).map_err(unmapped)
+            })?;
+        }
+        Ok(value)
     }
 
     /// Returns the user that is root in the container.
@@ -203,6 +239,19 @@ fn take_capability_from(root: u32, value: &mut Vec<u8>) {
     if is_its && (value.get(REVISION), value.len()) == (Some(&REVISION_3.0), REVISION_3.1) {
         value[REVISION] = REVISION_2.0;
         value.truncate(REVISION_2.1);
+    }
+}
+
+/// Maps one id by the ranges of its kind, in the direction that `find` says.
+fn map(
+    maps: &IdMaps,
+    kind: acl::Kind,
+    id: u32,
+    find: fn(&[IdMapping], u32) -> Option<u32>,
+) -> std::result::Result<u32, NoMapping> {
+    match kind {
+        acl::Kind::User => find(&maps.uids, id).ok_or(NoMapping::uid(id)),
+        acl::Kind::Group => find(&maps.gids, id).ok_or(NoMapping::gid(id)),
     }
 }
 

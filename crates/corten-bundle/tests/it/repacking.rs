@@ -45,6 +45,7 @@ tests![
     rootless_bundles_keep_owners,
     rootless_bundles_keep_what_has_other_names,
     mapped_bundles,
+    mapped_access_control_lists,
     ids_outside_the_map,
     refreshed_bundles,
     refreshed_bundles_know_what_is_masked,
@@ -583,6 +584,53 @@ fn mapped_bundles() {
     let layer = repacked.layer.unwrap();
     let entries = Snapshots::new(&bundle.world.store).entries(&layer).unwrap();
     assert_eq!(entries[2].entry.xattrs[0].1, CAPABILITY);
+}
+
+const ACL: &str = "system.posix_acl_access";
+
+/// A list that lets one user and one group read, as an extended attribute.
+fn acl(user: u32, group: u32) -> Vec<u8> {
+    let nobody = u32::MAX;
+    let entries: [(u16, u16, u32); 6] = [
+        (0x01, 6, nobody),
+        (0x02, 4, user),
+        (0x04, 4, nobody),
+        (0x08, 4, group),
+        (0x10, 4, nobody),
+        (0x20, 0, nobody),
+    ];
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (kind, rights, id) in entries {
+        list.extend_from_slice(&kind.to_le_bytes());
+        list.extend_from_slice(&rights.to_le_bytes());
+        list.extend_from_slice(&id.to_le_bytes());
+    }
+    list
+}
+
+fn mapped_access_control_lists() {
+    let mut shared = file("shared", b"1").owned(0, 0, 0o640);
+    shared.0.xattrs = vec![(ACL.as_bytes().to_vec(), acl(1000, 100))];
+    let bundle = Bundle::with(&[vec![shared]], mapped());
+    let mut value = [0; 64];
+    let len = rustix::fs::getxattr(bundle.path("shared"), ACL, &mut value).unwrap();
+    assert_eq!(value[..len], acl(7000, 6100));
+    let unchanged = bundle.repack(&RepackOptions::default()).unwrap();
+    assert_eq!(unchanged.n_changes, 0);
+
+    let set = |list: &[u8]| {
+        rustix::fs::setxattr(bundle.path("shared"), ACL, list, XattrFlags::empty()).unwrap();
+    };
+    set(&acl(7009, 6007));
+    let repacked = bundle.check(&RepackOptions::default(), &["shared 640 0:0"]);
+    let layer = repacked.layer.unwrap();
+    let entries = Snapshots::new(&bundle.world.store).entries(&layer).unwrap();
+    assert_eq!(entries[0].entry.xattrs[0].1, acl(1009, 7));
+    set(&acl(7010, 6007));
+    assert_eq!(
+        bundle.repack(&RepackOptions::default()).unwrap_err(),
+        "the access control list of `shared` names the user id 7010 of the host, which has no mapping"
+    );
 }
 
 fn ids_outside_the_map() {
