@@ -14,10 +14,14 @@
 //!
 //! Numbers are LEB128, signed ones zigzag; byte strings and the origin are a length and the bytes.
 
+use std::fs::OpenOptions;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use corten_layer::scan::{Found, FoundKind};
 use corten_spec::{Descriptor, Digest};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::IdMaps;
@@ -31,6 +35,13 @@ use code::{Damaged, Input, Output};
 pub(crate) const FILE: &str = "corten-record";
 
 const MAGIC: &[u8; 8] = b"CTNUNPK1";
+
+/// How long a record may be: one of some ten million paths.
+const LEN_MAX: u64 = 1 << 30;
+
+/// How many bytes its paths may have together. Since they share what they begin with, few bytes could
+/// make many.
+const PATHS_LEN_MAX: usize = 1 << 30;
 
 /// The length of the digest's text.
 const DIGEST_LEN: usize = 71;
@@ -89,18 +100,32 @@ impl Record {
 
     pub(crate) fn read(bundle: &Path) -> Result<Self> {
         let path = bundle.join(FILE);
-        let bytes = match std::fs::read(&path) {
+        let damaged = |Damaged| Error::DamagedRecord { path: path.clone() };
+        // Whoever can write into a bundle can put a pipe or a device there.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut options = OpenOptions::new();
+        let options = options.read(true).custom_flags(flags.bits().cast_signed());
+        let file = match options.open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::NoRecord {
                     bundle: bundle.to_owned(),
                 });
             }
-            bytes => bytes.map_err(Error::system("read", &path))?,
+            file => file.map_err(Error::system("read", &path))?,
         };
-        Self::decode(&bytes).map_err(|Damaged| Error::DamagedRecord { path })
+        let metadata = file.metadata().map_err(Error::system("examine", &path))?;
+        if !metadata.is_file() || metadata.len() > LEN_MAX {
+            return Err(damaged(Damaged));
+        }
+        let mut bytes = Vec::new();
+        file.take(LEN_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(Error::system("read", &path))?;
+        Self::decode(&bytes, PATHS_LEN_MAX).map_err(damaged)
     }
 
-    fn decode(bytes: &[u8]) -> std::result::Result<Self, Damaged> {
+    /// Reads what [`Self::encode`] wrote, if its paths have no more than `n_max` bytes together.
+    fn decode(bytes: &[u8], mut n_max: usize) -> std::result::Result<Self, Damaged> {
         let len = bytes.len().checked_sub(DIGEST_LEN).ok_or(Damaged)?;
         let (bytes, digest) = bytes.split_at_checked(len).ok_or(Damaged)?;
         if Digest::sha256(bytes).as_str().as_bytes() != digest {
@@ -113,6 +138,7 @@ impl Record {
         for _ in 0..input.number()? {
             let previous = paths.last().map_or(&[][..], |(path, _)| path);
             let next = input.path(previous)?;
+            n_max = n_max.checked_sub(next.0.len()).ok_or(Damaged)?;
             paths.push(next);
         }
         input.0.is_empty().then_some(()).ok_or(Damaged)?;
@@ -194,7 +220,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let record = record();
-        let read = Record::decode(&record.encode()).unwrap();
+        let read = Record::decode(&record.encode(), 100).unwrap();
         assert_eq!((read.origin, read.taken), (record.origin.clone(), (5, 6)));
         assert_eq!(read.paths.len(), record.paths.len());
         for ((path, found), (expected_path, expected)) in read.paths.iter().zip(&record.paths) {
@@ -209,9 +235,17 @@ mod tests {
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
-            assert!(Record::decode(&damaged).is_err(), "{at}");
-            assert!(Record::decode(&bytes[..at]).is_err(), "{at}");
+            assert!(Record::decode(&damaged, 100).is_err(), "{at}");
+            assert!(Record::decode(&bytes[..at], 100).is_err(), "{at}");
         }
+    }
+
+    #[test]
+    fn paths_are_bounded_together() {
+        let bytes = record().encode();
+        let n_bytes = "etcetc/motdetc/mtabpipesda".len();
+        assert!(Record::decode(&bytes, n_bytes).is_ok());
+        assert!(Record::decode(&bytes, n_bytes - 1).is_err());
     }
 
     proptest::proptest! {
@@ -223,7 +257,7 @@ mod tests {
             out.0.extend_from_slice(&content);
             let digest = Digest::sha256(&out.0);
             out.0.extend_from_slice(digest.as_str().as_bytes());
-            Record::decode(&out.0).ok();
+            Record::decode(&out.0, 100).ok();
         }
     }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink as link};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use corten_bundle::config::ConfigOptions;
 use corten_bundle::ids::IdMaps;
@@ -53,6 +54,7 @@ tests![
     a_change_in_the_same_tick,
     docker_images_stay_docker_images,
     other_bundles_are_refused,
+    hostile_records,
     hostile_roots,
     equal_inodes_of_two_file_systems,
     random_edits,
@@ -786,6 +788,37 @@ fn other_bundles_are_refused() {
     fs::remove_file(&record).unwrap();
     let error = bundle.repack(&RepackOptions::default()).unwrap_err();
     assert!(error.contains("is no bundle of ours"), "{error}");
+}
+
+/// Reading a record ends, whatever lies in its place.
+fn hostile_records() {
+    #[track_caller]
+    fn check(put: impl Fn(&Path), expected: &str) {
+        let bundle = Bundle::new(&[base()]);
+        let record = bundle.dir().join("corten-record");
+        fs::remove_file(&record).unwrap();
+        put(&record);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let dir = bundle.dir();
+        std::thread::spawn(move || {
+            sender.send(Origin::of(&dir).map(drop).map_err(|error| chain(&error)))
+        });
+        let result = receiver.recv_timeout(Duration::from_secs(20));
+        let error = result.expect("it ends").unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+    let node = |kind, device| {
+        move |path: &Path| {
+            rustix::fs::mknodat(CWD, path, kind, Mode::RUSR, device).unwrap();
+        }
+    };
+    check(node(FileType::Fifo, 0), "is damaged");
+    let zero = rustix::fs::makedev(1, 5);
+    check(node(FileType::CharacterDevice, zero), "is damaged");
+    check(|path| link("/dev/zero", path).unwrap(), "cannot read");
+    check(|path| fs::create_dir(path).unwrap(), "is damaged");
+    let huge = |path: &Path| fs::File::create(path).unwrap().set_len(1 << 32).unwrap();
+    check(huge, "is damaged");
 }
 
 /// Nothing outside the root is read, and nothing blocks.
