@@ -168,7 +168,7 @@ impl<'a> Merge<'a> {
         let is_in_time = was.mtime == now.mtime || self.changed_only_below_masks(path, found);
         let mtime = if is_in_time { image.mtime } else { now.mtime };
         Ok(Meta::new(mode, uid, gid, mtime).with_extended(
-            merged_xattrs(self.sources.ids, path, (image, was, now))?,
+            merged_xattrs(self.sources.ids, path, (image, was, found))?,
             image.records().to_vec(),
         ))
     }
@@ -281,8 +281,9 @@ fn item(found: &Found, number: u64) -> Item {
 fn merged_xattrs(
     ids: &DiskIds,
     path: &[u8],
-    (image, was, now): (&Meta, &Meta, &Meta),
+    (image, was, found): (&Meta, &Meta, &Found),
 ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let now = &found.meta;
     if was.xattrs() == now.xattrs() {
         return Ok(image.xattrs().to_vec());
     }
@@ -301,7 +302,8 @@ fn merged_xattrs(
     for name in merged {
         let (old, new) = (value(was, name), value(now, name));
         let chosen = match new {
-            new if old == new => value(image, name),
+            // What cannot be read was hardly removed.
+            new if old == new || found.unreadable_xattrs.contains(name) => value(image, name),
             Some(new) => Some(ids.xattr_of_disk(path, name, &new)?),
             None => None,
         };
@@ -337,5 +339,46 @@ impl Contents for EditedContents<'_> {
             ));
         }
         Ok(Box::new(fs::File::from(fd)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corten_tar::Timestamp;
+
+    use super::*;
+    use crate::ids::IdMaps;
+
+    #[test]
+    fn what_cannot_be_read_was_not_removed() {
+        #[track_caller]
+        fn check(unreadable: &[&str], expected: &[&str]) {
+            let meta = |names: &[&str]| {
+                let xattrs = names.iter().map(|name| (name.as_bytes().to_vec(), vec![1]));
+                Meta::new(0o644, 0, 0, Timestamp::default())
+                    .with_extended(xattrs.collect(), Vec::new())
+            };
+            let found = Found {
+                kind: FoundKind::File,
+                meta: meta(&["user.new"]),
+                unreadable_xattrs: unreadable
+                    .iter()
+                    .map(|name| name.as_bytes().to_vec())
+                    .collect(),
+                size: 0,
+                inode: (0, 1),
+                n_links: 1,
+                ctime: (0, 0),
+            };
+            let ids = DiskIds::new(&IdMaps::default()).unwrap();
+            let was = meta(&["user.a", "user.b"]);
+            let merged = merged_xattrs(&ids, b"x", (&was, &was, &found)).unwrap();
+            let names: Vec<&[u8]> = merged.iter().map(|(name, _)| name.as_slice()).collect();
+            let expected: Vec<&[u8]> = expected.iter().map(|name| name.as_bytes()).collect();
+            assert_eq!(names, expected);
+        }
+        check(&[], &["user.new"]);
+        check(&["user.b"], &["user.b", "user.new"]);
+        check(&["user.other"], &["user.new"]);
     }
 }

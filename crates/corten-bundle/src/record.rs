@@ -183,6 +183,7 @@ mod tests {
         Found {
             kind,
             meta: meta.with_extended(vec![(b"user.a".to_vec(), vec![0, 255])], Vec::new()),
+            unreadable_xattrs: Vec::new(),
             size: 1 << 40,
             inode: (0, u64::MAX),
             n_links: 0,

@@ -379,6 +379,7 @@ mod tests {
         Found {
             kind,
             meta: Meta::new(mode, 1000, 1000, Timestamp::from_seconds(7)),
+            unreadable_xattrs: Vec::new(),
             size: 0,
             inode: (1, 1),
             n_links: 1,

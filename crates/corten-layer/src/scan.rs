@@ -16,6 +16,8 @@ pub struct Found {
     pub kind: FoundKind,
     /// Its attributes; extended ones only where they were asked for.
     pub meta: Meta,
+    /// The names of extended attributes that it has and whose values may not be read, sorted.
+    pub unreadable_xattrs: Vec<Vec<u8>>,
     /// Its length in bytes.
     pub size: u64,
     /// The device and inode that it is, equal for hard links.
@@ -139,10 +141,10 @@ pub fn inspect(
         },
         FileType::RegularFile | FileType::Unknown => FoundKind::File,
     };
-    let mut meta = meta_of(&stat);
-    if xattrs == Xattrs::Read {
-        meta = meta.with_extended(read_xattrs(&proc_path(directory, name))?, Vec::new());
-    }
+    let read = match xattrs {
+        Xattrs::Read => read_xattrs(&proc_path(directory, name))?,
+        Xattrs::Leave => ReadXattrs::default(),
+    };
     Ok(Some(Found {
         size: if kind == FoundKind::File {
             stat.st_size.cast_unsigned()
@@ -150,7 +152,8 @@ pub fn inspect(
             0
         },
         kind,
-        meta,
+        meta: meta_of(&stat).with_extended(read.values, Vec::new()),
+        unreadable_xattrs: read.unreadable,
         ctime: ctime_of(&stat),
         inode: (stat.st_dev, stat.st_ino),
         #[expect(
@@ -192,26 +195,37 @@ fn meta_of(stat: &Stat) -> Meta {
     Meta::new(stat.st_mode, stat.st_uid, stat.st_gid, mtime)
 }
 
-/// Returns every extended attribute, sorted by name; none where there is no support for them.
-fn read_xattrs(path: &[u8]) -> rustix::io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+/// The extended attributes of a file, sorted by name.
+#[derive(Default)]
+struct ReadXattrs {
+    values: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The names of those that may not be read.
+    unreadable: Vec<Vec<u8>>,
+}
+
+/// Returns every extended attribute; none where there is no support for them.
+fn read_xattrs(path: &[u8]) -> rustix::io::Result<ReadXattrs> {
+    let mut read = ReadXattrs::default();
     let list = match grow(|buf| rustix::fs::llistxattr(path, buf)) {
-        Err(Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => return Ok(Vec::new()),
+        Err(Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => return Ok(read),
         list => list?,
     };
-    let mut xattrs = Vec::new();
     for name in list
         .split(|&byte| byte == 0)
         .filter(|name| !name.is_empty())
     {
         match grow(|buf| rustix::fs::lgetxattr(path, name, buf)) {
-            Ok(value) => xattrs.push((name.to_vec(), value)),
-            // It was removed meanwhile, or is of a namespace that we may not read.
-            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => {}
+            Ok(value) => read.values.push((name.to_vec(), value)),
+            // Some namespaces are for root; values of `user.` are for whoever may read the file.
+            Err(Errno::PERM | Errno::ACCESS) => read.unreadable.push(name.to_vec()),
+            // It was removed meanwhile.
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
             Err(error) => return Err(error),
         }
     }
-    xattrs.sort_unstable();
-    Ok(xattrs)
+    read.values.sort_unstable();
+    read.unreadable.sort_unstable();
+    Ok(read)
 }
 
 /// The kernel's limit for the list of names and for each value.
@@ -228,4 +242,42 @@ fn grow(read: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Re
     };
     buf.truncate(len);
     Ok(buf)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, chown};
+
+    use rustix::fs::XattrFlags;
+    use rustix::thread::set_thread_res_uid;
+
+    use super::*;
+
+    /// Needs root, to become somebody else in one thread.
+    #[test]
+    fn attributes_that_may_not_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let uid = rustix::fs::Uid::from_raw(65534);
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        let path = dir.path().join("file");
+        fs::File::create(&path).unwrap();
+        for name in ["user.b", "user.a"] {
+            rustix::fs::setxattr(&path, name, b"1", XattrFlags::empty()).unwrap();
+        }
+        chown(&path, Some(uid.as_raw()), None).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
+        let directory = fs::File::open(dir.path()).unwrap();
+        let seen = || inspect(directory.as_fd(), b"file", Xattrs::Read);
+        let seen = std::thread::scope(|scope| {
+            let somebody = scope.spawn(|| {
+                set_thread_res_uid(uid, uid, uid).unwrap();
+                seen().unwrap().unwrap()
+            });
+            somebody.join().unwrap()
+        });
+        assert_eq!(seen.meta.xattrs(), []);
+        let names: [&[u8]; 2] = [b"user.a", b"user.b"];
+        assert_eq!(seen.unreadable_xattrs, names);
+    }
 }

@@ -124,6 +124,7 @@ impl<'a> Input<'a> {
         let found = Found {
             kind,
             meta: Meta::new(mode, uid, gid, mtime).with_extended(xattrs, Vec::new()),
+            unreadable_xattrs: Vec::new(),
             size,
             inode,
             n_links: 0,
