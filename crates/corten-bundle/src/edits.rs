@@ -12,6 +12,7 @@ use std::io::{self, Read};
 use corten_layer::apply::is_never_applied;
 use corten_layer::beneath::{Links, Root};
 use corten_layer::bytes::TreeContents;
+use corten_layer::diff::{content_error, same_bytes};
 use corten_layer::scan::{Found, FoundKind};
 use corten_layer::{Contents, Data, File, Item, Kind, Meta, Node, NodeId, Put, Shown, Tree};
 use corten_layer::{TreeBuilder, path};
@@ -25,7 +26,6 @@ use crate::record::Record;
 use crate::survey::{Survey, sort};
 
 /// What an edited tree is made of.
-#[derive(Debug)]
 pub(crate) struct Sources<'a> {
     /// The tree of the image.
     pub(crate) lower: &'a Tree,
@@ -37,6 +37,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) ids: &'a DiskIds,
     /// What is left as the image has it.
     pub(crate) masks: &'a Masks,
+    /// The bytes of both.
+    pub(crate) contents: &'a EditedContents<'a>,
 }
 
 /// The tree that an image becomes.
@@ -64,6 +66,8 @@ enum Group {
 struct Merge<'a> {
     sources: &'a Sources<'a>,
     origins: Origins<'a>,
+    /// How many masked names each file of the image has that has others, too.
+    n_masked: HashMap<NodeId, u32>,
     groups: HashMap<Group, u64>,
     puts: Vec<(Vec<u8>, Put)>,
     sockets: Vec<Shown>,
@@ -74,6 +78,7 @@ impl<'a> Merge<'a> {
         Self {
             sources,
             origins: Origins::new(sources.lower, sources.record, sources.survey),
+            n_masked: masked_names(sources),
             groups: HashMap::new(),
             puts: Vec::with_capacity(sources.survey.found.len()),
             sockets: Vec::new(),
@@ -104,10 +109,12 @@ impl<'a> Merge<'a> {
     }
 
     fn put(&mut self, path: &[u8], found: &Found, number: u64) -> Result<Put> {
-        let Some(Known { was, id, node }) = self.origins.of(path, found) else {
+        let Some(known) = self.origins.of(path, found) else {
             return self.new_file(path, found, number);
         };
+        let Known { was, id, node } = known;
         let is_untouched = self.sources.record.is_untouched(was, found);
+        let meta = self.merged_meta(path, node, was, found)?;
         let item = match &node.kind {
             Kind::File(file) if is_untouched && file.size == found.size => Item::File(file.clone()),
             &Kind::Device {
@@ -121,6 +128,13 @@ impl<'a> Merge<'a> {
             },
             _ => item(found, number),
         };
+        if !is_untouched && self.is_as_in_image(path, &known, found, (&item, &meta))? {
+            let group = Some(self.number_of(Group::Lower(id)));
+            return Ok(Put {
+                group,
+                ..Put::of_node(node, 0)
+            });
+        }
         let group = if is_untouched && node.n_links > 1 {
             Some(Group::Lower(id))
         } else {
@@ -128,9 +142,31 @@ impl<'a> Merge<'a> {
         };
         Ok(Put {
             item,
-            meta: self.merged_meta(path, node, was, found)?,
+            meta,
             group: group.map(|group| self.number_of(group)),
         })
+    }
+
+    /// Tells whether a file that has masked names, too, is what the image has, so that it may stay one
+    /// file with them: what is masked must not change with the others.
+    fn is_as_in_image(
+        &self,
+        path: &[u8],
+        known: &Known<'_>,
+        found: &Found,
+        (item, meta): (&Item, &Meta),
+    ) -> Result<bool> {
+        let Some(&n_masked) = self.n_masked.get(&known.id) else {
+            return Ok(false);
+        };
+        let has_names = self.origins.has_all_names(known, found, n_masked);
+        if !has_names || *meta != known.node.meta {
+            return Ok(false);
+        }
+        let (Kind::File(old), Item::File(new)) = (&known.node.kind, item) else {
+            return Ok(*item == Put::of_node(known.node, 0).item);
+        };
+        Ok(old.size == new.size && self.sources.contents.are_same(path, old, new)?)
     }
 
     /// A file that the image does not have, or not of this type.
@@ -248,6 +284,16 @@ impl<'a> Merge<'a> {
     }
 }
 
+fn masked_names(sources: &Sources<'_>) -> HashMap<NodeId, u32> {
+    let mut n_masked = HashMap::new();
+    for (path, id) in sources.lower.walk() {
+        if sources.lower.node(id).n_links > 1 && sources.masks.covers(&path) {
+            *n_masked.entry(id).or_default() += 1;
+        }
+    }
+    n_masked
+}
+
 fn names_in<'a>(
     directory: &[u8],
     paths: impl Iterator<Item = &'a [u8]>,
@@ -317,6 +363,21 @@ pub(crate) struct EditedContents<'a> {
     pub(crate) lower: TreeContents<'a>,
     pub(crate) root: &'a Root,
     pub(crate) survey: &'a Survey,
+}
+
+impl EditedContents<'_> {
+    /// Tells whether the bytes of `old`, of the image, and of `new` at `path` are the same.
+    pub(crate) fn are_same(
+        &self,
+        path: &[u8],
+        old: &File,
+        new: &File,
+    ) -> corten_layer::Result<bool> {
+        let failed = |source| content_error(path, source);
+        let mut left = self.lower.open(old).map_err(failed)?;
+        let mut right = self.open(new).map_err(failed)?;
+        same_bytes(&mut *left, &mut *right).map_err(failed)
+    }
 }
 
 impl Contents for EditedContents<'_> {

@@ -36,6 +36,8 @@ pub(crate) struct Origins<'a> {
 #[derive(Debug, Default)]
 struct Names<'a> {
     count: u32,
+    /// How many of them the image has.
+    n_known: u32,
     known: Option<Known<'a>>,
 }
 
@@ -63,6 +65,7 @@ impl<'a> Origins<'a> {
             let known = origins.at(path, found);
             let names = origins.inodes.entry(found.inode).or_default();
             names.count += 1;
+            names.n_known += u32::from(known.is_some());
             // Another file may have been linked to a path of the image: the one that was there
             // before says more.
             let is_the_same = |known: &Known<'_>| known.was.inode.1 == found.inode.1;
@@ -77,6 +80,15 @@ impl<'a> Origins<'a> {
     pub(crate) fn is_linked(&self, found: &Found) -> bool {
         let names = self.inodes.get(&found.inode);
         found.kind != FoundKind::Directory && names.is_some_and(|names| names.count > 1)
+    }
+
+    /// Tells whether the names of the file are all that `known` has, but for `n_masked`.
+    pub(crate) fn has_all_names(&self, known: &Known<'_>, found: &Found, n_masked: u32) -> bool {
+        self.inodes.get(&found.inode).is_some_and(|names| {
+            names.count == names.n_known
+                && names.known.is_some_and(|names| names.id == known.id)
+                && names.count.checked_add(n_masked) == Some(known.node.n_links)
+        })
     }
 
     /// Tells whether there was anything at `path` after unpacking.

@@ -9,9 +9,9 @@ use corten_image::import::{put, rfc_3339};
 use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
 use corten_layer::changeset::Change;
-use corten_layer::diff::{SameContent, content_error, diff, same_bytes};
+use corten_layer::diff::{SameContent, diff};
 use corten_layer::scan::Found;
-use corten_layer::{Changeset, Contents as _, Data, Shown, Tree, emit, path};
+use corten_layer::{Changeset, Data, Shown, Tree, emit, path};
 use corten_snapshot::{Bytes, LayerRef, PackOptions, Packer, Snapshots, layers_of};
 use corten_spec::{Descriptor, History, document, media_type};
 use corten_tar::Timestamp;
@@ -117,13 +117,6 @@ pub fn repack(
         Refresh::Yes => Some(Clock::start(bundle)?),
     };
     let seen = look(&root, &masks)?;
-    let edited = edited_tree(&Sources {
-        lower: &lower,
-        record: &record,
-        survey: &seen,
-        ids: &DiskIds::new(&record.origin.ids)?,
-        masks: &masks,
-    })?;
     let contents = EditedContents {
         lower: TreeContents {
             tree: &lower,
@@ -132,6 +125,14 @@ pub fn repack(
         root: &root,
         survey: &seen,
     };
+    let edited = edited_tree(&Sources {
+        lower: &lower,
+        record: &record,
+        survey: &seen,
+        ids: &DiskIds::new(&record.origin.ids)?,
+        masks: &masks,
+        contents: &contents,
+    })?;
     let changes = changes(&lower, &edited.tree, &contents, options.created)?;
     let layer = if changes.is_empty() {
         None
@@ -223,12 +224,7 @@ fn changes(
             .found
             .get(number)
             .map_or(&[][..], |(path, _)| path);
-        let failed = |source| content_error(path, source);
-        let (mut left, mut right) = (
-            contents.lower.open(old).map_err(failed)?,
-            contents.open(new).map_err(failed)?,
-        );
-        same_bytes(&mut *left, &mut *right).map_err(failed)
+        contents.are_same(path, old, new)
     };
     let mut changes = diff(lower, edited, &same as &dyn SameContent)?;
     if let Some(latest) = latest {

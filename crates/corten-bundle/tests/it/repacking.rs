@@ -42,6 +42,7 @@ tests![
     nothing_changed,
     what_is_never_packed,
     masks_and_volumes,
+    links_across_masks,
     running_makes_no_layer,
     rootless_bundles_keep_owners,
     rootless_bundles_keep_what_has_other_names,
@@ -370,6 +371,31 @@ fn masks_and_volumes() {
     };
     fs::remove_dir_all(bundle.path("cache")).unwrap();
     bundle.check(&deep, &["./ 755 0:0", ".wh.cache 0 0:0"]);
+}
+
+/// A file with a name in a volume stays one file with it, until it is another.
+fn links_across_masks() {
+    let world = World::new();
+    let mut twin = file("twin", b"");
+    twin.0.kind = EntryKind::HardLink;
+    twin.0.link = "data/in".into();
+    let layer = vec![directory("data"), file("data/in", b"1"), twin];
+    let image = world.image(&[layer], |config| {
+        config.config.cmd = Some(words("/a"));
+        config.config.volumes.0 = ["/data".to_owned()].into();
+    });
+    let bundle = Bundle::of(world, image, as_root());
+    set_mode(&bundle.path("twin"), 0o600);
+    set_mode(&bundle.path("twin"), 0o644);
+    let unchanged = bundle.repack(&RepackOptions::default()).unwrap();
+    assert_eq!(unchanged.n_changes, 0);
+    write(&bundle.path("twin"), b"2");
+    set_time(&bundle.path("twin"), 1_600_000_000, 0);
+    let repacked = bundle.check(&RepackOptions::default(), &["twin 644 0:0"]);
+    let image = bundle.load(&repacked.manifest);
+    let rootfs = bundle.unpack(&image, "again").unwrap().join("rootfs");
+    assert_eq!(fs::read(rootfs.join("twin")).unwrap(), b"2");
+    assert_eq!(fs::read(rootfs.join("data/in")).unwrap(), b"1");
 }
 
 /// Runtimes make mount points for what every container has (rule 97).
