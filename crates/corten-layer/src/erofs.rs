@@ -72,8 +72,11 @@ pub struct IndexReport {
     pub size: u64,
     /// How many bytes of files are in the image itself.
     pub copied_bytes: u64,
-    /// Extended attributes that file systems refuse, as path and name (rule 62); they are left out.
+    /// The first 100 of the extended attributes that file systems refuse, as path and name (rule 62);
+    /// they are left out.
     pub xattrs_refused: Vec<Shown>,
+    /// How many there are of these.
+    pub n_xattrs_refused: u64,
 }
 
 /// Writes the index of `tree` to `out`, which is empty.

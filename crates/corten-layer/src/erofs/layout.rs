@@ -22,7 +22,14 @@ pub(super) struct Layout<'a> {
     inodes_len: u64,
     /// The blocks behind the inodes.
     n_blocks: u64,
-    pub(super) xattrs_refused: Vec<Shown>,
+    pub(super) refused: Refused<'a>,
+}
+
+/// Attributes that are left out: the first with the nodes that have them, and how many there are.
+#[derive(Debug, Default)]
+pub(super) struct Refused<'a> {
+    first: Vec<(NodeId, &'a [u8])>,
+    pub(super) count: u64,
 }
 
 /// An inode and its place.
@@ -60,6 +67,9 @@ pub(super) struct Devices<'a> {
     used: Vec<Option<u16>>,
 }
 
+/// How many refused attributes are told: a layer may have millions.
+const TOLD: usize = 100;
+
 /// The first block of 32 bits that cannot be addressed.
 const MAX_BLOCKS: u64 = u32::MAX as u64;
 
@@ -72,7 +82,7 @@ pub(super) fn plan<'a>(tree: &'a Tree, devices: &'a [Device]) -> Result<Layout<'
         places: vec![u32::MAX; tree.nodes.len()],
         inodes_len: 0,
         n_blocks: 0,
-        xattrs_refused: Vec::new(),
+        refused: Refused::default(),
     };
     let mut stack = vec![(Tree::ROOT, Tree::ROOT)];
     while let Some((node, parent)) = stack.pop() {
@@ -98,14 +108,8 @@ impl<'a> Layout<'a> {
             reason,
         };
         let (kind, meta) = (&tree.node(node).kind, &tree.node(node).meta);
-        let refused = &mut self.xattrs_refused;
-        let attributes = xattrs::encode(meta, kind, &mut |name| {
-            refused.push(Shown::from(
-                [path_of(tree, node).as_str().as_bytes(), b" ", name]
-                    .concat()
-                    .as_slice(),
-            ));
-        });
+        let refused = &mut self.refused;
+        let attributes = xattrs::encode(meta, kind, &mut |name| refused.add(node, name));
         let head = INODE + attributes.map_err(unfit)?.len() as u64;
         let mut tail = 0;
         let content = match kind {
@@ -274,6 +278,41 @@ impl<'a> Layout<'a> {
             *byte = u8::from_str_radix(digits, 16).unwrap_or_default();
         }
         uuid
+    }
+}
+
+impl<'a> Refused<'a> {
+    fn add(&mut self, node: NodeId, name: &'a [u8]) {
+        self.count += 1;
+        if self.first.len() < TOLD {
+            self.first.push((node, name));
+        }
+    }
+
+    /// Returns the first as path and name. The paths are found in one walk, since each walk of its own
+    /// would take as long as the tree is large.
+    pub(super) fn shown(&self, tree: &Tree) -> Vec<Shown> {
+        let mut paths: HashMap<NodeId, Option<Vec<u8>>> =
+            self.first.iter().map(|&(node, _)| (node, None)).collect();
+        paths.insert(Tree::ROOT, Some(Vec::new()));
+        let mut n_left = paths.len() - 1;
+        let mut walk = tree.walk();
+        while n_left > 0
+            && let Some((path, node)) = walk.next()
+        {
+            if let Some(first @ None) = paths.get_mut(&node) {
+                *first = Some(path);
+                n_left -= 1;
+            }
+        }
+        let shown = self.first.iter().map(|&(node, name)| {
+            let path = paths.get(&node).and_then(Option::as_deref);
+            [path.unwrap_or_default(), b" ", name]
+                .concat()
+                .as_slice()
+                .into()
+        });
+        shown.collect()
     }
 }
 

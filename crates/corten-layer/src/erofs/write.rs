@@ -45,7 +45,8 @@ pub(super) fn write<W: Write + Seek>(
         n_inodes: layout.inodes.len() as u64,
         size,
         copied_bytes,
-        xattrs_refused: layout.xattrs_refused.clone(),
+        xattrs_refused: layout.refused.shown(layout.tree),
+        n_xattrs_refused: layout.refused.count,
     })
 }
 

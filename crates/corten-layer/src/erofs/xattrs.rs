@@ -32,10 +32,10 @@ enum Fate<'a> {
 ///
 /// # Errors
 /// The reason why an attribute cannot be held.
-pub(super) fn encode(
-    meta: &Meta,
+pub(super) fn encode<'a>(
+    meta: &'a Meta,
     kind: &Kind,
-    refused: &mut dyn FnMut(&[u8]),
+    refused: &mut dyn FnMut(&'a [u8]),
 ) -> Result<Vec<u8>, &'static str> {
     let mut bytes = Vec::new();
     // Overlayfs would follow its own attributes into other directories (rule 61).

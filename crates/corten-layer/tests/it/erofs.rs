@@ -541,3 +541,28 @@ fn attributes_of_overlayfs_are_left_out_and_unsettable_ones_told() {
     assert_eq!(&names[..len], b"trusted.t\0");
     assert!(Path::new(&mounted.path).is_dir());
 }
+
+/// A layer may have as many of them as it likes: they cost neither a walk each nor a line each.
+#[test]
+fn of_many_refused_attributes_the_first_are_told() {
+    let root = corten_layer::Meta::implied_directory(corten_tar::Timestamp::default());
+    let mut builder = corten_layer::TreeBuilder::new(
+        root.clone()
+            .with_extended(vec![(b"foo.root".to_vec(), b"v".to_vec())], Vec::new()),
+    );
+    let meta = root.with_extended(vec![(b"foo.a".to_vec(), b"v".to_vec())], Vec::new());
+    for number in 0..20_000 {
+        let directory = corten_layer::Put::directory(meta.clone());
+        builder
+            .add(format!("d{number:05}").as_bytes(), directory)
+            .unwrap();
+    }
+    let out = std::io::Cursor::new(Vec::new());
+    let report = write_index(&builder.finish(), &[], &MemoryLayers::default(), out).unwrap();
+    assert_eq!(report.n_xattrs_refused, 20_001);
+    let refused = &report.xattrs_refused;
+    assert_eq!(refused.len(), 100);
+    assert_eq!(refused[0].to_string(), " foo.root");
+    assert_eq!(refused[1].to_string(), "d00000 foo.a");
+    assert_eq!(refused[99].to_string(), "d00098 foo.a");
+}
