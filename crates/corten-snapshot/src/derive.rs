@@ -12,6 +12,7 @@ use corten_tar::{Decoder, LayerLimits, Located, Reader, SeekPoint};
 use crate::encoding;
 use crate::readahead::ReadAhead;
 use crate::snapshots::{Shelf, boot, remove};
+use crate::unfinished::Unfinished;
 use crate::{Error, LayerRef, Result, Snapshots};
 
 /// What is wanted of a layer.
@@ -63,24 +64,24 @@ impl Snapshots<'_> {
     }
 
     /// Gives a tar that was just written its name.
-    pub(crate) fn put_tar(&self, temporary: &std::path::Path, diff_id: &DiffId) -> Result<()> {
+    pub(crate) fn put_tar(&self, temporary: &Unfinished, diff_id: &DiffId) -> Result<()> {
         let path = self.place(Shelf::Tar, &diff_id.0)?;
         let read_only = fs::Permissions::from_mode(0o444);
-        fs::set_permissions(temporary, read_only)
-            .map_err(Error::system("set the mode of", temporary))?;
-        fs::rename(temporary, &path).map_err(Error::system("write", &path))?;
+        fs::set_permissions(&**temporary, read_only)
+            .map_err(Error::system("set the mode of", &**temporary))?;
+        temporary.rename(&path)?;
         self.mark(&path)
     }
 
     /// Writes down the boot in which something got its name or was looked at.
     pub(crate) fn mark(&self, tar: &std::path::Path) -> Result<()> {
-        let (marker, temporary) = (tar.with_extension("boot"), self.temporary()?);
+        let (marker, temporary) = (tar.with_extension("boot"), self.unfinished()?);
         #[expect(
             clippy::disallowed_methods,
             reason = "a temporary name, renamed when it is whole"
         )]
-        fs::write(&temporary, boot()).map_err(Error::system("write", &temporary))?;
-        fs::rename(&temporary, &marker).map_err(Error::system("write", &marker))
+        fs::write(&*temporary, boot()).map_err(Error::system("write", &*temporary))?;
+        temporary.rename(&marker)
     }
 }
 
@@ -91,22 +92,15 @@ pub(crate) fn derive(
     layer: &LayerRef,
     keep: Keep,
 ) -> Result<Vec<Located>> {
-    let temporary = snapshots.temporary()?;
+    let temporary = snapshots.unfinished()?;
     let file = match keep {
         Keep::Index => None,
-        Keep::Tar => Some(File::create(&temporary).map_err(Error::system("create", &temporary))?),
+        Keep::Tar => Some(File::create(&*temporary).map_err(Error::system("create", &*temporary))?),
     };
     let blob = snapshots.store().fetch(&layer.blob, 0)?;
-    let read = match hasher_of(&layer.diff_id)
+    let read = hasher_of(&layer.diff_id)
         .and_then(|hasher| read_layer(blob, file, hasher, snapshots.limits()))
-        .and_then(|read| read.checked(&layer.diff_id))
-    {
-        Ok(read) => read,
-        Err(error) => {
-            remove(&temporary)?;
-            return Err(error);
-        }
-    };
+        .and_then(|read| read.checked(&layer.diff_id))?;
     snapshots.put_seek_points(layer, &read.points)?;
     if keep == Keep::Tar {
         snapshots.put_tar(&temporary, &layer.diff_id)?;

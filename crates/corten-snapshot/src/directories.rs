@@ -71,7 +71,7 @@ impl Snapshots<'_> {
         let same_place = |old: &File, new: &File| Ok(old.data == new.data);
         let changes = diff(lower, &upper, &same_place)?;
         let bytes = Bytes::new(self.clone(), layers.get(..=layer_idx).unwrap_or(below));
-        let temporary = self.temporary()?;
+        let temporary = self.unfinished()?;
         let files = temporary.join(FILES);
         fs::create_dir_all(&files).map_err(Error::system("create", &files))?;
         let options = DirectoryOptions {
@@ -83,12 +83,8 @@ impl Snapshots<'_> {
             tree: &upper,
             bytes: &bytes,
         };
-        let written = Root::open(&files)
-            .and_then(|root| write_overlay(lower, &changes, &contents, &root, &options));
-        if let Err(error) = written {
-            remove(&temporary)?;
-            return Err(error.into());
-        }
+        let root = Root::open(&files)?;
+        write_overlay(lower, &changes, &contents, &root, &options)?;
         finish(&temporary, path)?;
         Ok(upper)
     }
@@ -101,8 +97,8 @@ impl Snapshots<'_> {
             return Ok(());
         };
         let path = self.place(Shelf::Directory, &chain.0)?;
-        let temporary = self.temporary()?;
-        fs::create_dir_all(&temporary).map_err(Error::system("create", &temporary))?;
+        let temporary = self.unfinished()?;
+        fs::create_dir_all(&*temporary).map_err(Error::system("create", &*temporary))?;
         fs::rename(upper, temporary.join(FILES)).map_err(Error::system("move", upper))?;
         finish(&temporary, &path)
     }

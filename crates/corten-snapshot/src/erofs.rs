@@ -67,17 +67,12 @@ impl Snapshots<'_> {
         }
         let tree = self.tree(layers)?;
         let bytes = Bytes::new(self.clone(), layers);
-        let temporary = self.temporary()?;
-        let written = File::create_new(&temporary)
-            .map_err(Error::system("create", &temporary))
-            .and_then(|file| Ok(write_index(&tree, &devices, &bytes, file)?));
-        if let Err(error) = written {
-            remove(&temporary)?;
-            return Err(error);
-        }
-        fs::set_permissions(&temporary, fs::Permissions::from_mode(0o444))
-            .map_err(Error::system("set the mode of", &temporary))?;
-        fs::rename(&temporary, index).map_err(Error::system("write", index))?;
+        let temporary = self.unfinished()?;
+        let file = File::create_new(&*temporary).map_err(Error::system("create", &*temporary))?;
+        write_index(&tree, &devices, &bytes, file)?;
+        fs::set_permissions(&*temporary, fs::Permissions::from_mode(0o444))
+            .map_err(Error::system("set the mode of", &*temporary))?;
+        temporary.rename(index)?;
         self.mark(index)?;
         Ok(stored_table(index)?.unwrap_or_default())
     }

@@ -202,7 +202,7 @@ impl Snapshots<'_> {
             return Ok(());
         }
         let path = self.place(Shelf::Seek, &layer.diff_id.0)?;
-        let temporary = self.temporary()?;
+        let temporary = self.unfinished()?;
         let write = || {
             let mut writer = TableWriter::new(Vec::new())?;
             writer.add(BLOB, layer.blob.digest.as_str().as_bytes())?;
@@ -213,10 +213,10 @@ impl Snapshots<'_> {
                 clippy::disallowed_methods,
                 reason = "a temporary name, renamed when it is whole"
             )]
-            fs::write(&temporary, writer.finish()?)
+            fs::write(&*temporary, writer.finish()?)
         };
-        write().map_err(Error::system("write", &temporary))?;
-        fs::rename(&temporary, &path).map_err(Error::system("write", path))
+        write().map_err(Error::system("write", &*temporary))?;
+        temporary.rename(&path)
     }
 
     /// Returns the places of the blob of `layer`. What is damaged or of another blob is none.

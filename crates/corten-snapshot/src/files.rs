@@ -14,7 +14,7 @@
 //! extended   two lists, attributes and records: count u32, (length u32, name, length u32, value)*
 //! ```
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::PathBuf;
 
@@ -64,15 +64,15 @@ impl Snapshots<'_> {
             Err(error) => return Err(Error::system("open", path)(error)),
         }
         let tree = self.tree(layers)?;
-        let temporary = self.temporary()?;
+        let temporary = self.unfinished()?;
         let file = File::options()
             .read(true)
             .write(true)
             .create_new(true)
-            .open(&temporary)
-            .map_err(Error::system("create", &temporary))?;
-        let file = write_tree(&tree, file).map_err(Error::system("write", &temporary))?;
-        fs::rename(&temporary, &path).map_err(Error::system("write", &path))?;
+            .open(&*temporary)
+            .map_err(Error::system("create", &*temporary))?;
+        let file = write_tree(&tree, file).map_err(Error::system("write", &*temporary))?;
+        temporary.rename(&path)?;
         match Table::open(file) {
             Ok(table) => Ok(FileTable { table, path }),
             Err(error) => Err(failed(path, error)),

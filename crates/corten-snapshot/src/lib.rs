@@ -40,6 +40,7 @@ pub mod snapshots;
 #[expect(unsafe_code, reason = "entering a mount namespace has no safe wrapper")]
 mod sys;
 mod table;
+mod unfinished;
 
 pub use bytes::Bytes;
 pub use check::{Derived, DerivedState, DerivedUsage};

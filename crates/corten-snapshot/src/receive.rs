@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -11,7 +10,7 @@ use corten_content::{Ingest, IngestPlan, Sink};
 use corten_spec::{Algorithm, Descriptor, Digest, Hasher, Kind};
 
 use crate::derive::{ReadLayer, read_layer};
-use crate::snapshots::remove;
+use crate::unfinished::Unfinished;
 use crate::{LayerRef, Result, Snapshots};
 
 /// How many writes wait for the decompressor at most, which bounds the memory.
@@ -48,8 +47,8 @@ impl<'a> Receiving<'a> {
         if taken >= self.n_processors {
             return None;
         }
-        let temporary = self.snapshots.temporary().ok()?;
-        let file = File::create(&temporary).ok()?;
+        let temporary = self.snapshots.unfinished().ok()?;
+        let file = File::create(&*temporary).ok()?;
         let (sender, receiver) = sync_channel(WRITES);
         // The config, which says the DiffID, may come later; nearly all are of this algorithm.
         let hasher = Hasher::new(Algorithm::Sha256);
@@ -158,7 +157,7 @@ impl Ingest for ReceivingLayer<'_> {
 
 fn keep(
     snapshots: &Snapshots<'_>,
-    temporary: &std::path::Path,
+    temporary: &Unfinished,
     layer: ReadLayer,
     blob: Option<&Descriptor>,
 ) -> Result<()> {
@@ -176,7 +175,7 @@ fn keep(
 struct Derivation<'a> {
     sender: Option<SyncSender<Vec<u8>>>,
     thread: Option<JoinHandle<Result<ReadLayer>>>,
-    temporary: PathBuf,
+    temporary: Unfinished,
     _turn: Turn<'a>,
 }
 
@@ -202,8 +201,6 @@ impl Derivation<'_> {
 impl Drop for Derivation<'_> {
     fn drop(&mut self) {
         self.finish();
-        // It has its own name by now, or is left for `gc`.
-        let _removed = remove(&self.temporary);
     }
 }
 

@@ -33,6 +33,7 @@ use corten_tar::{LayerLimits, Located};
 
 use crate::derive::{self, Keep};
 pub use crate::removal::{Retired, remove};
+use crate::unfinished::Unfinished;
 use crate::{Error, Result};
 
 /// A layer of an image: its blob and the digest of its tar.
@@ -188,14 +189,14 @@ impl<'a> Snapshots<'a> {
     /// Stores the header index of a layer that was just made.
     pub fn put_entries(&self, diff_id: &DiffId, entries: &[Located]) -> Result<()> {
         let path = self.place(Shelf::Index, &diff_id.0)?;
-        let temporary = self.temporary()?;
+        let temporary = self.unfinished()?;
         #[expect(
             clippy::disallowed_methods,
             reason = "a temporary name, renamed when it is whole"
         )]
-        fs::write(&temporary, corten_layer::index::encode(entries))
-            .map_err(Error::system("write", &temporary))?;
-        fs::rename(&temporary, &path).map_err(Error::system("write", &path))
+        fs::write(&*temporary, corten_layer::index::encode(entries))
+            .map_err(Error::system("write", &*temporary))?;
+        temporary.rename(&path)
     }
 
     fn stored_entries(&self, diff_id: &DiffId) -> Result<Option<Vec<Located>>> {
@@ -288,6 +289,11 @@ impl<'a> Snapshots<'a> {
         let directory = self.store.layers_dir().join(TEMPORARY);
         make_directory(&directory)?;
         Ok(directory.join(name))
+    }
+
+    /// Returns the same as something to be made there.
+    pub(crate) fn unfinished(&self) -> Result<Unfinished> {
+        self.temporary().map(Unfinished::new)
     }
 }
 

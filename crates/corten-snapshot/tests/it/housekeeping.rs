@@ -184,3 +184,53 @@ fn what_is_retired_is_found_by_nobody_and_removed_later() {
     });
     assert_eq!(place.derived("tmp"), [] as [PathBuf; 0]);
 }
+
+/// Whatever cannot be given its name, as on a full disk, goes at once: tars are large.
+#[test]
+fn what_fails_leaves_nothing_unfinished() {
+    type Act = fn(&Snapshots<'_>, &[LayerRef]) -> corten_snapshot::Result<()>;
+    let tar: Act = |snapshots, layers| snapshots.tar(&layers[0]).map(drop);
+    let files: Act = |snapshots, layers| snapshots.files(layers).map(drop);
+    let erofs: Act = |snapshots, layers| snapshots.erofs(layers).map(drop);
+    let directories: Act =
+        |snapshots, layers| snapshots.directories(layers, Devices::Skip).map(drop);
+    let cases = [
+        ("tar", ".boot", tar),
+        ("index", "", tar),
+        ("seek", "", tar),
+        ("files", "", files),
+        ("erofs", "", erofs),
+        ("erofs", ".boot", erofs),
+        ("dir", "", directories),
+    ];
+    let place = Place::new();
+    // Members of 1 MiB, so that there is more than one place to start at.
+    let layers = [place.layer(&[("a", &"content".repeat(500_000))])];
+    let snapshots = Snapshots::new(&place.store);
+    let derived = place.root.path().join("layers");
+    for (shelf, suffix, act) in cases {
+        let case = format!("{shelf} {suffix}");
+        act(&snapshots, &layers).unwrap();
+        let mut name = only(&place, shelf).into_os_string();
+        name.push(suffix);
+        fs::remove_dir_all(&derived).unwrap();
+        // A file cannot take the place of a directory, nor a directory that of a file.
+        fs::create_dir_all(derived.join(shelf)).unwrap();
+        if shelf == "dir" {
+            fs::File::create(&name).unwrap();
+        } else {
+            fs::create_dir(&name).unwrap();
+        }
+        act(&snapshots, &layers).expect_err(&case);
+        assert_eq!(
+            fs::read_dir(derived.join("tmp")).unwrap().count(),
+            0,
+            "{case}"
+        );
+        fs::remove_dir_all(&derived).unwrap();
+    }
+    let blob = layers[0].blob.digest.encoded();
+    fs::remove_file(place.root.path().join("blobs/sha256").join(blob)).unwrap();
+    snapshots.tar(&layers[0]).unwrap_err();
+    assert_eq!(fs::read_dir(derived.join("tmp")).unwrap().count(), 0);
+}
