@@ -57,9 +57,16 @@ impl<'a> Receiving<'a> {
             piece: io::Cursor::default(),
         };
         let limits = *self.snapshots.limits();
-        let thread = std::thread::Builder::new()
-            .spawn(move || read_layer(Box::new(arriving), Some(file), hasher, &limits))
-            .ok()?;
+        let written = file.try_clone().ok()?;
+        let derive = move || {
+            let result = read_layer(Box::new(arriving), Some(file), hasher, &limits);
+            if result.is_err() {
+                // The rest of the blob may need the room.
+                written.set_len(0).ok();
+            }
+            result
+        };
+        let thread = std::thread::Builder::new().spawn(derive).ok()?;
         Some(Derivation {
             sender: Some(sender),
             thread: Some(thread),
@@ -91,7 +98,7 @@ impl Sink for Receiving<'_> {
             None => inner,
             Some(derivation) => Box::new(ReceivingLayer {
                 inner,
-                derivation,
+                derivation: Some(derivation),
                 snapshots: self.snapshots.clone(),
             }),
         })
@@ -114,15 +121,24 @@ impl Drop for Turn<'_> {
 /// A layer that is written to the store and to the decompressor.
 struct ReceivingLayer<'a> {
     inner: Box<dyn Ingest + 'a>,
-    derivation: Derivation<'a>,
+    /// `None` once it had to make room.
+    derivation: Option<Derivation<'a>>,
     snapshots: Snapshots<'a>,
 }
 
 impl Write for ReceivingLayer<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let n_written = self.inner.write(buf)?;
-        self.derivation
-            .feed(buf.get(..n_written).unwrap_or_default());
+        let n_written = match self.inner.write(buf) {
+            Err(error) if is_full(&error) && self.derivation.is_some() => {
+                // The blob comes first: what is derived can be had again.
+                self.derivation = None;
+                self.inner.write(buf)?
+            }
+            written => written?,
+        };
+        if let Some(derivation) = &mut self.derivation {
+            derivation.feed(buf.get(..n_written).unwrap_or_default());
+        }
         Ok(n_written)
     }
 
@@ -145,14 +161,31 @@ impl Ingest for ReceivingLayer<'_> {
             mut derivation,
             snapshots,
         } = *self;
-        derivation.sender = None;
+        if let Some(derivation) = &mut derivation {
+            derivation.sender = None;
+        }
         let committed = inner.commit(expected)?;
-        if let Some(layer) = derivation.finish() {
+        if let Some(mut derivation) = derivation
+            && let Some(layer) = derivation.finish()
+        {
             // What cannot be kept is derived again by whoever needs it, who hears the reason.
             let _kept = keep(&snapshots, &derivation.temporary, layer, expected);
         }
         Ok(committed)
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    let kind = match inner {
+        // The store says where it failed, around the failure.
+        Some(corten_content::Error::System { source, .. }) => source.kind(),
+        _ => error.kind(),
+    };
+    matches!(
+        kind,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 fn keep(

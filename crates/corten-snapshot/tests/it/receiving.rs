@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use corten_content::{IngestPlan, Sink, Source};
+use corten_content::{IngestPlan, Sink, Source, Store};
 use corten_snapshot::{Receiving, Snapshots};
 use corten_spec::{Descriptor, Digest};
 
@@ -110,6 +110,52 @@ fn a_blob_that_is_no_layer_of_ours_is_stored_as_it_is() {
     assert!(place.store.contains(&descriptor).unwrap());
     assert_eq!(place.derived("tar").len(), 0);
     assert_eq!(leftovers(&place), 0);
+}
+
+/// A file system of a few megabytes, for as long as this lives.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new(size: &std::ffi::CStr) -> Self {
+        let at = tempfile::tempdir().unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tmpfs", at.path(), "tmpfs", flags, size).unwrap();
+        Self(at)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
+}
+
+/// What is derived is a head start: it must not take the room that the blob needs.
+#[test]
+fn a_blob_arrives_on_a_disk_too_small_for_its_tar() {
+    let mut state = 1_u32;
+    let noise: String = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'0' + u8::try_from(state >> 26).unwrap())
+    })
+    .take(2 << 20)
+    .collect();
+    let (layer, blob) = arriving(&[("zeros", &"0".repeat(16 << 20)), ("noise", &noise)]);
+    let disk = SmallDisk::new(c"size=3m");
+    assert!((1 << 20..3 << 20).contains(&blob.len()), "{}", blob.len());
+    let store = Store::open(disk.0.path()).unwrap();
+    let receiving = Receiving::new(Snapshots::new(&store));
+    let plan = IngestPlan::of(&layer.blob).unwrap();
+    let mut ingest = receiving.ingest(&plan).unwrap();
+    for piece in blob.chunks(4 << 10) {
+        ingest.write_all(piece).unwrap();
+    }
+    ingest.commit(Some(&layer.blob)).unwrap();
+    assert!(store.contains(&layer.blob).unwrap());
+    for kind in ["tar", "tmp"] {
+        let left = std::fs::read_dir(disk.0.path().join("layers").join(kind));
+        assert_eq!(left.into_iter().flatten().count(), 0, "{kind}");
+    }
 }
 
 #[test]
