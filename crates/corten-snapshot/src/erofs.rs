@@ -1,7 +1,7 @@
 //! EROFS indexes over the tars of an image, and mounting them.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Seek as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -68,13 +68,21 @@ impl Snapshots<'_> {
         let tree = self.tree(layers)?;
         let bytes = Bytes::new(self.clone(), layers);
         let temporary = self.unfinished()?;
-        let file = File::create_new(&*temporary).map_err(Error::system("create", &*temporary))?;
-        write_index(&tree, &devices, &bytes, file)?;
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&*temporary)
+            .map_err(Error::system("create", &*temporary))?;
+        write_index(&tree, &devices, &bytes, &file)?;
+        // An index whose table cannot be read would be mounted without tars, and every file fail.
+        file.rewind().map_err(Error::system("read", &*temporary))?;
+        let table = device_table(&mut file)?;
         fs::set_permissions(&*temporary, fs::Permissions::from_mode(0o444))
             .map_err(Error::system("set the mode of", &*temporary))?;
         temporary.rename(index)?;
         self.mark(index)?;
-        Ok(stored_table(index)?.unwrap_or_default())
+        Ok(table)
     }
 
     /// Returns the tars that a device table means; `None` if one is not of these layers or too short.
