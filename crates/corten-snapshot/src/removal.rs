@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::directories::forget;
-use crate::snapshots::SweepReport;
+use crate::snapshots::{SweepReport, make_directory};
 use crate::{Error, Result};
 
 /// Removes a file or a directory with all that is in it. Nobody may add anything to it meanwhile;
@@ -52,7 +52,7 @@ impl Retired {
         let gone = attic.join(format!("gone-{}", unique_name(path)));
         // On a full disk there may be no room for another name: then it stays where it is.
         let is_moved = !path.starts_with(attic)
-            && (attic.is_dir() || fs::create_dir(attic).is_ok())
+            && make_directory(attic).is_ok()
             && fs::rename(path, &gone).is_ok();
         if !is_moved {
             forget(path)?;

@@ -1,6 +1,7 @@
 //! What is derived is checked, measured, and taken out of sight before it is removed.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use corten_layer::directory::Devices;
@@ -161,7 +162,14 @@ fn what_is_retired_is_found_by_nobody_and_removed_later() {
     let files = only(&place, "dir").join("fs");
     let deep: PathBuf = files.join(["deep"; 100].join("/"));
     fs::create_dir_all(deep).unwrap();
+    fs::remove_dir(place.root.path().join("layers/tmp")).unwrap();
     let retired = snapshots.retire(&[], &nobody).unwrap();
+    let attic = fs::metadata(place.root.path().join("layers/tmp")).unwrap();
+    assert_eq!(
+        attic.permissions().mode() & 0o777,
+        0o700,
+        "for the owner alone"
+    );
     for kind in ["dir", "tar", "index"] {
         assert_eq!(place.derived(kind), [] as [PathBuf; 0], "{kind}");
     }
