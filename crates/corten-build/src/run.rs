@@ -101,12 +101,7 @@ impl Builder<'_> {
         userxattr: bool,
         key: &Digest,
     ) -> StepResult<Made> {
-        let devices = if corten_sandbox::in_user_namespace() {
-            Devices::Skip
-        } else {
-            Devices::Make
-        };
-        let mut lower = self.snapshots.directories(&stage.layers, devices)?;
+        let mut lower = self.snapshots.directories(&stage.layers, devices())?;
         if lower.is_empty() {
             lower.push(work.empty.clone());
         }
@@ -176,9 +171,19 @@ impl Builder<'_> {
             &upper.files,
         )?;
         if let Some(layer) = &made.outcome.layer {
-            self.snapshots.adopt(&work.upper, &below, &layer.diff_id)?;
+            self.snapshots
+                .adopt(&work.upper, &below, &layer.diff_id, devices())?;
         }
         Ok(made)
+    }
+}
+
+/// A user namespace may make no device nodes.
+fn devices() -> Devices {
+    if corten_sandbox::in_user_namespace() {
+        Devices::Skip
+    } else {
+        Devices::Make
     }
 }
 

@@ -14,6 +14,10 @@ use crate::report::Notice;
 use crate::tree::{Data, Directory, File, Kind, MAX_LINKS, Meta, Name, Node, NodeId, names_of};
 use crate::{Error, Report, Result, Tree};
 
+/// The version of the rules of layers: it grows when layers are to give another tree than before, so
+/// that what was derived from the old one is made again.
+pub const RULES: u32 = 1;
+
 /// A layer being applied to a tree.
 ///
 /// A refused entry refuses the layer: the tree below is lost with the resolver, so clone it first

@@ -44,7 +44,7 @@ mod tree_builder;
 pub mod upper;
 pub mod users;
 
-pub use apply::Resolver;
+pub use apply::{RULES, Resolver};
 pub use bytes::{Contents, LayerBytes};
 pub use changeset::{Change, Changeset, Item, Put};
 pub use error::{Error, Result};

@@ -5,13 +5,13 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use corten_layer::Tree;
 use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
 use corten_layer::diff::diff;
 use corten_layer::directory::{Devices, DirectoryOptions, Owners, write_overlay};
 use corten_layer::tree::File;
-use corten_spec::{ChainId, DiffId};
+use corten_layer::{RULES, Tree};
+use corten_spec::{ChainId, DiffId, Digest};
 
 use crate::bytes::Bytes;
 use crate::snapshots::{Shelf, boot, of_image, remove};
@@ -20,6 +20,11 @@ use crate::{Error, LayerRef, Result, Snapshots};
 /// The directory inside each snapshot that holds the files.
 const FILES: &str = "fs";
 const BOOT: &str = "boot";
+/// The version of how a layer's changes are written to its directory.
+const VERSION: u32 = 1;
+
+/// What becomes of device nodes in directories.
+pub(crate) const DEVICES: [Devices; 3] = [Devices::Make, Devices::Skip, Devices::Record];
 
 impl Snapshots<'_> {
     /// Returns the directories that overlayfs stacks to show `layers`, the topmost first.
@@ -32,10 +37,8 @@ impl Snapshots<'_> {
         let mut paths = Vec::with_capacity(layers.len());
         let mut tree: Option<Tree> = None;
         for (layer_idx, layer) in layers.iter().enumerate() {
-            let Some(chain) = diff_ids.get(..=layer_idx).and_then(ChainId::of) else {
-                break;
-            };
-            let path = self.place(Shelf::Directory, &chain.0)?;
+            let stack = diff_ids.get(..=layer_idx).unwrap_or_default();
+            let path = self.place(Shelf::Directory, &name_of(stack, devices))?;
             if is_whole_directory(&path) {
                 tree = None;
             } else {
@@ -90,18 +93,35 @@ impl Snapshots<'_> {
     }
 
     /// Makes `upper`, the upper directory of an overlay over `below`, the directory of `layer` on top
-    /// of them, without copying anything: it holds what the layer's tar says.
-    pub fn adopt(&self, upper: &Path, below: &[DiffId], layer: &DiffId) -> Result<()> {
+    /// of them, without copying anything: it holds what the layer's tar says. `devices` says what became
+    /// of device nodes in those.
+    pub fn adopt(
+        &self,
+        upper: &Path,
+        below: &[DiffId],
+        layer: &DiffId,
+        devices: Devices,
+    ) -> Result<()> {
         let stack: Vec<DiffId> = below.iter().chain([layer]).cloned().collect();
-        let Some(chain) = ChainId::of(&stack) else {
-            return Ok(());
-        };
-        let path = self.place(Shelf::Directory, &chain.0)?;
+        let path = self.place(Shelf::Directory, &name_of(&stack, devices))?;
         let temporary = self.unfinished()?;
         fs::create_dir_all(&*temporary).map_err(Error::system("create", &*temporary))?;
         fs::rename(upper, temporary.join(FILES)).map_err(Error::system("move", upper))?;
         finish(&temporary, &path)
     }
+}
+
+/// Returns what the directory of the last layer of a stack is called: the ChainID counts, by which rules
+/// layers are applied, and what becomes of device nodes, since one store may be used with and without
+/// the right to make them.
+pub(crate) fn name_of(stack: &[DiffId], devices: Devices) -> Digest {
+    let chain = ChainId::of(stack).map_or_else(String::new, |chain| chain.to_string());
+    let devices = match devices {
+        Devices::Make => "made",
+        Devices::Skip => "skipped",
+        Devices::Record => "recorded",
+    };
+    Digest::sha256(format!("dir {RULES} {VERSION} {devices}\n{chain}\n").as_bytes())
 }
 
 /// A directory of an earlier boot may have lost files in a power failure.

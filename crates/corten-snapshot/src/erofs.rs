@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use corten_layer::Tree;
 use corten_layer::bytes::MemoryLayers;
 use corten_layer::erofs::{Device, DeviceSlot, VERSION, device_table, write_index};
+use corten_layer::{RULES, Tree};
 use corten_spec::{DiffId, Digest};
 use corten_tar::{Entry, EntryKind, Located};
 use rustix::mount::{
@@ -102,9 +102,10 @@ impl Snapshots<'_> {
     }
 }
 
-/// Returns what the index of a stack of layers is called: all DiffIDs count, and how it is written.
+/// Returns what the index of a stack of layers is called: all DiffIDs count, and by which
+/// rules it is made and written.
 pub(crate) fn name_of(stack: &[DiffId]) -> Digest {
-    let mut text = format!("erofs {VERSION}\n");
+    let mut text = format!("erofs {RULES} {VERSION}\n");
     for diff_id in stack {
         text += diff_id.0.as_str();
         text += "\n";

@@ -1,8 +1,8 @@
 //! The files of a stack of layers in one sorted table, so that a path is found without reading the rest.
 //!
-//! It is the tree of the layers, written down by ChainID. Directories are numbered, the root is 0; the
-//! key of a name is the number of its directory, big-endian, and the name, so that the names of one
-//! directory lie together; the root's own key is empty. A value is a record, numbers little-endian:
+//! It is the tree of the layers, written down by ChainID and rules. Directories are numbered, the root is
+//! 0; the key of a name is the number of its directory, big-endian, and the name, so that the names of
+//! one directory lie together; the root's own key is empty. A value is a record, numbers little-endian:
 //!
 //! ```text
 //! kind u8    0 file, 1 directory, 2 symlink, 3 character device, 4 block device, 5 FIFO
@@ -18,13 +18,16 @@ use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::PathBuf;
 
-use corten_layer::{Kind, Node, Tree};
+use corten_layer::{Kind, Node, RULES, Tree};
 use corten_spec::{ChainId, DiffId, Digest};
 
 use crate::record::{read_node, write_node};
 use crate::snapshots::{Shelf, remove};
 use crate::table::{Table, TableError, TableWriter};
 use crate::{Error, LayerRef, Result, Snapshots};
+
+/// The version of the records that [`write_tree`] writes.
+const VERSION: u32 = 1;
 
 /// The files that a stack of layers amounts to, looked up one by one.
 #[derive(Debug)]
@@ -51,9 +54,7 @@ impl Snapshots<'_> {
     /// once; from then on, finding a file reads a few blocks, however large the image.
     pub fn files(&self, layers: &[LayerRef]) -> Result<FileTable> {
         let diff_ids: Vec<DiffId> = layers.iter().map(|layer| layer.diff_id.clone()).collect();
-        // The tree of no layers has a name of its own.
-        let chain = ChainId::of(&diff_ids).unwrap_or_else(|| ChainId(Digest::sha256(b"")));
-        let path = self.place(Shelf::Files, &chain.0)?;
+        let path = self.place(Shelf::Files, &name_of(&diff_ids))?;
         match File::open(&path) {
             Ok(file) => match Table::open(file) {
                 Ok(table) => return Ok(FileTable { table, path }),
@@ -78,6 +79,13 @@ impl Snapshots<'_> {
             Err(error) => Err(failed(path, error)),
         }
     }
+}
+
+/// Returns what the table of a stack of layers is called: its ChainID counts, and what was made of the
+/// layers by which rules. No layers have a table, too.
+pub(crate) fn name_of(stack: &[DiffId]) -> Digest {
+    let chain = ChainId::of(stack).map_or_else(String::new, |chain| chain.to_string());
+    Digest::sha256(format!("files {RULES} {VERSION}\n{chain}\n").as_bytes())
 }
 
 fn write_tree(tree: &Tree, file: File) -> io::Result<File> {

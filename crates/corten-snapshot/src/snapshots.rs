@@ -6,11 +6,11 @@
 //!   tar/sha256-….boot the boot that it was made or last hashed in
 //!   index/sha256-…    the header index of a layer, by DiffID
 //!   seek/sha256-…     where in the blob of a layer inflating can start, by DiffID
-//!   files/sha256-…    the files of a stack of layers in a sorted table, by ChainID
-//!   dir/sha256-…/     a directory for overlayfs to stack, by ChainID
+//!   files/sha256-…    the files of a stack of layers in a sorted table, by ChainID and rules
+//!   dir/sha256-…/     a directory for overlayfs to stack, by ChainID, rules, and whether devices are made
 //!     fs/             what the layer changes on top of those beneath it
 //!     boot            the boot that it was made in
-//!   erofs/sha256-…    an EROFS index over the tars of an image's layers, by all their DiffIDs
+//!   erofs/sha256-…    an EROFS index over the tars of an image's layers, by all their DiffIDs and rules
 //!   erofs/sha256-….boot
 //!   tmp/…             unfinished
 //! ```
@@ -28,13 +28,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use corten_content::{ImageDocuments, Store};
 use corten_layer::Tree;
-use corten_spec::{ChainId, Descriptor, DiffId, Digest, Kind};
+use corten_spec::{Descriptor, DiffId, Digest, Kind};
 use corten_tar::{LayerLimits, Located};
 
 use crate::derive::{self, Keep};
 pub use crate::removal::{Retired, remove};
 use crate::unfinished::Unfinished;
-use crate::{Error, Result};
+use crate::{Error, Result, directories, erofs, files};
 
 /// A layer of an image: its blob and the digest of its tar.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -249,13 +249,13 @@ impl<'a> Snapshots<'a> {
                 keys.insert(Shelf::Tar.key(&diff_id.0));
                 keys.insert(Shelf::Index.key(&diff_id.0));
                 keys.insert(Shelf::Seek.key(&diff_id.0));
-                let chain = stack.get(..=layer_idx).and_then(ChainId::of);
-                let of_chain = |chain: ChainId| {
-                    [Shelf::Files, Shelf::Directory].map(|shelf| shelf.key(&chain.0))
-                };
-                keys.extend(chain.into_iter().flat_map(of_chain));
+                let chain = stack.get(..=layer_idx).unwrap_or_default();
+                keys.insert(Shelf::Files.key(&files::name_of(chain)));
+                let of_directory =
+                    |devices| Shelf::Directory.key(&directories::name_of(chain, devices));
+                keys.extend(directories::DEVICES.map(of_directory));
             }
-            keys.insert(Shelf::Erofs.key(&crate::erofs::name_of(stack)));
+            keys.insert(Shelf::Erofs.key(&erofs::name_of(stack)));
         }
         let mut unneeded = Vec::new();
         let root = self.store.layers_dir();

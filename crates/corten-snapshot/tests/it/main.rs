@@ -30,7 +30,7 @@ use corten_layer::directory::Devices;
 use corten_layer::tree::Kind;
 use corten_layer::{Data, LayerBytes};
 use corten_snapshot::{Bytes, Error, LayerRef, PackOptions, Packer, Snapshots};
-use corten_spec::{ChainId, DiffId, Digest};
+use corten_spec::{DiffId, Digest};
 use corten_tar::{Compression, Entry, EntryKind, Writer};
 use tempfile::TempDir;
 
@@ -280,6 +280,24 @@ fn directories_hold_what_each_layer_changes() {
     assert_eq!(again, directories);
 }
 
+/// One store may be used by root and from a user namespace.
+#[test]
+fn directories_without_devices_are_not_for_those_who_want_them() {
+    let place = Place::new();
+    let mut writer = Writer::new(Vec::new());
+    let mut null = Entry::new(EntryKind::CharDevice, "null");
+    null.device = (1, 3);
+    writer.entry(&null, &mut std::io::empty()).unwrap();
+    let mut packer = Packer::new(&place.store, &options(Compression::Gzip)).unwrap();
+    packer.write_all(&writer.finish().unwrap()).unwrap();
+    let layers = [packer.finish().unwrap()];
+    let snapshots = Snapshots::new(&place.store);
+    for (devices, expected) in [(Devices::Skip, false), (Devices::Make, true)] {
+        let directories = snapshots.directories(&layers, devices).unwrap();
+        assert_eq!(directories[0].join("null").exists(), expected);
+    }
+}
+
 #[test]
 fn an_upper_directory_becomes_a_snapshot_without_a_copy() {
     let place = Place::new();
@@ -290,22 +308,22 @@ fn an_upper_directory_becomes_a_snapshot_without_a_copy() {
     fs::create_dir(&upper).unwrap();
     overwrite(&upper.join("new"), b"x");
     snapshots
-        .adopt(&upper, std::slice::from_ref(&layer.diff_id), &top)
-        .unwrap();
-    let chain = ChainId::of(&[layer.diff_id, top]).unwrap();
-    let name = chain.to_string().replace(':', "-");
-    assert_eq!(
-        fs::read(
-            place
-                .root
-                .path()
-                .join("layers/dir")
-                .join(name)
-                .join("fs/new")
+        .adopt(
+            &upper,
+            std::slice::from_ref(&layer.diff_id),
+            &top,
+            Devices::Skip,
         )
-        .unwrap(),
-        b"x"
-    );
+        .unwrap();
+    let [adopted] = place.derived("dir").try_into().unwrap();
+    assert_eq!(fs::read(adopted.join("fs/new")).unwrap(), b"x");
+    // It is what is stacked for these layers, which nobody could unpack.
+    let top = LayerRef {
+        diff_id: top,
+        ..layer.clone()
+    };
+    let stacked = snapshots.directories(&[layer, top], Devices::Skip).unwrap();
+    assert_eq!(stacked[0], adopted.join("fs"));
     assert!(!upper.exists());
 }
 
@@ -316,9 +334,10 @@ fn sweeping_keeps_what_is_needed() {
     let snapshots = Snapshots::new(&place.store);
     for layer in [&kept, &gone] {
         snapshots.tar(layer).unwrap();
-        snapshots
-            .directories(std::slice::from_ref(layer), Devices::Skip)
-            .unwrap();
+        for devices in [Devices::Make, Devices::Skip] {
+            let layers = std::slice::from_ref(layer);
+            snapshots.directories(layers, devices).unwrap();
+        }
     }
     let nobody = |_: &str| false;
     let everybody = |_: &str| true;
@@ -326,13 +345,20 @@ fn sweeping_keeps_what_is_needed() {
     snapshots
         .sweep(&[vec![kept.diff_id.clone()]], &nobody)
         .unwrap();
-    for shelf in ["tar", "index", "dir"] {
+    for shelf in ["tar", "index"] {
         let left = place.derived(shelf);
         assert_eq!(left.len(), 1, "{shelf}: {left:?}");
         assert!(
             left[0].to_string_lossy().contains(kept.diff_id.0.encoded()),
             "{left:?}"
         );
+    }
+    let left = place.derived("dir");
+    assert_eq!(left.len(), 2, "{left:?}");
+    for devices in [Devices::Make, Devices::Skip] {
+        let layers = std::slice::from_ref(&kept);
+        let kept = snapshots.directories(layers, devices).unwrap();
+        assert!(left.contains(&kept[0].parent().unwrap().to_owned()));
     }
     // Everything can be made again from the blobs.
     assert_eq!(content(&snapshots, &[gone], "b").as_deref(), Some("2"));
