@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use corten_spec::{Algorithm, DiffId, Hasher};
 
 use crate::erofs::format::{BLOCK, INODE, Slot, blocks_of, inode_number, inodes_at};
-use crate::erofs::sparse::{Chunk, chunk_bits, chunks, len_of};
+use crate::erofs::sparse::{Budget, Chunk, chunks, len_of};
 use crate::erofs::{Device, VERSION, directory, xattrs};
 use crate::{Data, Error, File, Kind, NodeId, Result, Shown, Tree};
 
@@ -22,6 +22,8 @@ pub(super) struct Layout<'a> {
     inodes_len: u64,
     /// The blocks behind the inodes.
     n_blocks: u64,
+    /// What sparse files may yet have.
+    chunks: Budget,
     pub(super) refused: Refused<'a>,
 }
 
@@ -82,6 +84,7 @@ pub(super) fn plan<'a>(tree: &'a Tree, devices: &'a [Device]) -> Result<Layout<'
         places: vec![u32::MAX; tree.nodes.len()],
         inodes_len: 0,
         n_blocks: 0,
+        chunks: Budget::default(),
         refused: Refused::default(),
     };
     let mut stack = vec![(Tree::ROOT, Tree::ROOT)];
@@ -184,7 +187,8 @@ impl<'a> Layout<'a> {
                 None => Place::Blocks(self.allocate(blocks_of(file.size))),
             });
         };
-        let bits = chunk_bits(file.size, segments).ok_or("it is too long")?;
+        let bits = self.chunks.chunk_bits(file.size, segments);
+        let bits = bits.ok_or("it is too long")?;
         let first = self.n_blocks;
         for (chunk, _) in chunks(file.size, segments, bits) {
             match chunk {
