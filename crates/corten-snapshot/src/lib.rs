@@ -37,7 +37,10 @@ mod records;
 mod removal;
 pub mod roots;
 pub mod snapshots;
-#[expect(unsafe_code, reason = "entering a mount namespace has no safe wrapper")]
+#[expect(
+    unsafe_code,
+    reason = "mount namespaces and attributes have no safe wrapper"
+)]
 mod sys;
 mod table;
 mod unfinished;

@@ -15,9 +15,9 @@ use corten_layer::{Tree, TreeBuilder};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
     OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
-    fsopen, mount_change, mount_remount, move_mount, open_tree, unmount,
+    fsopen, mount_change, move_mount, open_tree, unmount,
 };
 
 use crate::mountinfo::{self, MountLine};
@@ -73,6 +73,7 @@ impl Snapshots<'_> {
     /// Fails with [`Error::Mounted`] if an image of this store is mounted there already.
     pub fn mount(&self, request: &MountRequest<'_>, at: &Path) -> Result<Mounted> {
         let (target, at) = open_directory(at)?;
+        let target = target.as_fd();
         if let Some(line) = top_mount(&at)?
             && records::read(self.store())?
                 .0
@@ -92,9 +93,21 @@ impl Snapshots<'_> {
                 .position(|&other| other == kind)
                 .unwrap_or_default();
             kinds = kinds.get(position + 1..).unwrap_or_default();
-            match self.mount_files(&prepared.files, request, target.as_fd(), &at) {
-                Ok(()) => return Ok(Mounted { kind, passed_over }),
+            let temporary = match &prepared.files {
+                RootFiles::Plain { temporary, .. } => temporary.clone(),
+                RootFiles::Erofs(_) | RootFiles::Overlay(_) => self.temporary()?,
+            };
+            match self.detached(&prepared.files, request, &temporary) {
+                Ok(mount) => {
+                    // Another kind could not be attached either.
+                    let attached = self.attach(&prepared.files, &mount, &temporary, target, &at);
+                    if attached.is_err() {
+                        remove(&temporary)?;
+                    }
+                    return attached.map(|()| Mounted { kind, passed_over });
+                }
                 Err(error) => {
+                    remove(&temporary)?;
                     let error = Error::KindUnusable {
                         kind,
                         source: Box::new(error),
@@ -108,57 +121,23 @@ impl Snapshots<'_> {
         }
     }
 
-    fn mount_files(
-        &self,
-        files: &RootFiles,
-        request: &MountRequest<'_>,
-        target: BorrowedFd<'_>,
-        at: &Path,
-    ) -> Result<()> {
-        let temporary = match files {
-            RootFiles::Plain { temporary, .. } => temporary.clone(),
-            RootFiles::Erofs(_) | RootFiles::Overlay(_) => self.temporary()?,
-        };
-        let mounted = self.attach(files, request, &temporary, target, at);
-        if mounted.is_err() {
-            remove(&temporary)?;
-        }
-        mounted
-    }
-
     fn attach(
         &self,
         files: &RootFiles,
-        request: &MountRequest<'_>,
+        mount: &OwnedFd,
         temporary: &Path,
         target: BorrowedFd<'_>,
         at: &Path,
     ) -> Result<()> {
-        let mount = self.detached(files, request, temporary)?;
-        let failed = |action| move |errno: Errno| Error::system(action, at)(errno.into());
-        let record = self.record(files, &mount, temporary, at)?;
+        let record = self.record(files, mount, temporary, at)?;
         self.store().protect(&records::key_of(&record.name))?;
         record.write(self.store())?;
         let flags =
             MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        let attached = move_mount(mount.as_fd(), "", target, "", flags)
-            .map_err(failed("mount on"))
-            .and_then(|()| match (files, request.access) {
-                // A copy of a mount of the host has the host's flags.
-                (RootFiles::Plain { .. }, access) => {
-                    let flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV;
-                    let flags = match access {
-                        Access::ReadOnly => flags | MountFlags::RDONLY,
-                        Access::Write => flags,
-                    };
-                    mount_remount(at, flags, c"").map_err(failed("set the flags of"))
-                }
-                (RootFiles::Erofs(_) | RootFiles::Overlay(_), _) => Ok(()),
-            });
-        attached.inspect_err(|_| {
+        move_mount(mount, "", target, "", flags).map_err(|errno| {
             // The first failure is the one to tell.
-            unmount(at, UnmountFlags::DETACH).ok();
             record.remove(self.store()).ok();
+            Error::system("mount on", at)(errno.into())
         })
     }
 
@@ -200,9 +179,15 @@ impl Snapshots<'_> {
                 lower.push(open_path(&upper.place)?);
                 overlay(&lower, None, request.userxattr)
             }
-            (RootFiles::Plain { files, .. }, _) => {
+            (RootFiles::Plain { files, .. }, access) => {
+                // A copy of a mount of the host has the host's flags.
+                let attributes = match access {
+                    Access::ReadOnly => readonly,
+                    Access::Write => HARMLESS,
+                };
                 let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
                 open_tree(CWD, files, flags)
+                    .and_then(|copy| sys::add_attributes(copy.as_fd(), attributes).map(|()| copy))
                     .map_err(|errno| Error::system("mount", files)(errno.into()))
             }
         }

@@ -1,9 +1,10 @@
 //! Images mounted by each kind, the same tree by all of them.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::slice;
 
 use corten_content::Store;
@@ -53,6 +54,16 @@ impl Stage {
         kinds: &[RootKind],
         access: Access,
     ) -> corten_snapshot::Result<Mounted> {
+        self.mount_on(self.at.path(), layers, kinds, access)
+    }
+
+    fn mount_on(
+        &self,
+        at: &Path,
+        layers: &[LayerRef],
+        kinds: &[RootKind],
+        access: Access,
+    ) -> corten_snapshot::Result<Mounted> {
         let request = MountRequest {
             layers,
             kinds,
@@ -60,7 +71,7 @@ impl Stage {
             devices: Devices::Make,
             userxattr: false,
         };
-        self.snapshots().mount(&request, self.at.path())
+        self.snapshots().mount(&request, at)
     }
 
     /// Returns the type of the file system that is mounted, and its options.
@@ -381,4 +392,44 @@ fn an_index_is_made_again_when_it_is_not_to_be_trusted() {
     fs::remove_file(tar.with_extension("boot")).unwrap();
     let again = stage.snapshots().erofs(&layers).unwrap();
     assert_eq!(fs::read(&again.devices[0]).unwrap(), bytes);
+}
+
+/// Mounts a tmpfs of its own on `at`.
+#[track_caller]
+fn mount_tmpfs(at: &Path) {
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("foreign", at, "tmpfs", flags, None).unwrap();
+}
+
+#[test]
+fn a_mount_that_fails_leaves_those_of_others_alone() {
+    let stage = Stage::new();
+    let layers = [stage.layer(&tar_of(&pieces(&["f a"])))];
+    // Nothing can be mounted in another mount namespace, and what its directory is called there is
+    // another directory here.
+    let mut other = Command::new("unshare")
+        .args(["-m", "sh", "-c", "echo; exec cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    other.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+    for _ in 0..3 {
+        mount_tmpfs(stage.at.path());
+    }
+    let there = Path::new("/proc").join(other.id().to_string()).join("root");
+    let there = there.join(stage.at.path().strip_prefix("/").unwrap());
+    let error = stage
+        .mount_on(&there, &layers, &RootKind::ALL, Access::ReadOnly)
+        .unwrap_err();
+    assert!(matches!(error, Error::System { .. }), "{error:?}");
+    drop(other.stdin.take());
+    other.wait().unwrap();
+    for _ in 0..3 {
+        let flags = rustix::mount::UnmountFlags::empty();
+        rustix::mount::unmount(stage.at.path(), flags).unwrap();
+    }
+    let left = paths(stage.place.root.path());
+    let is_of_mount = |path: &&String| path.contains("layers/tmp") || path.contains("locks/");
+    assert_eq!(left.iter().find(is_of_mount), None, "{left:?}");
 }
