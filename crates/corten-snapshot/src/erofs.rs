@@ -131,8 +131,8 @@ fn len(path: &Path) -> Result<u64> {
     Ok(metadata.len())
 }
 
-/// Mounts an index, attached to nothing yet.
-pub(crate) fn mount(root: &ErofsRoot, attributes: MountAttrFlags) -> Result<OwnedFd> {
+/// Mounts an index, attached to nothing yet. Returns what mountinfo says that it was mounted from, too.
+pub(crate) fn mount(root: &ErofsRoot, attributes: MountAttrFlags) -> Result<(OwnedFd, PathBuf)> {
     // By descriptor, for a path may be longer than the kernel takes; the index by its path where that
     // fits, since people see it.
     let opened = |path: &PathBuf| File::open(path).map_err(Error::system("open", path));
@@ -151,14 +151,17 @@ pub(crate) fn mount(root: &ErofsRoot, attributes: MountAttrFlags) -> Result<Owne
     let mount = || {
         let context = fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC)?;
         let context = context.as_fd();
-        fsconfig_set_string(context, "source", source)?;
+        fsconfig_set_string(context, "source", &source)?;
         for device in &devices {
             fsconfig_set_string(context, "device", by_descriptor(device))?;
         }
         fsconfig_create(context)?;
         fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
     };
-    mount().map_err(|errno: rustix::io::Errno| Error::system("mount", &root.index)(errno.into()))
+    match mount() {
+        Ok(mount) => Ok((mount, source)),
+        Err(errno) => Err(Error::system("mount", &root.index)(errno.into())),
+    }
 }
 
 /// Tries whether this process may mount an EROFS index over another file, and whether the kernel can:
@@ -197,7 +200,7 @@ fn mount_and_read(scratch: &Path) -> Result<()> {
         index: index.clone(),
         devices: vec![tar],
     };
-    let mounted = mount(&root, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+    let (mounted, _) = mount(&root, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
     let read = rustix::fs::openat(&mounted, "file", flags, rustix::fs::Mode::empty())
         .map_err(io::Error::from)

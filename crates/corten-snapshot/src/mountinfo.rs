@@ -13,6 +13,23 @@ pub(crate) struct MountLine {
     pub(crate) root: PathBuf,
     /// Where.
     pub(crate) at: PathBuf,
+    /// The type of the file system, as `overlay`.
+    pub(crate) fs_type: String,
+    /// What whoever mounted the file system said that it comes from.
+    pub(crate) source: PathBuf,
+}
+
+impl MountLine {
+    /// Tells whether both are mounts of the same directory of the same file system. The numbers of devices
+    /// alone do not tell, for those without a disk are given out again at once.
+    pub(crate) fn shows_same(&self, other: &Self) -> bool {
+        self.is_in_place_of(other) && self.fs_type == other.fs_type && self.source == other.source
+    }
+
+    /// Tells whether there cannot be both at the same time, unless they are the same.
+    pub(crate) fn is_in_place_of(&self, other: &Self) -> bool {
+        self.device == other.device && self.root == other.root
+    }
 }
 
 /// Reads all lines; later ones lie over earlier ones. What is no line of mountinfo is passed over.
@@ -21,7 +38,17 @@ pub(crate) fn parse(text: &[u8]) -> Vec<MountLine> {
         let mut fields = line.split(|&byte| byte == b' ').skip(2);
         let device = String::from_utf8(fields.next()?.to_vec()).ok()?;
         let (root, at) = (unescape(fields.next()?), unescape(fields.next()?));
-        Some(MountLine { device, root, at })
+        // Before the hyphen are as many optional fields as there happen to be.
+        let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+        let fs_type = String::from_utf8(fields.next()?.to_vec()).ok()?;
+        let source = unescape(fields.next()?);
+        Some(MountLine {
+            device,
+            root,
+            at,
+            fs_type,
+            source,
+        })
     };
     text.split(|&byte| byte == b'\n').filter_map(line).collect()
 }
@@ -64,13 +91,15 @@ mod tests {
     #[test]
     fn lines_are_read() {
         let text = b"22 28 0:21 / /sys rw,nosuid shared:7 - sysfs sysfs rw\n\
-            36 28 98:0 /mnt\\0401 /a\\134b rw - ext4 /dev/sda rw\n\nnonsense\n";
+            36 28 98:0 /mnt\\0401 /a\\134b rw - ext4 /dev/sda\\040x rw\n\nnonsense\n";
         let lines = parse(text);
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0].at, Path::new("/sys"));
         assert_eq!(lines[1].device, "98:0");
         assert_eq!(lines[1].root, Path::new("/mnt 1"));
         assert_eq!(lines[1].at, Path::new("/a\\b"));
+        assert_eq!(lines[0].fs_type, "sysfs");
+        assert_eq!(lines[1].source, Path::new("/dev/sda x"));
     }
 
     #[test]

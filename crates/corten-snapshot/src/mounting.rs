@@ -124,17 +124,18 @@ impl Snapshots<'_> {
     fn attach(
         &self,
         files: &RootFiles,
-        mount: &OwnedFd,
+        mount: &Detached,
         temporary: &Path,
         target: BorrowedFd<'_>,
         at: &Path,
     ) -> Result<()> {
-        let record = self.record(files, mount, temporary, at)?;
+        let record = self.record(files, mount, temporary, at);
+        records::remove_replaced(self.store(), &record)?;
         self.store().protect(&records::key_of(&record.name))?;
         record.write(self.store())?;
         let flags =
             MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        move_mount(mount, "", target, "", flags).map_err(|errno| {
+        move_mount(&mount.handle, "", target, "", flags).map_err(|errno| {
             // The first failure is the one to tell.
             record.remove(self.store()).ok();
             Error::system("mount on", at)(errno.into())
@@ -147,16 +148,20 @@ impl Snapshots<'_> {
         files: &RootFiles,
         request: &MountRequest<'_>,
         temporary: &Path,
-    ) -> Result<OwnedFd> {
+    ) -> Result<Detached> {
         let readonly = HARMLESS | MountAttrFlags::MOUNT_ATTR_RDONLY;
+        let source = source_of(temporary);
         match (files, request.access) {
-            (RootFiles::Erofs(root), Access::ReadOnly) => erofs::mount(root, readonly),
+            (RootFiles::Erofs(root), Access::ReadOnly) => {
+                let (handle, source) = erofs::mount(root, readonly)?;
+                Detached::of("erofs", source, handle)
+            }
             (RootFiles::Erofs(root), Access::Write) => {
                 let upper = self.upper(request, temporary)?;
                 in_own_namespace(|| {
-                    let lower = erofs::mount(root, readonly)?;
+                    let (lower, _) = erofs::mount(root, readonly)?;
                     attach_somewhere(lower.as_fd(), &upper.place)?;
-                    overlay(&[lower], Some(&upper), request.userxattr)
+                    overlay(source, &[lower], Some(&upper), request.userxattr)
                 })
             }
             (RootFiles::Overlay(directories), access) => {
@@ -169,7 +174,7 @@ impl Snapshots<'_> {
                     if lower.is_empty() {
                         lower.push(open_path(&upper.place)?);
                     }
-                    return overlay(&lower, Some(&upper), request.userxattr);
+                    return overlay(source, &lower, Some(&upper), request.userxattr);
                 }
                 // Without an upper directory the kernel wants two lower ones: one of the root alone,
                 // which is all there is of an image without layers, and an empty one.
@@ -177,7 +182,7 @@ impl Snapshots<'_> {
                     lower.push(open_path(&upper.files)?);
                 }
                 lower.push(open_path(&upper.place)?);
-                overlay(&lower, None, request.userxattr)
+                overlay(source, &lower, None, request.userxattr)
             }
             (RootFiles::Plain { files, .. }, access) => {
                 // A copy of a mount of the host has the host's flags.
@@ -186,9 +191,11 @@ impl Snapshots<'_> {
                     Access::Write => HARMLESS,
                 };
                 let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-                open_tree(CWD, files, flags)
+                let handle = open_tree(CWD, files, flags)
                     .and_then(|copy| sys::add_attributes(copy.as_fd(), attributes).map(|()| copy))
-                    .map_err(|errno| Error::system("mount", files)(errno.into()))
+                    .map_err(|errno| Error::system("mount", files)(errno.into()))?;
+                let line = line_of(files)?;
+                Ok(Detached { handle, line })
             }
         }
     }
@@ -214,20 +221,7 @@ impl Snapshots<'_> {
         Ok(upper)
     }
 
-    fn record(
-        &self,
-        files: &RootFiles,
-        mount: &OwnedFd,
-        temporary: &Path,
-        at: &Path,
-    ) -> Result<Record> {
-        let failed = |errno: Errno| Error::system("look at", at)(errno.into());
-        let device = rustix::fs::fstat(mount).map_err(failed)?.st_dev;
-        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-        let root = match files {
-            RootFiles::Erofs(_) | RootFiles::Overlay(_) => PathBuf::from("/"),
-            RootFiles::Plain { files, .. } => root_of(files)?,
-        };
+    fn record(&self, files: &RootFiles, mount: &Detached, temporary: &Path, at: &Path) -> Record {
         let needed: Vec<&Path> = match files {
             RootFiles::Erofs(root) => {
                 let devices = root.devices.iter().map(PathBuf::as_path);
@@ -245,24 +239,19 @@ impl Snapshots<'_> {
             let path = path.strip_prefix(&layers).unwrap_or(path);
             format!("layers/{}", path.display())
         };
-        let name = temporary
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        Ok(Record {
+        let name = name_of(temporary);
+        Record {
             boot: records::boot_id(),
             mounts: records::namespace_of("self").unwrap_or_default(),
             line: MountLine {
-                device: format!("{major}:{minor}"),
-                root,
                 at: at.to_owned(),
+                ..mount.line.clone()
             },
             kind: files.kind(),
             temporary: Some(name.clone()),
             keys: needed.into_iter().map(key).collect(),
             name,
-        })
+        }
     }
 
     /// Unmounts what [`mount`](Self::mount) mounted on `at`, and removes what was written to it. Returns
@@ -290,6 +279,41 @@ impl Snapshots<'_> {
         record.remove(self.store())?;
         Ok(record.kind)
     }
+}
+
+/// A mount that is attached to nothing yet.
+struct Detached {
+    handle: OwnedFd,
+    /// What mountinfo will say of it, but for where it is.
+    line: MountLine,
+}
+
+impl Detached {
+    /// Describes a new file system.
+    fn of(fs_type: &str, source: PathBuf, handle: OwnedFd) -> Result<Self> {
+        let device = rustix::fs::fstat(&handle)
+            .map_err(|errno| Error::system("look at", &source)(errno.into()))?
+            .st_dev;
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        let line = MountLine {
+            device: format!("{major}:{minor}"),
+            root: PathBuf::from("/"),
+            at: PathBuf::new(),
+            fs_type: fs_type.to_owned(),
+            source,
+        };
+        Ok(Self { handle, line })
+    }
+}
+
+/// Returns what an overlay is said to be mounted from; no other is.
+fn source_of(temporary: &Path) -> PathBuf {
+    PathBuf::from(format!("corten-{}", name_of(temporary)))
+}
+
+fn name_of(temporary: &Path) -> String {
+    let name = temporary.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// Where an overlay writes.
@@ -325,14 +349,23 @@ fn own_mounts() -> Result<Vec<MountLine>> {
     Ok(mountinfo::parse(&text))
 }
 
-/// Returns which directory of its file system `path` is, as mountinfo shows it once it is mounted.
-fn root_of(path: &Path) -> Result<PathBuf> {
-    let (_, real) = open_directory(path)?;
-    let lines = own_mounts()?;
-    let above = lines.iter().filter(|line| real.starts_with(&line.at));
+/// Returns what mountinfo shows of the directory `path` once a copy of it is mounted.
+fn line_of(path: &Path) -> Result<MountLine> {
+    let (handle, real) = open_directory(path)?;
+    let device = rustix::fs::fstat(&handle)
+        .map_err(|errno| Error::system("look at", path)(errno.into()))?
+        .st_dev;
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let lines = own_mounts()?.into_iter();
+    let above = lines.filter(|line| real.starts_with(&line.at));
     let nearest = above.max_by_key(|line| line.at.as_os_str().len());
-    let inside = nearest.and_then(|line| Some(line.root.join(real.strip_prefix(&line.at).ok()?)));
-    Ok(inside.unwrap_or(real))
+    let nearest = nearest.ok_or_else(|| Error::NotMounted { path: real.clone() })?;
+    let inside = real.strip_prefix(&nearest.at).unwrap_or(&real);
+    Ok(MountLine {
+        device: format!("{major}:{minor}"),
+        root: nearest.root.join(inside),
+        ..nearest
+    })
 }
 
 /// Does `act` in a thread with a mount namespace of its own, where nobody sees what it mounts.
@@ -359,14 +392,19 @@ fn attach_somewhere(mount: BorrowedFd<'_>, place: &Path) -> Result<()> {
 }
 
 /// Makes an overlay, attached to nothing yet; read-only without `upper`.
-fn overlay(lower: &[OwnedFd], upper: Option<&Upper>, userxattr: bool) -> Result<OwnedFd> {
+fn overlay(
+    source: PathBuf,
+    lower: &[OwnedFd],
+    upper: Option<&Upper>,
+    userxattr: bool,
+) -> Result<Detached> {
     // By descriptor, so that no `:` or `,` of a path needs an escape, and one at a time (Linux 6.7), for
     // all of them need not fit into one value.
     let by_descriptor = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
     let make = |upper: Option<(OwnedFd, OwnedFd)>| {
         let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
         let context = context.as_fd();
-        fsconfig_set_string(context, "source", "corten")?;
+        fsconfig_set_string(context, "source", &source)?;
         // What an image brings along of overlay's features is not followed.
         for (key, value) in [
             ("redirect_dir", "nofollow"),
@@ -408,7 +446,8 @@ fn overlay(lower: &[OwnedFd], upper: Option<&Upper>, userxattr: bool) -> Result<
         None => None,
     };
     let place = upper.map_or(Path::new("overlay"), |upper| upper.files.as_path());
-    make(opened).map_err(|errno: Errno| {
+    let handle = make(opened).map_err(|errno: Errno| {
         Error::system("mount an overlay over", place)(io::Error::from(errno))
-    })
+    })?;
+    Detached::of("overlay", source, handle)
 }

@@ -7,6 +7,8 @@
 //!   device 0:45       what mountinfo says of it: the device
 //!   root /            and which directory of that
 //!   at /mnt/app       where
+//!   type erofs        the file system
+//!   source /var/…     and what it was mounted from
 //!   kind erofs
 //!   temporary 4711-…  what is removed with it, in layers/tmp
 //!   key layers/tar/…  what it needs, one a line
@@ -59,8 +61,11 @@ impl Record {
     }
 
     fn encode(&self) -> String {
-        let MountLine { device, root, at } = &self.line;
-        let (root, at) = (mountinfo::escape(root), mountinfo::escape(at));
+        let MountLine {
+            device, fs_type, ..
+        } = &self.line;
+        let [root, at, source] =
+            [&self.line.root, &self.line.at, &self.line.source].map(|path| mountinfo::escape(path));
         let temporary = self
             .temporary
             .iter()
@@ -73,6 +78,8 @@ impl Record {
             ("device", device),
             ("root", &root),
             ("at", &at),
+            ("type", fs_type),
+            ("source", &source),
             ("kind", self.kind.name()),
         ];
         let lines = lines.into_iter().chain(temporary).chain(keys);
@@ -98,6 +105,8 @@ impl Record {
                 device: all("device").next()?,
                 root: path("root")?,
                 at: path("at")?,
+                fs_type: all("type").next()?,
+                source: path("source")?,
             },
             kind: RootKind::ALL
                 .into_iter()
@@ -109,7 +118,7 @@ impl Record {
 
     /// Tells whether `line` shows this mount, which may have been moved.
     pub(crate) fn is_of(&self, line: &MountLine) -> bool {
-        self.boot == boot_id() && self.line.device == line.device && self.line.root == line.root
+        self.boot == boot_id() && self.line.shows_same(line)
     }
 
     fn is_mounted(&self) -> bool {
@@ -121,6 +130,17 @@ impl Record {
             None => true,
         }
     }
+}
+
+/// Removes the records of mounts that must be gone, since `new` has the number of their device.
+pub(crate) fn remove_replaced(store: &Store, new: &Record) -> Result<()> {
+    let (records, _) = read(store)?;
+    let is_replaced =
+        |record: &Record| record.name != new.name && new.line.is_in_place_of(&record.line);
+    for record in records.into_iter().filter(is_replaced) {
+        record.remove(store)?;
+    }
+    Ok(())
 }
 
 /// Returns what the lease on the record `name` is called.
@@ -222,6 +242,8 @@ mod tests {
                 device: "0:45".into(),
                 root: "/".into(),
                 at: "/a b\n".into(),
+                fs_type: "overlay".into(),
+                source: "/c d".into(),
             },
             kind: RootKind::Plain,
             temporary: Some("t".into()),
@@ -234,30 +256,28 @@ mod tests {
     #[test]
     fn a_mount_of_another_boot_or_that_is_gone_does_not_count() {
         let own = namespace_of("self").unwrap();
-        let record = |boot: &str, mounts, device: &str| Record {
+        let mounted = mounts_of(own).unwrap().remove(0);
+        let record = |boot: &str, mounts, line: &MountLine| Record {
             name: "n".into(),
             boot: boot.into(),
             mounts,
-            line: MountLine {
-                device: device.into(),
-                root: "/".into(),
-                at: "/".into(),
-            },
+            line: line.clone(),
             kind: RootKind::Erofs,
             temporary: None,
             keys: Vec::new(),
         };
-        let mounted = mounts_of(own)
-            .unwrap()
-            .into_iter()
-            .find(|line| line.root == Path::new("/"));
-        let device = mounted.unwrap().device;
-        assert!(record(&boot_id(), own, &device).is_mounted());
-        assert!(!record("another", own, &device).is_mounted());
-        assert!(!record(&boot_id(), own, "999:999").is_mounted());
-        assert!(
-            record(&boot_id(), 1, "999:999").is_mounted(),
-            "nobody can tell"
-        );
+        assert!(record(&boot_id(), own, &mounted).is_mounted());
+        assert!(!record("another", own, &mounted).is_mounted());
+        let gone = MountLine {
+            device: "999:999".into(),
+            ..mounted.clone()
+        };
+        assert!(!record(&boot_id(), own, &gone).is_mounted());
+        assert!(record(&boot_id(), 1, &gone).is_mounted(), "nobody can tell");
+        let of_others = MountLine {
+            source: "/elsewhere".into(),
+            ..mounted
+        };
+        assert!(!record(&boot_id(), own, &of_others).is_mounted());
     }
 }

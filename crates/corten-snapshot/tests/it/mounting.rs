@@ -433,3 +433,73 @@ fn a_mount_that_fails_leaves_those_of_others_alone() {
     let is_of_mount = |path: &&String| path.contains("layers/tmp") || path.contains("locks/");
     assert_eq!(left.iter().find(is_of_mount), None, "{left:?}");
 }
+
+/// Numbers of devices are given out again at once.
+#[test]
+fn a_mount_of_others_is_not_taken_for_one_that_is_gone() {
+    for kind in [RootKind::Erofs, RootKind::Overlay] {
+        let stage = Stage::new();
+        let layers = [stage.layer(&tar_of(&pieces(&["f a"])))];
+        let kinds = slice::from_ref(&kind);
+        let at = stage.at.path();
+        let unmount = || {
+            let flags = rustix::mount::UnmountFlags::empty();
+            rustix::mount::unmount(at, flags).unwrap();
+        };
+        let is_taken = || {
+            stage.mount(&layers, kinds, Access::ReadOnly).unwrap();
+            let device = fs::metadata(at).unwrap().dev();
+            unmount();
+            mount_tmpfs(at);
+            let is_taken = fs::metadata(at).unwrap().dev() == device;
+            if !is_taken {
+                unmount();
+            }
+            is_taken
+        };
+        // Other tests mount, too, and may get the number.
+        assert!(
+            (0..200).any(|_| is_taken()),
+            "no number was given out again"
+        );
+        fs::write(at.join("data"), "x").unwrap();
+        assert!(matches!(
+            stage.snapshots().unmount(at).unwrap_err(),
+            Error::NotOurs { .. }
+        ));
+        assert!(at.join("data").exists());
+    }
+}
+
+#[test]
+fn a_new_mount_replaces_the_record_of_one_that_had_its_number() {
+    let stage = Stage::new();
+    let layers = [stage.layer(&tar_of(&pieces(&["f a"])))];
+    let at = stage.at.path();
+    let (mut earlier, mut attempts) = (None, 0);
+    // Other tests mount, too, and may get the number.
+    while earlier != Some(fs::metadata(at).unwrap().dev()) {
+        attempts += 1;
+        assert!(attempts < 100, "no number was given out again");
+        if earlier.is_some() {
+            stage.snapshots().unmount(at).unwrap();
+        }
+        stage
+            .mount(&layers, &[RootKind::Erofs], Access::ReadOnly)
+            .unwrap();
+        earlier = Some(fs::metadata(at).unwrap().dev());
+        rustix::mount::unmount(at, rustix::mount::UnmountFlags::empty()).unwrap();
+        stage
+            .mount(&layers, &[RootKind::Overlay], Access::Write)
+            .unwrap();
+    }
+    assert_eq!(stage.snapshots().unmount(at).unwrap(), RootKind::Overlay);
+    assert_eq!(stage.place.derived("tmp").len(), 0);
+    let device = earlier.unwrap();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    for record in fs::read_dir(stage.place.root.path().join("locks/mounts")).unwrap() {
+        let text = fs::read_to_string(record.unwrap().path()).unwrap();
+        let device = format!("device {major}:{minor}");
+        assert!(text.lines().all(|line| line != device), "{text}");
+    }
+}
