@@ -19,16 +19,19 @@
 //! boot; and where the namespace cannot be looked into it does until then.
 
 use std::collections::HashSet;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use corten_content::Store;
+use rustix::fs::{Mode, OFlags};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::mountinfo::{self, MountLine};
 use crate::snapshots::boot;
-use crate::{Error, Result, RootKind};
+use crate::{Error, Result, RootKind, sys};
 
 /// A mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -210,22 +213,42 @@ pub(crate) fn namespace_of(id: &str) -> Option<u64> {
         .map(|metadata| metadata.ino())
 }
 
-/// Returns what is mounted in a namespace, as a process in it sees; `None` if none can be found.
+/// Returns all that is mounted in a namespace; `None` if nobody here can tell.
 fn mounts_of(namespace: u64) -> Option<Vec<MountLine>> {
-    let read = |id: &str| {
-        let text = fs::read(Path::new("/proc").join(id).join("mountinfo")).ok()?;
-        // A process that is ending has none.
-        Some(mountinfo::parse(&text)).filter(|lines| !lines.is_empty())
-    };
-    if namespace_of("self") == Some(namespace) {
-        return read("self");
-    }
     let processes = fs::read_dir("/proc").ok()?.flatten();
-    processes
+    let processes = processes
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+    ["self".to_owned()]
+        .into_iter()
+        .chain(processes)
         .filter(|id| namespace_of(id) == Some(namespace))
-        .find_map(|id| read(&id))
+        .find_map(|id| {
+            let handle = File::open(format!("/proc/{id}/ns/mnt")).ok()?;
+            // Another process may have the number by now.
+            let is_same = handle.metadata().ok()?.ino() == namespace;
+            is_same.then(|| mounts_in(&handle))?
+        })
+}
+
+/// Returns all that is mounted in a namespace. A process of it sees no more than what is beneath its
+/// root, which it may have changed; who enters a namespace gets the root of that.
+fn mounts_in(namespace: &File) -> Option<Vec<MountLine>> {
+    let look = || {
+        // The namespace may have another `/proc`, or none.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let this = rustix::fs::open("/proc/thread-self", flags, Mode::empty()).ok()?;
+        sys::own_directory().ok()?;
+        let kind = Some(LinkNameSpaceType::Mount);
+        move_into_link_name_space(namespace.as_fd(), kind).ok()?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(this, "mountinfo", flags, Mode::empty()).ok()?;
+        let mut text = Vec::new();
+        File::from(file).read_to_end(&mut text).ok()?;
+        Some(mountinfo::parse(&text))
+    };
+    // The thread stays there, and ends.
+    std::thread::scope(|scope| scope.spawn(look).join().ok()?)
 }
 
 #[cfg(test)]
@@ -279,5 +302,33 @@ mod tests {
             ..mounted
         };
         assert!(!record(&boot_id(), own, &of_others).is_mounted());
+    }
+
+    #[test]
+    fn a_process_with_another_root_hides_no_mounts() {
+        use std::process::{Command, Stdio};
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name| {
+            let path = directory.path().join(name);
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        let (hidden, root) = (path("hidden"), path("root"));
+        let script = r#"mount -t tmpfs hidden "$0" && mount --bind / "$1" &&
+            exec chroot "$1" sh -c 'echo; exec cat'"#;
+        let mut child = Command::new("unshare")
+            .args(["-m", "sh", "-c", script])
+            .args([&hidden, &root])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        stdout.read_exact(&mut [0]).unwrap();
+        let namespace = namespace_of(&child.id().to_string()).unwrap();
+        let mounts = mounts_of(namespace).unwrap();
+        assert!(mounts.iter().any(|line| line.at == hidden), "{mounts:?}");
+        drop(child.stdin.take());
+        child.wait().unwrap();
     }
 }

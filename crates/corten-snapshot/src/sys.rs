@@ -13,6 +13,12 @@ pub(crate) fn own_mounts() -> rustix::io::Result<()> {
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::FS) }
 }
 
+/// Gives this thread a root and a working directory of its own.
+pub(crate) fn own_directory() -> rustix::io::Result<()> {
+    // SAFETY: as above.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }
+}
+
 /// Adds `attributes` to those of a mount, beneath which nothing is mounted.
 pub(crate) fn add_attributes(
     mount: BorrowedFd<'_>,
