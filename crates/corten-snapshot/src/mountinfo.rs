@@ -34,21 +34,31 @@ impl MountLine {
 
 /// Reads all lines; later ones lie over earlier ones. What is no line of mountinfo is passed over.
 pub(crate) fn parse(text: &[u8]) -> Vec<MountLine> {
+    let lines = with_ids(text).into_iter();
+    lines.map(|(_, line)| line).collect()
+}
+
+/// Reads all lines with the ids of the mounts, which statx(2) has, too.
+pub(crate) fn with_ids(text: &[u8]) -> Vec<(u64, MountLine)> {
     let line = |line: &[u8]| {
-        let mut fields = line.split(|&byte| byte == b' ').skip(2);
+        let mut fields = line.split(|&byte| byte == b' ');
+        let id = str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+        // The id of the mount above it.
+        fields.next()?;
         let device = String::from_utf8(fields.next()?.to_vec()).ok()?;
         let (root, at) = (unescape(fields.next()?), unescape(fields.next()?));
         // Before the hyphen are as many optional fields as there happen to be.
         let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
         let fs_type = String::from_utf8(fields.next()?.to_vec()).ok()?;
         let source = unescape(fields.next()?);
-        Some(MountLine {
+        let line = MountLine {
             device,
             root,
             at,
             fs_type,
             source,
-        })
+        };
+        Some((id, line))
     };
     text.split(|&byte| byte == b'\n').filter_map(line).collect()
 }
@@ -94,6 +104,7 @@ mod tests {
             36 28 98:0 /mnt\\0401 /a\\134b rw - ext4 /dev/sda\\040x rw\n\nnonsense\n";
         let lines = parse(text);
         assert_eq!(lines.len(), 2);
+        assert_eq!(with_ids(text)[1], (36, lines[1].clone()));
         assert_eq!(lines[0].at, Path::new("/sys"));
         assert_eq!(lines[1].device, "98:0");
         assert_eq!(lines[1].root, Path::new("/mnt 1"));

@@ -12,7 +12,7 @@ use corten_layer::beneath::Root;
 use corten_layer::bytes::{MemoryLayers, TreeContents};
 use corten_layer::directory::{Devices, write_tree};
 use corten_layer::{Tree, TreeBuilder};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
@@ -74,7 +74,7 @@ impl Snapshots<'_> {
     pub fn mount(&self, request: &MountRequest<'_>, at: &Path) -> Result<Mounted> {
         let (target, at) = open_directory(at)?;
         let target = target.as_fd();
-        if let Some(line) = top_mount(&at)?
+        if let Some(line) = mounted_on(target, &at)?
             && records::read(self.store())?
                 .0
                 .iter()
@@ -258,7 +258,8 @@ impl Snapshots<'_> {
     /// how it was mounted.
     pub fn unmount(&self, at: &Path) -> Result<RootKind> {
         let (handle, at) = open_directory(at)?;
-        let line = top_mount(&at)?.ok_or_else(|| Error::NotMounted { path: at.clone() })?;
+        let line = mounted_on(handle.as_fd(), &at)?
+            .ok_or_else(|| Error::NotMounted { path: at.clone() })?;
         let (records, _) = records::read(self.store())?;
         let record = records
             .into_iter()
@@ -338,33 +339,32 @@ fn open_path(path: &Path) -> Result<OwnedFd> {
         .map_err(|errno| Error::system("open", path)(errno.into()))
 }
 
-/// Returns what is mounted on the real path `at`, if anything is: the last of several.
-fn top_mount(at: &Path) -> Result<Option<MountLine>> {
-    Ok(own_mounts()?.into_iter().rfind(|line| line.at == at))
+/// Returns what is mounted on the real path `at`, which `handle` is of, if anything is.
+fn mounted_on(handle: BorrowedFd<'_>, at: &Path) -> Result<Option<MountLine>> {
+    Ok(mount_of(handle, at)?.filter(|line| line.at == at))
 }
 
-fn own_mounts() -> Result<Vec<MountLine>> {
+/// Returns the mount that `handle` of `path` is in; `None` if it is in another namespace.
+fn mount_of(handle: BorrowedFd<'_>, path: &Path) -> Result<Option<MountLine>> {
+    let id = rustix::fs::statx(handle, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
+        .map_err(|errno| Error::system("look at", path)(errno.into()))?
+        .stx_mnt_id;
     let path = "/proc/self/mountinfo";
     let text = fs::read(path).map_err(Error::system("read", path))?;
-    Ok(mountinfo::parse(&text))
+    let mut lines = mountinfo::with_ids(&text).into_iter();
+    Ok(lines.find_map(|(found, line)| (found == id).then_some(line)))
 }
 
-/// Returns what mountinfo shows of the directory `path` once a copy of it is mounted.
+/// Returns what mountinfo shows of the directory `path` once a copy of it is mounted. Its device is not
+/// always that of stat(2): a subvolume of btrfs has another.
 fn line_of(path: &Path) -> Result<MountLine> {
     let (handle, real) = open_directory(path)?;
-    let device = rustix::fs::fstat(&handle)
-        .map_err(|errno| Error::system("look at", path)(errno.into()))?
-        .st_dev;
-    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-    let lines = own_mounts()?.into_iter();
-    let above = lines.filter(|line| real.starts_with(&line.at));
-    let nearest = above.max_by_key(|line| line.at.as_os_str().len());
-    let nearest = nearest.ok_or_else(|| Error::NotMounted { path: real.clone() })?;
-    let inside = real.strip_prefix(&nearest.at).unwrap_or(&real);
+    let mount = mount_of(handle.as_fd(), path)?;
+    let mount = mount.ok_or_else(|| Error::NotMounted { path: real.clone() })?;
+    let inside = real.strip_prefix(&mount.at).unwrap_or(&real);
     Ok(MountLine {
-        device: format!("{major}:{minor}"),
-        root: nearest.root.join(inside),
-        ..nearest
+        root: mount.root.join(inside),
+        ..mount
     })
 }
 
