@@ -257,7 +257,13 @@ impl Snapshots<'_> {
     /// Unmounts what [`mount`](Self::mount) mounted on `at`, and removes what was written to it. Returns
     /// how it was mounted.
     pub fn unmount(&self, at: &Path) -> Result<RootKind> {
-        let (handle, at) = open_directory(at)?;
+        let (_, at) = open_directory(at)?;
+        // From here on its path is not followed again: it may lead elsewhere by then.
+        let parent = open_path(at.parent().unwrap_or(&at))?;
+        let name = at.file_name().unwrap_or(".".as_ref());
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(&parent, name, flags, Mode::empty())
+            .map_err(|errno| Error::system("open", &at)(errno.into()))?;
         let line = mounted_on(handle.as_fd(), &at)?
             .ok_or_else(|| Error::NotMounted { path: at.clone() })?;
         let (records, _) = records::read(self.store())?;
@@ -268,14 +274,17 @@ impl Snapshots<'_> {
         // A handle of what is mounted would keep it busy.
         drop(handle);
         // gc must not remove it at the same time.
-        let name = record.temporary.clone().unwrap_or_default();
-        self.store().protect(&format!("layers/tmp/{name}"))?;
-        unmount(&at, UnmountFlags::NOFOLLOW).map_err(|errno| match errno {
-            Errno::BUSY => Error::Busy { path: at.clone() },
-            errno => Error::system("unmount", &at)(errno.into()),
-        })?;
-        if !name.is_empty() && !name.contains('/') {
-            remove(&self.store().layers_dir().join("tmp").join(&name))?;
+        let temporary = record.temporary.clone().unwrap_or_default();
+        self.store().protect(&format!("layers/tmp/{temporary}"))?;
+        let link = format!("/proc/self/fd/{}", parent.as_raw_fd());
+        unmount(Path::new(&link).join(name), UnmountFlags::NOFOLLOW).map_err(
+            |errno| match errno {
+                Errno::BUSY => Error::Busy { path: at.clone() },
+                errno => Error::system("unmount", &at)(errno.into()),
+            },
+        )?;
+        if !temporary.is_empty() && !temporary.contains('/') {
+            remove(&self.store().layers_dir().join("tmp").join(&temporary))?;
         }
         record.remove(self.store())?;
         Ok(record.kind)
