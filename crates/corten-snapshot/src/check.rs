@@ -15,7 +15,7 @@ use crate::derive::read_layer;
 use crate::directories;
 use crate::snapshots::{BOOT_SUFFIX, Shelf, TEMPORARY, boot, list, remove};
 use crate::table::Table;
-use crate::{Error, Result, Snapshots};
+use crate::{Error, Result, Snapshots, records};
 
 /// Something derived from a layer, or the beginning of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub struct DerivedUsage {
     pub disk_bytes: u64,
     /// How many of these `gc` would give back.
     pub reclaimable_bytes: u64,
-    /// How many of these would come back if all that nobody uses right now were dropped.
+    /// How many of these would come back if all that no process and no mount uses right now were dropped.
     pub droppable_bytes: u64,
 }
 
@@ -95,17 +95,19 @@ impl Snapshots<'_> {
         Ok(checked)
     }
 
-    /// Removes what is damaged in `checked`, but for what `is_protected` says that running processes
-    /// use, and returns how much that is. Nobody may be adding anything meanwhile.
+    /// Removes what is damaged in `checked`, but for what is mounted and what `is_protected` says that
+    /// running processes use, and returns how much that is. Nobody may be adding anything meanwhile.
     pub fn drop_damaged(
         &self,
         checked: &[Derived],
         is_protected: &dyn Fn(&str) -> bool,
     ) -> Result<usize> {
+        let mounted = records::live_keys(self.store(), is_protected)?;
+        let is_used = |key: &str| mounted.contains(key) || is_protected(key);
         let mut n_dropped = 0;
         for derived in checked {
             if !matches!(derived.state, DerivedState::Damaged { .. })
-                || is_protected(&key(&derived.kind, &derived.path))
+                || is_used(&key(&derived.kind, &derived.path))
             {
                 continue;
             }
@@ -117,14 +119,16 @@ impl Snapshots<'_> {
     }
 
     /// Returns what everything derived takes. `is_needed` says of each path whether `gc` would keep
-    /// it, `is_used` of each key whether a running process protects it.
+    /// it, `is_protected` of each key whether a running process protects it.
     ///
     /// What is there under several names counts once.
     pub fn usage(
         &self,
         is_needed: &dyn Fn(&Path) -> bool,
-        is_used: &dyn Fn(&str) -> bool,
+        is_protected: &dyn Fn(&str) -> bool,
     ) -> Result<Vec<DerivedUsage>> {
+        let mounted = records::live_keys(self.store(), is_protected)?;
+        let is_used = |key: &str| mounted.contains(key) || is_protected(key);
         let mut kinds: Vec<DerivedUsage> = Vec::new();
         let mut seen = HashSet::new();
         for (kind, path) in self.all()? {

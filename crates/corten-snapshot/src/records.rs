@@ -124,6 +124,10 @@ impl Record {
         self.boot == boot_id() && self.line.shows_same(line)
     }
 
+    fn is_live(&self, is_protected: &dyn Fn(&str) -> bool) -> bool {
+        is_protected(&key_of(&self.name)) || self.is_mounted()
+    }
+
     fn is_mounted(&self) -> bool {
         if self.boot != boot_id() {
             return false;
@@ -180,11 +184,24 @@ pub(crate) fn read(store: &Store) -> Result<(Vec<Record>, Vec<PathBuf>)> {
     Ok((records, unreadable))
 }
 
-/// Removes the records of what is not mounted any more, and returns the keys of what is. Nobody else
-/// may be using the store.
-pub(crate) fn sweep(store: &Store, is_protected: &dyn Fn(&str) -> bool) -> Result<HashSet<String>> {
-    let (records, unreadable) = read(store)?;
+/// Returns the keys of what is mounted.
+pub(crate) fn live_keys(
+    store: &Store,
+    is_protected: &dyn Fn(&str) -> bool,
+) -> Result<HashSet<String>> {
     let mut keys = HashSet::new();
+    for record in read(store)?.0 {
+        if record.is_live(is_protected) {
+            keys.extend(record.temporary.map(|name| format!("layers/tmp/{name}")));
+            keys.extend(record.keys);
+        }
+    }
+    Ok(keys)
+}
+
+/// Removes the records of what is not mounted any more. Nobody else may be using the store.
+pub(crate) fn remove_dead(store: &Store, is_protected: &dyn Fn(&str) -> bool) -> Result<()> {
+    let (records, unreadable) = read(store)?;
     for path in unreadable {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if !is_protected(&key_of(&name)) {
@@ -192,14 +209,11 @@ pub(crate) fn sweep(store: &Store, is_protected: &dyn Fn(&str) -> bool) -> Resul
         }
     }
     for record in records {
-        if is_protected(&key_of(&record.name)) || record.is_mounted() {
-            keys.extend(record.temporary.map(|name| format!("layers/tmp/{name}")));
-            keys.extend(record.keys);
-        } else {
+        if !record.is_live(is_protected) {
             record.remove(store)?;
         }
     }
-    Ok(keys)
+    Ok(())
 }
 
 fn directory(store: &Store) -> PathBuf {

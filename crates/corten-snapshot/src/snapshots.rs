@@ -231,19 +231,21 @@ impl<'a> Snapshots<'a> {
         is_protected: &dyn Fn(&str) -> bool,
     ) -> Result<Retired> {
         let mut retired = Retired::default();
-        for path in self.unneeded(kept, is_protected)? {
+        let unneeded = self.unneeded(kept, is_protected)?;
+        crate::records::remove_dead(self.store, is_protected)?;
+        for path in unneeded {
             retired.take(&path, &self.store.layers_dir().join(TEMPORARY))?;
         }
         Ok(retired)
     }
 
-    /// Lists what [`sweep`](Self::sweep) would remove.
+    /// Lists what [`sweep`](Self::sweep) would remove, but for the records of mounts that are gone.
     pub fn unneeded(
         &self,
         kept: &[Vec<DiffId>],
         is_protected: &dyn Fn(&str) -> bool,
     ) -> Result<Vec<PathBuf>> {
-        let mut keys = crate::records::sweep(self.store, is_protected)?;
+        let mut keys = crate::records::live_keys(self.store, is_protected)?;
         for stack in kept {
             for (layer_idx, diff_id) in stack.iter().enumerate() {
                 keys.insert(Shelf::Tar.key(&diff_id.0));

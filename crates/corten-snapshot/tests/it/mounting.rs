@@ -11,7 +11,8 @@ use corten_content::Store;
 use corten_layer::bytes::TreeContents;
 use corten_layer::directory::Devices;
 use corten_snapshot::{
-    Access, Bytes, Error, LayerRef, MountRequest, Mounted, Packer, RootKind, Snapshots,
+    Access, Bytes, DerivedState, Error, LayerRef, MountRequest, Mounted, Packer, RootKind,
+    Snapshots,
 };
 use corten_tar::Compression;
 use tempfile::TempDir;
@@ -332,6 +333,39 @@ fn what_is_mounted_is_not_swept() {
         Snapshots::new(&store).sweep(&[], &nobody).unwrap();
         assert_eq!(paths(&root), [""; 0], "{kind}");
     }
+}
+
+#[test]
+fn what_is_mounted_is_in_use() {
+    let stage = Stage::new();
+    let layers = [stage.layer(&tar_of(&pieces(&["f a"])))];
+    stage
+        .mount(&layers, &[RootKind::Erofs], Access::ReadOnly)
+        .unwrap();
+    let root = stage.place.root.path().to_owned();
+    let store = Store::open(&root).unwrap();
+    let snapshots = Snapshots::new(&store);
+    let nobody = |_: &str| false;
+    let droppable = |kind: &str| {
+        let usage = snapshots.usage(&|_| true, &nobody).unwrap();
+        let usage = usage.into_iter().find(|usage| usage.kind == kind).unwrap();
+        assert!(usage.disk_bytes > 0, "{kind}");
+        usage.droppable_bytes
+    };
+    assert_eq!((droppable("tar"), droppable("erofs")), (0, 0));
+    let mut checked = snapshots.check(1).unwrap();
+    for derived in &mut checked {
+        derived.state = DerivedState::Damaged { reason: "x".into() };
+    }
+    checked.retain(|derived| derived.kind == "tar");
+    assert_eq!(snapshots.drop_damaged(&checked, &nobody).unwrap(), 0);
+
+    rustix::mount::unmount(stage.at.path(), rustix::mount::UnmountFlags::empty()).unwrap();
+    assert!(droppable("tar") > 0 && droppable("erofs") > 0);
+    let before = paths(&root);
+    assert!(!snapshots.unneeded(&[], &nobody).unwrap().is_empty());
+    assert_eq!(paths(&root), before, "only looked at");
+    assert_eq!(snapshots.drop_damaged(&checked, &nobody).unwrap(), 1);
 }
 
 #[test]
