@@ -11,10 +11,12 @@ use corten_layer::erofs::{Device, DeviceSlot, VERSION, device_table, write_index
 use corten_layer::{RULES, Tree};
 use corten_spec::{DiffId, Digest};
 use corten_tar::{Entry, EntryKind, Located};
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
     fsopen,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::bytes::Bytes;
 use crate::snapshots::{Shelf, boot, remove};
@@ -135,7 +137,7 @@ fn len(path: &Path) -> Result<u64> {
 pub(crate) fn mount(root: &ErofsRoot, attributes: MountAttrFlags) -> Result<(OwnedFd, PathBuf)> {
     // By descriptor, for a path may be longer than the kernel takes; the index by its path where that
     // fits, since people see it.
-    let opened = |path: &PathBuf| File::open(path).map_err(Error::system("open", path));
+    let opened = |path: &PathBuf| open_one_more(path).map_err(Error::system("open", path));
     let devices = root
         .devices
         .iter()
@@ -161,6 +163,23 @@ pub(crate) fn mount(root: &ErofsRoot, attributes: MountAttrFlags) -> Result<(Own
     match mount() {
         Ok(mount) => Ok((mount, source)),
         Err(errno) => Err(Error::system("mount", &root.index)(errno.into())),
+    }
+}
+
+/// Opens a file. An image may have more layers than a process may have open files, unless it asks for
+/// more; it is not asked for before it is needed, since programs that are started inherit it.
+fn open_one_more(path: &Path) -> io::Result<File> {
+    match File::open(path) {
+        Err(error) if error.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => {
+            let limits = getrlimit(Resource::Nofile);
+            let raised = Rlimit {
+                current: limits.maximum,
+                ..limits
+            };
+            setrlimit(Resource::Nofile, raised)?;
+            File::open(path)
+        }
+        result => result,
     }
 }
 

@@ -537,3 +537,32 @@ fn a_new_mount_replaces_the_record_of_one_that_had_its_number() {
         assert!(text.lines().all(|line| line != device), "{text}");
     }
 }
+
+#[test]
+fn an_image_may_have_more_layers_than_files_may_be_open() {
+    // The limit is one of the process, in which other tests run.
+    let test = "mounting::an_image_with_80_layers_is_mounted";
+    let script = r#"ulimit -Sn 60 && exec "$0" --exact "$1" --ignored"#;
+    let output = Command::new("sh")
+        .args(["-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .arg(test)
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("1 passed"), "{stdout}");
+}
+
+#[test]
+#[ignore = "an_image_may_have_more_layers_than_files_may_be_open runs it"]
+fn an_image_with_80_layers_is_mounted() {
+    let stage = Stage::new();
+    let layers: Vec<LayerRef> = (0..80)
+        .map(|number| stage.layer(&tar_of(&pieces(&[&format!("f {number}")]))))
+        .collect();
+    stage
+        .mount(&layers, &[RootKind::Erofs], Access::ReadOnly)
+        .unwrap();
+    assert_eq!(fs::read_dir(stage.at.path()).unwrap().count(), 80);
+    stage.snapshots().unmount(stage.at.path()).unwrap();
+}
