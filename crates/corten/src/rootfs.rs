@@ -68,7 +68,8 @@ pub(crate) fn is_terminal(path: &Path) -> bool {
     path == Path::new("-") && std::io::stdout().is_terminal()
 }
 
-/// Writes the files of `image` as a tar to `path`; `-` is standard output. A file appears whole.
+/// Writes the files of `image` as a tar to `path`; `-` is standard output. A file appears whole; a
+/// device, a pipe or what a link leads to is written into.
 pub(crate) fn write_tar(
     snapshots: &Snapshots<'_>,
     image: &ImageDocuments,
@@ -78,6 +79,13 @@ pub(crate) fn write_tar(
     let doing = || format!("cannot write `{}`", path.display());
     if path == Path::new("-") {
         return write(snapshots, image, &mut std::io::stdout().lock(), options)
+            .map_err(|error| error.while_doing(doing()));
+    }
+    // A rename would put a file in the place of the node: as root, of `/dev/null` itself.
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        return fs::File::create(path)
+            .map_err(CommandError::caused)
+            .and_then(|mut node| write(snapshots, image, &mut node, options))
             .map_err(|error| error.while_doing(doing()));
     }
     let mut name = path.file_name().unwrap_or_default().to_owned();

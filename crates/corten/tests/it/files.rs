@@ -90,3 +90,46 @@ fn fewer_layers_hold_the_same_files() {
         "{ran:?}"
     );
 }
+
+#[test]
+fn what_is_no_regular_file_is_written_into() {
+    use std::os::unix::fs::{FileTypeExt as _, symlink};
+
+    let program = Program::with_base();
+    let kind = |name: &str| {
+        std::fs::symlink_metadata(program.path(name))
+            .unwrap()
+            .file_type()
+    };
+    let make = |args: &[&str]| {
+        let mut command = std::process::Command::new("mknod");
+        let status = command.current_dir(program.path("")).args(args).status();
+        assert!(status.unwrap().success(), "mknod {args:?}");
+    };
+    program.ok(&["export", "base", "-o", "plain.tar"]);
+    let expected = std::fs::read(program.path("plain.tar")).unwrap();
+
+    make(&["null", "c", "1", "3"]);
+    program.ok(&["export", "base", "-o", "null"]);
+    assert!(kind("null").is_char_device());
+
+    // What the file held before goes, whoever else has it by another name.
+    program.write("target.tar", &"old".repeat(expected.len()));
+    symlink("target.tar", program.path("link.tar")).unwrap();
+    program.ok(&["export", "base", "-o", "link.tar"]);
+    assert!(kind("link.tar").is_symlink());
+    assert!(std::fs::read(program.path("target.tar")).unwrap() == expected);
+
+    make(&["pipe", "p"]);
+    // Held open at both ends, the pipe is not waited for, whatever the program does with it.
+    let mut pipe = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(program.path("pipe"))
+        .unwrap();
+    program.ok(&["export", "base", "-o", "pipe"]);
+    assert!(kind("pipe").is_fifo());
+    let mut received = vec![0; expected.len()];
+    std::io::Read::read_exact(&mut pipe, &mut received).unwrap();
+    assert!(received == expected);
+}
