@@ -4,12 +4,16 @@
 //! so it holds what changed in between and nothing that a later layer took back, with whiteouts where a
 //! layer that stays has something that is gone.
 
+use std::collections::BTreeMap;
+
 use corten_content::{ImageDocuments, Store, load, load_image};
 use corten_layer::bytes::TreeContents;
 use corten_layer::diff::{diff, same_bytes};
 use corten_layer::{Contents, File, emit};
 use corten_snapshot::{Bytes, LayerRef, PackOptions, Packer, Snapshots, layers_of};
-use corten_spec::{Descriptor, History, Index, Kind, Manifest, Platform, document, media_type};
+use corten_spec::{
+    Descriptor, Digest, History, Index, Kind, Manifest, Platform, document, media_type,
+};
 
 use crate::import::put;
 use crate::{Error, Result};
@@ -157,51 +161,72 @@ pub fn for_each_platform<E: From<Error>>(
     change: &mut dyn FnMut(&ImageDocuments) -> std::result::Result<Descriptor, E>,
     left_out: &mut dyn FnMut(&Descriptor),
 ) -> std::result::Result<Descriptor, E> {
-    within(store, content, MOST_NESTED, change, left_out)
+    let mut platforms = Platforms {
+        store,
+        change,
+        left_out,
+        made: BTreeMap::new(),
+    };
+    platforms.within(content, MOST_NESTED)
 }
 
 /// Nobody nests them more than once.
 const MOST_NESTED: usize = 4;
 
-fn within<E: From<Error>>(
-    store: &Store,
-    content: &Descriptor,
-    depth: usize,
-    change: &mut dyn FnMut(&ImageDocuments) -> std::result::Result<Descriptor, E>,
-    left_out: &mut dyn FnMut(&Descriptor),
-) -> std::result::Result<Descriptor, E> {
-    if content.kind() != Kind::Index {
-        let platform = content.platform.clone().unwrap_or_else(Platform::host);
-        let image = load_image(store, content, &platform).map_err(Error::from)?;
-        return change(&image);
-    }
-    let Some(depth) = depth.checked_sub(1) else {
-        let digest = content.digest.clone();
-        return Err(Error::NestedIndexes { digest }.into());
-    };
-    let index = load::<Index>(store, content).map_err(Error::from)?;
-    let mut manifests = Vec::new();
-    for entry in &index.value.manifests {
-        if !is_image(entry) {
-            left_out(entry);
-            continue;
+struct Platforms<'a, E> {
+    store: &'a Store,
+    change: &'a mut dyn FnMut(&ImageDocuments) -> std::result::Result<Descriptor, E>,
+    left_out: &'a mut dyn FnMut(&Descriptor),
+    /// What became of each document. Indexes that list one another again and again lead to it in more
+    /// ways than can be gone.
+    made: BTreeMap<Digest, Descriptor>,
+}
+
+impl<E: From<Error>> Platforms<'_, E> {
+    fn within(&mut self, content: &Descriptor, depth: usize) -> std::result::Result<Descriptor, E> {
+        if let Some(made) = self.made.get(&content.digest) {
+            return Ok(made.clone());
         }
-        let changed = within(store, entry, depth, change, left_out)?;
-        manifests.push(Descriptor {
-            platform: entry.platform.clone().or(changed.platform),
-            annotations: entry.annotations.clone(),
-            ..changed
-        });
+        let made = if content.kind() == Kind::Index {
+            self.index(content, depth)?
+        } else {
+            let platform = content.platform.clone().unwrap_or_else(Platform::host);
+            let image = load_image(self.store, content, &platform).map_err(Error::from)?;
+            (self.change)(&image)?
+        };
+        self.made.insert(content.digest.clone(), made.clone());
+        Ok(made)
     }
-    let index = Index {
-        annotations: index.value.annotations,
-        ..Index::oci(manifests)
-    };
-    Ok(put(
-        store,
-        media_type::OCI_INDEX,
-        &document::to_bytes(&index),
-    )?)
+
+    fn index(&mut self, content: &Descriptor, depth: usize) -> std::result::Result<Descriptor, E> {
+        let Some(depth) = depth.checked_sub(1) else {
+            let digest = content.digest.clone();
+            return Err(Error::NestedIndexes { digest }.into());
+        };
+        let index = load::<Index>(self.store, content).map_err(Error::from)?;
+        let mut manifests = Vec::new();
+        for entry in &index.value.manifests {
+            if !is_image(entry) {
+                (self.left_out)(entry);
+                continue;
+            }
+            let changed = self.within(entry, depth)?;
+            manifests.push(Descriptor {
+                platform: entry.platform.clone().or(changed.platform),
+                annotations: entry.annotations.clone(),
+                ..changed
+            });
+        }
+        let index = Index {
+            annotations: index.value.annotations,
+            ..Index::oci(manifests)
+        };
+        Ok(put(
+            self.store,
+            media_type::OCI_INDEX,
+            &document::to_bytes(&index),
+        )?)
+    }
 }
 
 /// `BuildKit` puts attestations into indexes as manifests for the platform `unknown/unknown`.

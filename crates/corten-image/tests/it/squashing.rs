@@ -206,6 +206,35 @@ fn every_platform_of_an_index() {
     }
 }
 
+/// Thirty entries for the same index, three levels deep, are 27,000 ways to one image.
+#[test]
+fn what_an_index_lists_again_is_changed_once() {
+    let world = World::new();
+    let image = image(&world);
+    let mut content = Descriptor {
+        platform: Some(Platform::new("linux", "amd64")),
+        ..image.manifest.descriptor.bare()
+    };
+    for _ in 0..3 {
+        let index = document::to_bytes(&Index::oci(vec![content.clone(); 30]));
+        content = world.put(media_type::OCI_INDEX, &index);
+    }
+    let (mut n_changed, mut n_left_out) = (0, 0);
+    let made = for_each_platform::<Error>(
+        &world.store,
+        &content,
+        &mut |image| {
+            n_changed += 1;
+            Ok(image.manifest.descriptor.bare())
+        },
+        &mut |_| n_left_out += 1,
+    )
+    .unwrap();
+    assert_eq!((n_changed, n_left_out), (1, 0));
+    let index = load::<Index>(&world.store, &made).unwrap();
+    assert_eq!(index.value.manifests.len(), 30);
+}
+
 /// Size, time and every other attribute may be the same while the bytes are not.
 #[test]
 fn files_that_differ_in_their_bytes_alone_are_written() {
