@@ -103,6 +103,11 @@ pub(super) fn index(
         if let Some(platform) = platform {
             let text = String::from_utf8_lossy(&to_bytes(platform)).into_owned();
             let fields = members(draft.text, range.start);
+            // It may be there and say nothing, `null`.
+            if let Some(field) = find(&fields, "platform") {
+                draft.edits.replace(field.value.clone(), text);
+                continue;
+            }
             let end = fields.last().map_or(range.start + 1, |last| last.whole.end);
             draft.edits.insert(end, format!(",\"platform\":{text}"));
         }

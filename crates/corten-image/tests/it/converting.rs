@@ -78,6 +78,19 @@ fn only_media_types_change() {
 }
 
 #[test]
+fn a_platform_that_is_null_is_given() {
+    let image = Image::builder().layer(b"\0").build();
+    let mut of_image = entry(OCI_MANIFEST, &image.manifest);
+    of_image["platform"] = Value::Null;
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [of_image]});
+    let root = image.content.add(OCI_INDEX, index.to_string().as_bytes());
+    let (there, converted) = convert_to(&image.content, &root, Family::Docker);
+    let platform = &value(&there, &converted)["manifests"][0]["platform"];
+    assert_eq!(platform["architecture"], image.config.architecture);
+    assert_eq!(platform["os"], image.config.os);
+}
+
+#[test]
 fn what_is_of_the_family_already_stays() {
     let image = Image::builder().layer(b"\0").build();
     let (content, root) = convert_to(&image.content, &image.manifest, Family::Oci);
