@@ -46,8 +46,8 @@ pub struct GcReport {
     pub live_leases: usize,
     /// What could not be read or was not there.
     pub problems: Vec<GcProblem>,
-    /// Whether no blob was removed, because a document could not be read: nobody knows what it
-    /// refers to.
+    /// Whether no blob was removed, because a document could not be read, was set aside as damaged, or
+    /// is gone though the index of the store names it: nobody knows what it refers to.
     pub held_back: bool,
 }
 
@@ -136,7 +136,8 @@ impl<'a> GcGuard<'a> {
     /// Removes what nothing reaches.
     ///
     /// A document that is not there, as in a sparse index, is reported. One that is there and
-    /// cannot be read is reported too, and then no blob is removed at all.
+    /// cannot be read, that `repair` set aside, or that a name stands for, is reported too, and then
+    /// no blob is removed at all.
     pub fn sweep(&mut self, roots: &GcRoots) -> Result<GcReport> {
         let mut report = GcReport {
             removed_leases: self.leases.n_removed,
@@ -149,7 +150,7 @@ impl<'a> GcGuard<'a> {
         self.marked = marker.marked();
         // Unfinished writes and what was never listed go first: on a full disk, only what they give
         // back makes room for an index without the rest.
-        self.sweep_ingests(&mut report)?;
+        self.sweep_ingests(&marker, &mut report)?;
         if !report.held_back && !dropped.is_empty() {
             for entry in &dropped {
                 marker.mark(entry);
@@ -225,12 +226,16 @@ impl<'a> GcGuard<'a> {
     }
 
     /// Removes the files of writers that are gone.
-    fn sweep_ingests(&self, report: &mut GcReport) -> Result<()> {
+    fn sweep_ingests(&self, marker: &Marker<'_>, report: &mut GcReport) -> Result<()> {
         let dir = self.store.dir().ingest_dir();
         if !dir.is_dir() {
             return Ok(());
         }
         for path in list_dir(&dir)? {
+            // Without its file, the next gc would take the document for one that never was here.
+            if marker.is_awaited(&path) {
+                continue;
+            }
             let file = match File::open(&path) {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 other => other.map_err(Error::system("open", &path))?,

@@ -30,9 +30,10 @@ const OLD_INDEX: &str = "index.json.damaged";
 impl GcGuard<'_> {
     /// Puts right what `survey` found, as far as that needs nothing from elsewhere.
     ///
-    /// Damaged blobs are moved to `ingest/.damaged-…`, where nothing reads them and the next `gc`
-    /// takes them; those that a running process relies on stay, since it may be about to name what
-    /// needs them. Wrong sizes in the index are corrected. An index that cannot be read is kept
+    /// Damaged blobs are moved to `ingest/.damaged-…`, where nothing reads them. The next `gc` takes
+    /// them, but for documents that a name leads to: these hold it back until they are here again.
+    /// What a running process relies on stays, since it may be about to name what needs it, and so does
+    /// what cannot be read at all. Wrong sizes in the index are corrected. An index that cannot be read is kept
     /// beside a new one, which has the entries that can be read, and, without names, the images that
     /// nothing else lists.
     pub fn repair(&self, survey: &Survey) -> Result<Repaired> {
@@ -40,7 +41,8 @@ impl GcGuard<'_> {
         let mut sizes = Vec::new();
         for finding in survey.findings() {
             match finding {
-                Finding::Blob(lost) if lost.damage != Damage::Missing => {
+                // What cannot be read now may be read on another day, or from another cable.
+                Finding::Blob(lost) if matches!(lost.damage, Damage::WrongBytes { .. }) => {
                     self.set_aside(lost.content.digest, &mut repaired)?;
                 }
                 Finding::EntrySize { content, size, .. } => sizes.push((content, size)),
@@ -67,17 +69,17 @@ impl GcGuard<'_> {
         let dir = self.store().dir();
         let path = dir.blob_path(&digest);
         // Somebody may have replaced or removed it since.
-        if !matches!(hash(&digest, &path), Some(BlobState::Damaged(_))) {
+        let state = hash(&digest, &path);
+        if !matches!(state, Some(BlobState::Damaged(Damage::WrongBytes { .. }))) {
             return Ok(());
         }
         if self.is_protected(&content_key(&digest)) {
             repaired.in_use.push(digest);
             return Ok(());
         }
-        let name = format!(".damaged-{}-{}", digest.algorithm_name(), digest.encoded());
         atomic::make_dirs(dir.files(), &dir.ingest_dir())?;
         dir.files()
-            .rename(&path, &dir.ingest_dir().join(name))
+            .rename(&path, &dir.damaged_path(&digest))
             .map_err(Error::system("move", &path))?;
         let folder = dir.blob_dir(&digest);
         dir.files()

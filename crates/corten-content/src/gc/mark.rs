@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use corten_spec::{Descriptor, Digest, DocumentType, Index, Kind};
 use serde_json::Value;
@@ -25,6 +26,8 @@ pub(super) struct Marker<'a> {
     pending: Vec<Step>,
     problems: Vec<GcProblem>,
     blind: bool,
+    /// The files of documents that are reached and were set aside as damaged.
+    awaited: HashSet<PathBuf>,
 }
 
 enum Step {
@@ -42,6 +45,7 @@ impl<'a> Marker<'a> {
             pending: Vec::new(),
             problems: Vec::new(),
             blind: false,
+            awaited: HashSet::new(),
         }
     }
 
@@ -59,7 +63,14 @@ impl<'a> Marker<'a> {
 
     /// Marks what the index lists, and returns the referrers without a name whose subject is not
     /// reached: they go with it.
+    ///
+    /// An index may list manifests that are not here, but an entry of the layout's own index is what
+    /// somebody pulled: where its document is gone, nobody knows what it referred to.
     pub(super) fn mark_entries(&mut self, entries: &[Descriptor]) -> Vec<Descriptor> {
+        self.blind |= entries
+            .iter()
+            .filter(|entry| entry.kind().has_children())
+            .any(|entry| self.files.is_missing(&entry.digest));
         let mut waiting = Vec::new();
         for entry in entries {
             match names::name_of(entry) {
@@ -93,6 +104,11 @@ impl<'a> Marker<'a> {
     /// Tells whether a document could not be read, so that what it refers to is not known.
     pub(super) fn is_blind(&self) -> bool {
         self.blind
+    }
+
+    /// Tells whether `path` is a document that is reached, and not there since it was set aside.
+    pub(super) fn is_awaited(&self, path: &Path) -> bool {
+        self.awaited.contains(path)
     }
 
     /// Returns what is reached so far.
@@ -172,17 +188,33 @@ impl<'a> Marker<'a> {
                 self.pending.extend(found.into_iter().map(Step::Unknown));
             }
             Ok(None) => {}
-            Err(error) if error.is_not_found() => {}
+            Err(error) if error.is_not_found() => {
+                self.await_damaged(digest);
+            }
             Err(error) => self.report(digest, error),
         }
     }
 
     fn report(&mut self, digest: &Digest, error: Error) {
-        self.blind |= !error.is_not_found();
+        if error.is_not_found() {
+            self.await_damaged(digest);
+        } else {
+            self.blind = true;
+        }
         self.problems.push(GcProblem {
             content: digest.clone(),
             error,
         });
+    }
+
+    /// Takes a document that was set aside for one that cannot be read: what it referred to may be
+    /// whole, and is needed as soon as it is back.
+    fn await_damaged(&mut self, digest: &Digest) {
+        let path = self.files.0.damaged_path(digest);
+        if path.exists() {
+            self.awaited.insert(path);
+            self.blind = true;
+        }
     }
 }
 
@@ -215,6 +247,10 @@ impl Unprotected<'_> {
             std::io::ErrorKind::NotFound => self.0.not_found(digest.as_str()),
             _ => Error::system("open", path)(error),
         })
+    }
+
+    fn is_missing(&self, digest: &Digest) -> bool {
+        self.open(digest).is_err_and(|error| error.is_not_found())
     }
 
     /// Tells whether a blob of the size of a document has the bytes that its name promises.

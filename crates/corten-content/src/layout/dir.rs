@@ -103,6 +103,13 @@ impl LayoutDir {
         self.root.join("ingest")
     }
 
+    /// Returns where the blob is kept for a look at it once it is known to be damaged.
+    pub(crate) fn damaged_path(&self, digest: &Digest) -> PathBuf {
+        let (algorithm, encoded) = (digest.algorithm_name(), digest.encoded());
+        self.ingest_dir()
+            .join(format!(".damaged-{algorithm}-{encoded}"))
+    }
+
     /// Protects the content from `gc`, where there is one, and then does `act`.
     pub(crate) fn guarded<T>(&self, digest: &Digest, act: impl FnOnce() -> Result<T>) -> Result<T> {
         match &self.lease {
@@ -285,7 +292,7 @@ impl LayoutDir {
         Ok(())
     }
 
-    fn read_own(&self, name: &'static str, limit: u64) -> Result<Vec<u8>> {
+    pub(crate) fn read_own(&self, name: &'static str, limit: u64) -> Result<Vec<u8>> {
         let path = self.root.join(name);
         let (file, _) = open_regular(&path).map_err(|error| match error.kind() {
             ErrorKind::NotFound => self.unusable(&format!("it has no file `{name}`")),

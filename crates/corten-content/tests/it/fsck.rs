@@ -40,6 +40,22 @@ impl Site {
         }
     }
 
+    /// Another manifest.
+    fn other(&self) -> Descriptor {
+        let other = Image::builder().layer(b"other");
+        other.build_in(&self.image.content)
+    }
+
+    /// Gives the name to an index of both manifests.
+    fn with_other(&self) -> Descriptor {
+        let manifests = vec![self.image.manifest.clone(), self.other()];
+        let root = index(&self.image.content, manifests);
+        let store = self.store();
+        copy(&self.image.content, &store, &root, &CopyOptions::default()).unwrap();
+        store.tag(APP, &root).unwrap();
+        root
+    }
+
     fn store(&self) -> Store {
         Store::open_damaged(self.dir.path()).unwrap()
     }
@@ -224,6 +240,70 @@ fn damaged_blobs_are_set_aside_and_gc_takes_them() {
     .unwrap();
     assert_eq!(store.gc(&GcRoots::default()).unwrap().removed_ingests, 1);
     assert_eq!(site.survey().findings(), []);
+}
+
+/// Beneath a document that was set aside, everything may be whole.
+#[test]
+fn gc_waits_for_documents_that_were_set_aside() {
+    #[track_caller]
+    fn check(is_manifest: bool) {
+        let site = Site::new();
+        // Another manifest of the index is here, so that it is a sparse one.
+        let (other, root) = (site.other(), site.with_other());
+        let damaged = if is_manifest {
+            &site.image.manifest
+        } else {
+            &root
+        };
+        Site::damage(&site.blob(damaged));
+        let survey = site.survey();
+        assert_eq!(
+            site.repair(&survey).set_aside,
+            std::slice::from_ref(&damaged.digest)
+        );
+        let store = site.store();
+        // The second time, too.
+        for _ in 0..2 {
+            let report = store.gc(&GcRoots::default()).unwrap();
+            assert!(report.held_back, "{report:?}");
+            assert_eq!((report.removed_blobs, report.removed_ingests), (0, 0));
+        }
+        copy(&site.image.content, &store, &root, &CopyOptions::default()).unwrap();
+        assert_whole(&store, &root);
+        assert_whole(&store, &other);
+        drop(store);
+        let report = site.store().gc(&GcRoots::default()).unwrap();
+        assert!(!report.held_back, "{report:?}");
+        assert_eq!(report.removed_ingests, 1);
+        assert_whole(&site.store(), &root);
+    }
+    check(true);
+    check(false);
+}
+
+#[test]
+fn documents_that_nothing_needs_are_not_waited_for() {
+    let site = Site::new();
+    Site::damage(&site.blob(&site.image.manifest));
+    site.repair(&site.survey());
+    let store = site.store();
+    store.untag(APP).unwrap();
+    let report = store.gc(&GcRoots::default()).unwrap();
+    assert!(!report.held_back, "{report:?}");
+    assert_eq!((report.kept_blobs, report.removed_ingests), (0, 1));
+}
+
+#[test]
+fn what_cannot_be_read_is_not_set_aside() {
+    let site = Site::new();
+    // As a device with a bad sector, this is there and gives no bytes.
+    let path = site.blob(&site.layer);
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let survey = site.survey();
+    assert_eq!(lost(&survey), [(site.layer.digest.clone(), false, 1)]);
+    assert_eq!(site.repair(&survey).set_aside, []);
+    assert!(path.is_dir());
 }
 
 #[test]
