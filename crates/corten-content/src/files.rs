@@ -100,6 +100,20 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<(File, u64)> {
     }
 }
 
+/// Opens what is itself a regular file, as every file that we write is: no link is followed.
+pub(crate) fn open_own(path: &Path) -> io::Result<File> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ));
+    }
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(no_follow() | non_blocking())
+        .open(path)
+}
+
 fn no_follow() -> i32 {
     rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()
 }

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use corten_spec::{Descriptor, Digest, Platform};
 
 pub use refetch::{Doubting, refetch};
-pub use repair::Repaired;
+pub use repair::{Recovered, Repaired};
 pub use survey::{BlobState, Ingest, Survey};
 
 /// Something about the store that is not as it should be.

@@ -7,12 +7,13 @@
 pub(crate) mod mark;
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
 use corten_spec::{Descriptor, Digest};
 
+use crate::files::open_own;
 use crate::gc::mark::Marker;
 use crate::layout::names;
 use crate::lease::{self, Leases};
@@ -236,8 +237,13 @@ impl<'a> GcGuard<'a> {
             if marker.is_awaited(&path) {
                 continue;
             }
-            let file = match File::open(&path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            let file = match open_own(&path) {
+                // What is no file was not made by us.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) =>
+                {
+                    continue;
+                }
                 other => other.map_err(Error::system("open", &path))?,
             };
             let is_dead = try_lock(&file).map_err(Error::system("lock", &path))?;

@@ -15,6 +15,7 @@ pub(crate) mod dir;
 pub mod index;
 mod ingest;
 pub mod names;
+pub(crate) mod salvage;
 
 use std::fs;
 use std::io::Read;

@@ -1,11 +1,16 @@
 //! Moving what is damaged out of everybody's way.
 
+use std::io::{ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
+
 use corten_spec::{Descriptor, Digest, DocumentType, Index, Layout as Header, document};
 
 use super::survey::{BlobState, Survey, hash};
 use super::{Damage, Finding};
+use crate::files::{Files, open_regular};
 use crate::gc::GcGuard;
-use crate::layout::index;
+use crate::layout::names;
+use crate::layout::salvage::{Salvaged, salvage};
 use crate::lease::content_key;
 use crate::{Error, Result, Store, atomic, graph};
 
@@ -20,12 +25,25 @@ pub struct Repaired {
     pub resized: usize,
     /// Whether `oci-layout` was written anew.
     pub header: bool,
-    /// How many entries a new `index.json` has, if it was written anew.
-    pub recovered: Option<usize>,
+    /// What a new `index.json` has, if it was written anew.
+    pub recovered: Option<Recovered>,
 }
 
-/// What a damaged index is kept as.
-const OLD_INDEX: &str = "index.json.damaged";
+/// What became of an `index.json` that could not be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// How many entries the new one has: those that could be read, and images that nothing lists.
+    pub entries: usize,
+    /// How many of these have a name.
+    pub names: usize,
+    /// At how many places the old one could not be read. What was named there has lost its name.
+    pub gaps: usize,
+    /// Where the old one is, if there was any.
+    pub old: Option<PathBuf>,
+}
+
+/// What the name of a damaged index that is kept begins with.
+pub(super) const OLD_INDEX: &str = "index.json.damaged";
 
 impl GcGuard<'_> {
     /// Puts right what `survey` found, as far as that needs nothing from elsewhere.
@@ -33,7 +51,7 @@ impl GcGuard<'_> {
     /// Damaged blobs are moved to `ingest/.damaged-…`, where nothing reads them. The next `gc` takes
     /// them, but for documents that a name leads to: these hold it back until they are here again.
     /// What a running process relies on stays, since it may be about to name what needs it, and so does
-    /// what cannot be read at all. Wrong sizes in the index are corrected. An index that cannot be read is kept
+    /// what cannot be read at all. Wrong sizes in the index are corrected. A damaged index is kept
     /// beside a new one, which has the entries that can be read, and, without names, the images that
     /// nothing else lists.
     pub fn repair(&self, survey: &Survey) -> Result<Repaired> {
@@ -110,20 +128,58 @@ fn resize(store: &Store, sizes: &[(Digest, u64)]) -> Result<usize> {
     })
 }
 
-/// Writes a new index of what is known, and returns how many entries it has.
-fn recover_index(store: &Store, survey: &Survey) -> Result<usize> {
+/// Writes a new index of what is known, beside the old one.
+///
+/// # Errors
+/// Nothing is changed where the old one cannot be read at all, as on a bad disk: it may hold all names.
+fn recover_index(store: &Store, survey: &Survey) -> Result<Recovered> {
     let dir = store.dir();
     let _lock = dir.lock_index()?;
     let path = store.root().join(Header::INDEX_FILE);
-    let old = std::fs::read(&path).unwrap_or_default();
-    let mut entries = index::salvage(&old);
+    let old = read_old(&path)?;
+    let Salvaged { mut entries, gaps } = salvage(old.as_deref().unwrap_or_default());
     entries.extend(unlisted_images(store, survey, &entries));
-    let bytes = document::to_bytes(&Index::oci(entries.clone()));
-    if !old.is_empty() {
-        atomic::replace(dir.files(), &store.root().join(OLD_INDEX), &old)?;
-    }
+    let recovered = Recovered {
+        entries: entries.len(),
+        names: entries.iter().filter_map(names::name_of).count(),
+        gaps,
+        old: old.map(|_| keep(dir.files(), &path)).transpose()?,
+    };
+    let bytes = document::to_bytes(&Index::oci(entries));
     atomic::replace(dir.files(), &path, &bytes)?;
-    Ok(entries.len())
+    Ok(recovered)
+}
+
+/// Reads a damaged index, up to several times the size that one may have; `None` if there is none.
+fn read_old(path: &Path) -> Result<Option<Vec<u8>>> {
+    let file = match open_regular(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(Error::system("open", path))?.0,
+    };
+    let mut bytes = Vec::new();
+    file.take(4 * Index::LIMIT)
+        .read_to_end(&mut bytes)
+        .map_err(Error::system("read", path))?;
+    Ok(Some(bytes))
+}
+
+/// Gives the file at `path` another name that nothing has, and returns it. It is the same file, so that
+/// this needs no room on the disk, and it has one of the names at any time.
+fn keep(files: &dyn Files, path: &Path) -> Result<PathBuf> {
+    let mut kept = path.with_file_name(OLD_INDEX);
+    let mut number = 1_u32;
+    loop {
+        match files.link(path, &kept) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                number += 1;
+                kept = path.with_file_name(format!("{OLD_INDEX}-{number}"));
+            }
+            linked => {
+                linked.map_err(Error::system("keep", path))?;
+                return Ok(kept);
+            }
+        }
+    }
 }
 
 /// Finds the whole manifests and indexes that nothing refers to.

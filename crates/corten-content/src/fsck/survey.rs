@@ -1,7 +1,6 @@
 //! What is in the store: every file looked at, every blob hashed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,8 +10,9 @@ use std::thread;
 
 use corten_spec::{Descriptor, Digest, DocumentType as _, Kind, Layout as Header, json};
 
+use super::repair::OLD_INDEX;
 use super::{Damage, Finding};
-use crate::files::open_regular;
+use crate::files::{open_own, open_regular};
 use crate::gc::mark::Unprotected;
 use crate::graph::Parent;
 use crate::lease;
@@ -100,7 +100,7 @@ impl Survey {
         let _no_gc = Lock::shared(&lease::gc_lock(&store.locks_dir()))?;
         let mut survey = Self {
             recorded,
-            header: check_header(store.root()),
+            header: check_header(store),
             ..Self::default()
         };
         survey.look_around(store)?;
@@ -123,7 +123,7 @@ impl Survey {
             self.blobs.remove(digest);
             self.look_at(store, digest);
         }
-        self.header = check_header(store.root());
+        self.header = check_header(store);
         self.strays.clear();
         self.look_around(store)?;
         self.read_names(store);
@@ -198,7 +198,9 @@ impl Survey {
     fn look_around(&mut self, store: &Store) -> Result<()> {
         for path in list_dir(store.root())? {
             let name = path.file_name().and_then(|name| name.to_str());
-            if !name.is_some_and(|name| OWN.contains(&name)) {
+            // The old index may be the only place that has the names: it belongs here.
+            let is_own = |name: &str| OWN.contains(&name) || name.starts_with(OLD_INDEX);
+            if !name.is_some_and(is_own) {
                 self.strays.push(path);
             }
         }
@@ -220,7 +222,8 @@ pub(crate) fn ingests(store: &Store) -> Result<Vec<Ingest>> {
         return Ok(found);
     }
     for path in list_dir(&dir)? {
-        let Ok(file) = File::open(&path) else {
+        // A pipe that somebody put there is not waited for.
+        let Ok(file) = open_own(&path) else {
             continue;
         };
         let metadata = file.metadata().map_err(Error::system("read", &path))?;
@@ -235,15 +238,14 @@ pub(crate) fn ingests(store: &Store) -> Result<Vec<Ingest>> {
     Ok(found)
 }
 
-fn check_header(root: &Path) -> Option<String> {
-    let check = |bytes: Vec<u8>| {
-        let header: Header = json::parse(Header::NAME, &bytes)?;
-        header.check("")
+fn check_header(store: &Store) -> Option<String> {
+    let bytes = match store.dir().read_own(Header::FILE, Header::LIMIT) {
+        Ok(bytes) => bytes,
+        Err(error) => return Some(explain(&error)),
     };
-    match fs::read(root.join(Header::FILE)) {
-        Ok(bytes) => check(bytes).err().map(|error| error.to_string()),
-        Err(error) => Some(error.to_string()),
-    }
+    let header: corten_spec::Result<Header> = json::parse(Header::NAME, &bytes);
+    let checked = header.and_then(|header| header.check(""));
+    checked.err().map(|error| error.to_string())
 }
 
 /// Hashes the blobs. Who is done with one takes the next, whatever their sizes.

@@ -44,15 +44,6 @@ pub(crate) fn entries_mentioning(bytes: &[u8], text: &str, what: &str) -> Result
         .collect()
 }
 
-/// Reads the entries of a damaged `index.json` that can still be read.
-pub(crate) fn salvage(bytes: &[u8]) -> Vec<Descriptor> {
-    let entries = serde_json::from_slice::<Entries<'_>>(bytes).map(|entries| entries.manifests);
-    let entries = entries.unwrap_or_default().into_iter();
-    entries
-        .filter_map(|raw| parse_entry(raw, "").ok())
-        .collect()
-}
-
 fn parse(bytes: &[u8]) -> corten_spec::Result<Index> {
     let index: Index = json::parse("index.json", bytes)?;
     let own = index.media_type.clone();
@@ -60,7 +51,7 @@ fn parse(bytes: &[u8]) -> corten_spec::Result<Index> {
     Ok(index)
 }
 
-fn parse_entry(raw: &RawValue, what: &str) -> Result<Descriptor> {
+pub(super) fn parse_entry(raw: &RawValue, what: &str) -> Result<Descriptor> {
     let parsed = json::parse("entry of index.json", raw.get().as_bytes());
     let checked = parsed.and_then(|entry: Descriptor| {
         let index = Index::oci(vec![entry]);

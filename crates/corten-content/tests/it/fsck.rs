@@ -361,7 +361,12 @@ fn a_damaged_index_is_replaced_by_what_is_known() {
         let found = survey.findings();
         let is_file = matches!(&found[..], [Finding::File { name, .. }] if *name == "index.json");
         assert!(is_file, "{text:?}: {found:?}");
-        assert_eq!(site.repair(&survey).recovered, Some(1), "{text:?}");
+        let recovered = site.repair(&survey).recovered.unwrap();
+        assert_eq!(recovered.entries, 1, "{text:?}");
+        assert_eq!(recovered.names, usize::from(is_named), "{text:?}");
+        assert!(recovered.gaps == 1, "{text:?}");
+        assert_eq!(recovered.old.is_some(), text.is_some(), "{text:?}");
+        assert_eq!(site.survey().findings(), [], "{text:?}");
         let store = site.store();
         let names = store.list().unwrap();
         assert_eq!(names.len(), usize::from(is_named), "{text:?}");
@@ -386,6 +391,85 @@ fn a_damaged_index_is_replaced_by_what_is_known() {
         old.replace("\"manifests\":[", "\"manifests\":[{\"digest\":1},")
     };
     check(Some(&text), true);
+}
+
+#[test]
+fn names_of_an_index_that_was_cut_are_kept() {
+    let site = Site::new();
+    let store = site.store();
+    let names: Vec<String> = (0..4)
+        .map(|idx| format!("docker.io/library/n{idx}:latest"))
+        .collect();
+    for name in &names {
+        store.tag(name, &site.root).unwrap();
+    }
+    drop(store);
+    let path = site.path("index.json");
+    let old = fs::read(&path).unwrap();
+    let cut = &old[..old.len() - 100];
+    replace(&path, cut);
+    let recovered = site.repair(&site.survey()).recovered.unwrap();
+    // `APP` and all but the last.
+    assert_eq!(
+        (recovered.entries, recovered.names, recovered.gaps),
+        (4, 4, 1)
+    );
+    let listed = site.store().list().unwrap();
+    let listed: Vec<&str> = listed.iter().map(|image| image.name.as_str()).collect();
+    assert_eq!(listed, [APP, &names[0], &names[1], &names[2]]);
+    let first = recovered.old.unwrap();
+    assert_eq!(fs::read(&first).unwrap(), cut);
+    assert_eq!(site.survey().findings(), []);
+
+    // Another time, the file of the first is not touched.
+    replace(&path, b"{");
+    let second = site.repair(&site.survey()).recovered.unwrap().old.unwrap();
+    assert_eq!(fs::read(&first).unwrap(), cut);
+    assert_eq!(fs::read(&second).unwrap(), b"{");
+}
+
+#[test]
+fn an_index_that_cannot_be_read_is_not_replaced() {
+    let site = Site::new();
+    let path = site.path("index.json");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let survey = site.survey();
+    site.store()
+        .begin_gc()
+        .unwrap()
+        .repair(&survey)
+        .unwrap_err();
+    assert!(path.is_dir());
+}
+
+#[test]
+fn pipes_are_not_waited_for() {
+    let site = Site::new();
+    let make_pipe = |name: &str| {
+        let status = std::process::Command::new("mkfifo")
+            .arg(site.path(name))
+            .status();
+        assert!(status.unwrap().success(), "{name}");
+    };
+    fs::remove_file(site.path("oci-layout")).unwrap();
+    fs::create_dir_all(site.path("ingest")).unwrap();
+    make_pipe("oci-layout");
+    make_pipe("ingest/pipe");
+    let found = site.survey().findings();
+    assert!(
+        matches!(
+            &found[..],
+            [Finding::File {
+                name: "oci-layout",
+                ..
+            }]
+        ),
+        "{found:?}"
+    );
+    fs::remove_file(site.path("oci-layout")).unwrap();
+    assert!(site.repair(&site.survey()).header);
+    assert!(site.store().gc(&GcRoots::default()).is_ok());
 }
 
 #[test]

@@ -64,6 +64,26 @@ fn fsck_takes_nothing_from_elsewhere_without_being_told_to_repair() {
 }
 
 #[test]
+fn fsck_says_that_names_are_lost() {
+    let program = Program::with_base();
+    program.ok(&["tag", "base", "again"]);
+    let path = program.path("store/index.json");
+    let bytes = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let text = std::str::from_utf8(&bytes).unwrap();
+    program.write("store/index.json", text.split_at(text.len() - 100).0);
+    let told = program.run(&["fsck", "--repair"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(
+        told.stderr
+            .contains("1 entries are in a new index, 1 of them with a name; names are lost")
+            && told.stderr.contains("store/index.json.damaged`"),
+        "{told:?}"
+    );
+    assert_eq!(program.run(&["fsck"]).stdout, "");
+}
+
+#[test]
 fn df_tells_what_gc_gives_back() {
     let program = Program::with_base();
     program.ok(&["tag", "base", "again"]);

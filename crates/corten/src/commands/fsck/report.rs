@@ -1,7 +1,9 @@
 //! What `corten fsck` prints.
 
+use std::path::Path;
+
 use corten_build::CacheReport;
-use corten_content::fsck::{Damage, Finding, Need, Repaired, Survey};
+use corten_content::fsck::{Damage, Finding, Need, Recovered, Repaired, Survey};
 use corten_snapshot::{Derived, DerivedState};
 use corten_spec::Digest;
 use serde::Serialize;
@@ -82,6 +84,9 @@ fn serialize_repaired<S: serde::Serializer>(
         resized_entries: usize,
         header_rewritten: bool,
         recovered_entries: Option<usize>,
+        recovered_names: Option<usize>,
+        index_gaps: Option<usize>,
+        old_index: Option<&'a Path>,
     }
     let Repaired {
         set_aside,
@@ -95,7 +100,10 @@ fn serialize_repaired<S: serde::Serializer>(
         in_use,
         resized_entries: *resized,
         header_rewritten: *header,
-        recovered_entries: *recovered,
+        recovered_entries: recovered.as_ref().map(|index| index.entries),
+        recovered_names: recovered.as_ref().map(|index| index.names),
+        index_gaps: recovered.as_ref().map(|index| index.gaps),
+        old_index: recovered.as_ref().and_then(|index| index.old.as_deref()),
     };
     shown.serialize(serializer)
 }
@@ -181,10 +189,6 @@ impl Report {
             (self.repaired.forgotten, "build records forgotten"),
             (*resized, "sizes in the index corrected"),
             (usize::from(*header), "`oci-layout` written anew"),
-            (
-                recovered.unwrap_or_default(),
-                "entries of a damaged index recovered",
-            ),
         ];
         let checked = format!(
             "checked {} blobs ({}), {} tars and header indexes, {} build records; {} directories were \
@@ -200,6 +204,7 @@ impl Report {
         [checked]
             .into_iter()
             .chain(done)
+            .chain(recovered.iter().map(show_recovered))
             .collect::<Vec<_>>()
             .join("\n")
     }
@@ -220,6 +225,27 @@ impl Report {
             (false, false) => Some("`corten fsck --repair` moves it out of the way"),
         }
     }
+}
+
+/// Says what became of a damaged index; above all, that names are lost.
+fn show_recovered(recovered: &Recovered) -> String {
+    let Recovered {
+        entries,
+        names,
+        gaps,
+        old,
+    } = recovered;
+    let old = match old {
+        Some(old) => format!("; the old index is kept as `{}`", old.display()),
+        None => "; there was no old index".to_owned(),
+    };
+    let lost = match gaps {
+        0 => String::new(),
+        _ => format!(
+            "; names are lost where the old index could not be read, at {gaps} or more places"
+        ),
+    };
+    format!("{entries} entries are in a new index, {names} of them with a name{lost}{old}")
 }
 
 impl Found {
