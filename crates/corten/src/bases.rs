@@ -13,6 +13,7 @@ use crate::error::CommandError;
 use crate::images::{Found, Pull, find};
 use crate::places::{Name, Place};
 use crate::registry::RegistryArgs;
+use crate::wanted::Wanted;
 
 /// What `--build-context` names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +99,7 @@ impl StoreBases<'_> {
             self.store,
             self.registry,
             &place,
-            platform,
+            &Wanted::preferred(platform),
             self.pull,
         )?;
         let reference = match &place {

@@ -1,7 +1,7 @@
 //! Finding an image that a command works on: in the local store, and in its registry if need be.
 
 use clap::ValueEnum;
-use corten_content::{ImageDocuments, Source, Store, load_image};
+use corten_content::{Error, ImageDocuments, Source, Store, load_image};
 use corten_snapshot::Receiving;
 use corten_spec::{Descriptor, Platform};
 
@@ -10,6 +10,7 @@ use crate::error::CommandError;
 use crate::places::{Name, Place};
 use crate::registry::RegistryArgs;
 use crate::transfer::{self, Part, Purpose, fetch};
+use crate::wanted::Wanted;
 
 /// When a registry is asked for an image that has a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -32,38 +33,38 @@ pub(crate) struct Found {
     pub(crate) documents: ImageDocuments,
 }
 
-/// Finds the image for `platform` in `place`, and copies it into `store` unless it is there.
+/// Finds the `wanted` image in `place`, and copies it into `store` unless it is there.
 pub(crate) fn find(
     ctx: &Context,
     store: &Store,
     registry: &RegistryArgs,
     place: &Place,
-    platform: &Platform,
+    wanted: &Wanted,
     pull: Pull,
 ) -> Result<Found, CommandError> {
     let name = match place {
-        Place::Store(name) => return find_named(ctx, store, registry, name, platform, pull),
+        Place::Store(name) => return find_named(ctx, store, registry, name, wanted, pull),
         Place::Registry(reference) => Name::Reference(reference.clone()),
         Place::Layout(..) | Place::Archive(..) => {
-            return bring(ctx, store, registry, place, platform);
+            return bring(ctx, store, registry, place, wanted);
         }
     };
-    find_named(ctx, store, registry, &name, platform, Pull::Always)
+    find_named(ctx, store, registry, &name, wanted, Pull::Always)
 }
 
-/// Finds the image for `platform` in `place` to read its files. What is in no store of ours is copied
+/// Finds the `wanted` image in `place` to read its files. What is in no store of ours is copied
 /// into it and gets no name there, so that the next look is cheap and `gc` takes it.
 pub(crate) fn find_to_read(
     ctx: &Context,
     store: &Store,
     registry: &RegistryArgs,
     place: &Place,
-    platform: &Platform,
+    wanted: &Wanted,
 ) -> Result<Found, CommandError> {
     match place {
-        Place::Store(name) => find_named(ctx, store, registry, name, platform, Pull::Missing),
+        Place::Store(name) => find_named(ctx, store, registry, name, wanted, Pull::Missing),
         Place::Registry(_) | Place::Layout(..) | Place::Archive(..) => {
-            bring(ctx, store, registry, place, platform)
+            bring(ctx, store, registry, place, wanted)
         }
     }
 }
@@ -83,9 +84,7 @@ pub(crate) fn bring_all(
         }
         Ok(content)
     };
-    bring().map_err(|error: corten_content::Error| {
-        CommandError::doing(format!("cannot use `{place}`"), error)
-    })
+    bring().map_err(|error: Error| CommandError::doing(format!("cannot use `{place}`"), error))
 }
 
 fn find_named(
@@ -93,40 +92,34 @@ fn find_named(
     store: &Store,
     registry: &RegistryArgs,
     name: &Name,
-    platform: &Platform,
+    wanted: &Wanted,
     pull: Pull,
 ) -> Result<Found, CommandError> {
+    let mut doing = format!("cannot pull `{name}`");
     if pull != Pull::Always || matches!(name, Name::Digest(_)) {
-        match look_up(store, name, platform) {
-            Ok(Some(found)) => return Ok(found),
-            Ok(None) if pull == Pull::Missing => {}
-            Ok(None) => {
-                let text = format!("`{name}` is there, but not for {platform}");
-                return Err(
-                    CommandError::failed(text).hint("let it be pulled with `--pull missing`")
+        match look_up(store, name, wanted) {
+            Ok(found) => return Ok(found),
+            Err(error) if may_pull(name, pull) && error.is_not_found() => {}
+            Err(Error::NoPlatform { offered, .. }) if may_pull(name, pull) && !has_digest(name) => {
+                let (wanted, there) = (&wanted.platform, offered.join(", "));
+                doing = format!(
+                    "cannot pull `{name}` for {wanted}; in the local store it is for {there}"
                 );
             }
-            Err(error) if error.is_not_found() && may_pull(name, pull) => {}
+            Err(error @ Error::NoPlatform { .. }) if !has_digest(name) => {
+                return Err(
+                    CommandError::caused(error).hint("let it be pulled with `--pull missing`")
+                );
+            }
             Err(error) => return Err(CommandError::caused(error)),
         }
     }
     ctx.output.note(&format!("pulling {name}"));
-    transfer::pull(
-        ctx,
-        registry,
-        name,
-        &Part::Platform(platform.clone()),
-        Purpose::Use,
-    )
-    .map_err(|error| error.while_doing(format!("cannot pull `{name}`")))?;
-    match look_up(store, name, platform).map_err(CommandError::caused)? {
-        Some(found) => Ok(found),
-        None => Err(CommandError::failed(format!(
-            "what `{name}` stands for is not for {platform}"
-        ))),
-    }
+    let part = Part::Platform(wanted.clone());
+    transfer::pull(ctx, registry, name, &part, Purpose::Use)
+        .map_err(|error| error.while_doing(doing))?;
+    look_up(store, name, wanted).map_err(CommandError::caused)
 }
-
 fn may_pull(name: &Name, pull: Pull) -> bool {
     match name {
         Name::Reference(_) => pull == Pull::Missing,
@@ -134,35 +127,24 @@ fn may_pull(name: &Name, pull: Pull) -> bool {
     }
 }
 
-/// Returns what `name` stands for in the store; `None` if that is for another platform.
-fn look_up(
-    store: &Store,
-    name: &Name,
-    platform: &Platform,
-) -> corten_content::Result<Option<Found>> {
-    let content = store.resolve_for(&name.to_string(), platform)?;
-    let documents = match load_image(store, &content, platform) {
-        Err(corten_content::Error::NoPlatform { .. }) => return Ok(None),
-        other => other?,
-    };
-    // Whoever gives a digest has chosen.
-    let is_chosen = match name {
+/// Tells whether `name` can never stand for anything else.
+fn has_digest(name: &Name) -> bool {
+    match name {
         Name::Digest(_) => true,
         Name::Reference(reference) => reference.digest().is_some(),
-    };
-    let fits = is_chosen || runs_on(platform, &documents.config.value.platform());
-    Ok(fits.then_some(Found { content, documents }))
+    }
 }
 
-/// Tells whether a single image that was named may be used: one for a higher variant than is usual is,
-/// unless a variant was asked for.
-fn runs_on(wanted: &Platform, offered: &Platform) -> bool {
-    let wanted = wanted.normalized();
-    let any_variant = Platform {
-        variant: wanted.variant.clone(),
-        ..offered.clone()
-    };
-    wanted.runs(offered) || (wanted.variant.is_none() && wanted.runs(&any_variant))
+/// Returns what `name` stands for in the store.
+fn look_up(store: &Store, name: &Name, wanted: &Wanted) -> corten_content::Result<Found> {
+    let place = name.to_string();
+    let content = store.resolve_for(&place, &wanted.platform)?;
+    let documents = load_image(store, &content, &wanted.platform)?;
+    // Whoever gives a digest has chosen, unless a platform is named, too.
+    if wanted.is_asked || !has_digest(name) {
+        wanted.require(&documents.config.value, &place)?;
+    }
+    Ok(Found { content, documents })
 }
 
 /// Copies an image from a place outside into the store, where nothing names it.
@@ -171,18 +153,16 @@ fn bring(
     store: &Store,
     registry: &RegistryArgs,
     place: &Place,
-    platform: &Platform,
+    wanted: &Wanted,
 ) -> Result<Found, CommandError> {
     let opened = place.open(ctx, registry)?;
     let bring = || {
-        let part = Part::Platform(platform.clone());
-        let content = part.of(&*opened.source, opened.resolve(platform)?)?;
+        let part = Part::Platform(wanted.clone());
+        let content = part.of(&*opened.source, opened.resolve(&wanted.platform)?)?;
         let receiving = Receiving::new(ctx.snapshots(store));
         fetch(ctx, &*opened.source, &receiving, &content, registry.jobs)?;
-        let documents = load_image(store, &content, platform)?;
+        let documents = load_image(store, &content, &wanted.platform)?;
         Ok(Found { content, documents })
     };
-    bring().map_err(|error: corten_content::Error| {
-        CommandError::doing(format!("cannot use `{place}`"), error)
-    })
+    bring().map_err(|error: Error| CommandError::doing(format!("cannot use `{place}`"), error))
 }

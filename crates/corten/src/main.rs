@@ -30,6 +30,7 @@ mod roots;
 mod timestamp;
 mod transfer;
 mod tree;
+mod wanted;
 
 use std::process::ExitCode;
 

@@ -11,6 +11,7 @@ use crate::error::CommandError;
 use crate::images::{bring_all, find_to_read};
 use crate::places::{Name, Place};
 use crate::registry::RegistryArgs;
+use crate::wanted::Wanted;
 
 /// Which image, and what becomes of it.
 #[derive(Debug, Args)]
@@ -49,8 +50,8 @@ pub(crate) fn rewrite(
     let made = if args.all {
         rewrite_all(args, ctx, &store, change)?
     } else {
-        let platform = args.platform.clone().unwrap_or_else(Platform::host);
-        let image = find_to_read(ctx, &store, &args.registry, &args.place, &platform)?;
+        let wanted = Wanted::asked(args.platform.as_ref());
+        let image = find_to_read(ctx, &store, &args.registry, &args.place, &wanted)?;
         change(&store, &image.documents)?
     };
     store

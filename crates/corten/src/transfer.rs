@@ -1,7 +1,7 @@
 //! Moving an image from one place to another: what pull, push, copy, save and load have in common.
 
 use corten_content::fsck::Doubting;
-use corten_content::{CopyOptions, CopyReport, Sink, Source, Sparse, copy, resolve_manifest};
+use corten_content::{CopyOptions, CopyReport, Sink, Source, Sparse, copy};
 use corten_image::ConvertOptions;
 use corten_snapshot::Receiving;
 use corten_spec::{Descriptor, Platform};
@@ -13,6 +13,7 @@ use crate::output;
 use crate::places::{Destination, Name, Opened, Place};
 use crate::progress::Transfers;
 use crate::registry::{RegistryArgs, show_warnings};
+use crate::wanted::Wanted;
 
 /// Which part of an image with several platforms is moved.
 #[derive(Debug, Clone)]
@@ -20,23 +21,27 @@ pub(crate) enum Part {
     /// All of it.
     All,
     /// What is for one platform.
-    Platform(Platform),
+    Platform(Wanted),
 }
 
 impl Part {
     /// Returns the part that the usual options ask for: what is for this machine, if they are silent.
     pub(crate) fn chosen(all: bool, platform: Option<&Platform>) -> Self {
-        match (all, platform) {
-            (true, _) => Self::All,
-            (false, Some(platform)) => Self::Platform(platform.clone()),
-            (false, None) => Self::Platform(Platform::host()),
+        if all {
+            return Self::All;
         }
+        Self::Platform(Wanted::asked(platform))
+    }
+
+    /// Returns the part for the platform, if one is named, and all of it otherwise.
+    pub(crate) fn named(platform: Option<&Platform>) -> Self {
+        Self::chosen(platform.is_none(), platform)
     }
 
     fn platform(&self) -> Platform {
         match self {
             Self::All => Platform::host(),
-            Self::Platform(platform) => platform.clone(),
+            Self::Platform(wanted) => wanted.platform.clone(),
         }
     }
 
@@ -48,8 +53,8 @@ impl Part {
     ) -> corten_content::Result<Descriptor> {
         match self {
             Self::All => Ok(content),
-            Self::Platform(platform) => {
-                let chosen = resolve_manifest(source, &content, platform)?.descriptor;
+            Self::Platform(wanted) => {
+                let chosen = wanted.manifest(source, &content)?.descriptor;
                 let platform = chosen.platform.clone().or(content.platform);
                 Ok(Descriptor {
                     platform,

@@ -14,6 +14,7 @@ use crate::error::CommandError;
 use crate::images::find_to_read;
 use crate::places::Place;
 use crate::registry::RegistryArgs;
+use crate::wanted::Wanted;
 
 /// Print files of an image, without unpacking it
 ///
@@ -42,8 +43,8 @@ pub(crate) fn run(args: &CatArgs, ctx: &Context) -> Result<ExitCode, CommandErro
 
 fn cat(args: &CatArgs, ctx: &Context) -> Result<(), CommandError> {
     let store = ctx.store()?;
-    let platform = args.platform.clone().unwrap_or_else(Platform::host);
-    let image = find_to_read(ctx, &store, &args.registry, &args.place, &platform)?;
+    let wanted = Wanted::asked(args.platform.as_ref());
+    let image = find_to_read(ctx, &store, &args.registry, &args.place, &wanted)?;
     let layers = layers_of(&image.documents).map_err(CommandError::caused)?;
     let files = Files::open(&ctx.snapshots(&store), &layers).map_err(CommandError::caused)?;
     let found = args.paths.iter().map(|path| find(&files, path));

@@ -40,11 +40,8 @@ pub(crate) struct ConvertArgs {
 
 pub(crate) fn run(args: &ConvertArgs, ctx: &Context) -> Result<ExitCode, CommandError> {
     let doing = format!("cannot convert `{}` to `{}`", args.source, args.destination);
-    let part = match &args.platform {
-        Some(platform) => Part::Platform(platform.clone()),
-        None if Destination::has_one_platform(&args.destination) => Part::chosen(false, None),
-        None => Part::All,
-    };
+    let is_whole = args.platform.is_none() && !Destination::has_one_platform(&args.destination);
+    let part = Part::chosen(is_whole, args.platform.as_ref());
     let convert = || {
         let opened = args.source.open(ctx, &args.registry)?;
         let destination = args.destination.create(ctx, &args.registry)?;

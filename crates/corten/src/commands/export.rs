@@ -16,6 +16,7 @@ use crate::images::find_to_read;
 use crate::places::Place;
 use crate::registry::RegistryArgs;
 use crate::rootfs::{self, TarOptions};
+use crate::wanted::Wanted;
 
 /// Write the files of an image as one tar
 ///
@@ -51,8 +52,8 @@ pub(crate) fn run(args: &ExportArgs, ctx: &Context) -> Result<ExitCode, CommandE
             );
         }
         let store = ctx.store()?;
-        let platform = args.platform.clone().unwrap_or_else(Platform::host);
-        let image = find_to_read(ctx, &store, &args.registry, &args.place, &platform)?;
+        let wanted = Wanted::asked(args.platform.as_ref());
+        let image = find_to_read(ctx, &store, &args.registry, &args.place, &wanted)?;
         let options = TarOptions {
             compression: args.compression,
             path: args.path.as_ref().map(|path| path.as_bytes()),

@@ -16,6 +16,7 @@ use crate::places::{Opened, Place};
 use crate::registry::{RegistryArgs, show_warnings};
 use crate::transfer::Part;
 use crate::tree::Shown;
+use crate::wanted::Wanted;
 
 /// Show what an image is
 #[derive(Debug, Args)]
@@ -82,14 +83,20 @@ fn inspect(args: &InspectArgs, ctx: &Context) -> Result<(), CommandError> {
     if args.tree {
         return show_tree(args, ctx, &opened);
     }
-    let platform = args.platform.clone().unwrap_or_else(Platform::host);
-    let content = opened.resolve(&platform).map_err(CommandError::caused)?;
+    let wanted = Wanted::asked(args.platform.as_ref());
+    let platform = &wanted.platform;
+    let content = opened.resolve(platform).map_err(CommandError::caused)?;
     let source = &*opened.source;
+    if wanted.is_asked {
+        wanted
+            .manifest(source, &content)
+            .map_err(CommandError::caused)?;
+    }
     if args.raw {
         let bytes = read(source, &content, Index::LIMIT).map_err(CommandError::caused)?;
         return ctx.output.bytes(&bytes);
     }
-    let image = load_image(source, &content, &platform).map_err(CommandError::caused)?;
+    let image = load_image(source, &content, platform).map_err(CommandError::caused)?;
     opened
         .client
         .iter()
@@ -111,7 +118,7 @@ fn show_tree(args: &InspectArgs, ctx: &Context, opened: &Opened) -> Result<(), C
             Layout::open(path).and_then(|layout| layout.entries())
         }
         _ => opened.resolve(&platform).and_then(|content| {
-            let part = args.platform.clone().map_or(Part::All, Part::Platform);
+            let part = Part::named(args.platform.as_ref());
             Ok(vec![part.of(source, content)?])
         }),
     };

@@ -19,6 +19,7 @@ use crate::images::find_to_read;
 use crate::output::Format;
 use crate::places::Place;
 use crate::registry::RegistryArgs;
+use crate::wanted::Wanted;
 
 /// List files of an image, without unpacking it
 ///
@@ -91,8 +92,8 @@ pub(crate) fn run(args: &LsArgs, ctx: &Context) -> Result<ExitCode, CommandError
 
 fn list(args: &LsArgs, ctx: &Context) -> Result<(), CommandError> {
     let store = ctx.store()?;
-    let platform = args.platform.clone().unwrap_or_else(Platform::host);
-    let image = find_to_read(ctx, &store, &args.registry, &args.place, &platform)?;
+    let wanted = Wanted::asked(args.platform.as_ref());
+    let image = find_to_read(ctx, &store, &args.registry, &args.place, &wanted)?;
     let layers = layers_of(&image.documents).map_err(CommandError::caused)?;
     let files = Files::open(&ctx.snapshots(&store), &layers).map_err(CommandError::caused)?;
     let listed = of_path(args, &files).map_err(CommandError::caused)?;

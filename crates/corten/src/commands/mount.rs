@@ -17,6 +17,7 @@ use crate::output::Format;
 use crate::places::Place;
 use crate::registry::RegistryArgs;
 use crate::roots::{self, Kind};
+use crate::wanted::Wanted;
 
 /// Mount the files of an image on a directory, until `corten umount`
 ///
@@ -83,9 +84,9 @@ fn require_root(place: &Place) -> Result<(), CommandError> {
 
 fn mount(args: &MountArgs, ctx: &Context) -> Result<(), CommandError> {
     let store = ctx.store()?;
-    let platform = args.platform.clone().unwrap_or_else(Platform::host);
+    let wanted = Wanted::asked(args.platform.as_ref());
     let (registry, place) = (&args.registry, &args.place);
-    let image = find(ctx, &store, registry, place, &platform, Pull::Missing)?;
+    let image = find(ctx, &store, registry, place, &wanted, Pull::Missing)?;
     let access = if args.writable {
         Access::Write
     } else {

@@ -52,7 +52,7 @@ pub(crate) fn run(args: &PushArgs, ctx: &Context) -> Result<ExitCode, CommandErr
     let push = || {
         let opened = Place::Store(args.name.clone()).open(ctx, &args.registry)?;
         let destination = Place::Registry(destination).create(ctx, &args.registry)?;
-        let part = args.platform.clone().map_or(Part::All, Part::Platform);
+        let part = Part::named(args.platform.as_ref());
         transfer_as(
             ctx,
             &opened,

@@ -17,6 +17,7 @@ use crate::output::Format;
 use crate::places::{Name, Place};
 use crate::registry::RegistryArgs;
 use crate::timestamp::Seconds;
+use crate::wanted::Wanted;
 
 /// Make what was changed in a bundle a new layer on its image
 ///
@@ -135,7 +136,8 @@ fn base(args: &RepackArgs, ctx: &Context, store: &Store) -> Result<ImageDocument
     let platform = origin.image.platform.clone();
     let platform = platform.unwrap_or_else(Platform::host);
     if let Some(place) = &args.from {
-        let found = find(ctx, store, &args.registry, place, &platform, Pull::Missing)?;
+        let wanted = Wanted::preferred(&platform);
+        let found = find(ctx, store, &args.registry, place, &wanted, Pull::Missing)?;
         return Ok(found.documents);
     }
     load_image(store, &origin.image, &platform).map_err(|error| {

@@ -21,6 +21,7 @@ use crate::namespace::exit_code;
 use crate::places::Place;
 use crate::registry::RegistryArgs;
 use crate::roots;
+use crate::wanted::Wanted;
 
 /// Run a program of an image, with the host's network, and end as it ends
 ///
@@ -128,8 +129,8 @@ fn start(
     ctx: &Context,
 ) -> Result<i32, CommandError> {
     let store = ctx.store()?;
-    let platform = args.platform.clone().unwrap_or_else(Platform::host);
-    let image = find(ctx, &store, &args.registry, place, &platform, args.pull)?;
+    let wanted = Wanted::asked(args.platform.as_ref());
+    let image = find(ctx, &store, &args.registry, place, &wanted, args.pull)?;
     let snapshots = ctx.snapshots(&store);
     let prepared =
         corten_bundle::run_files(&snapshots, &image.documents).map_err(CommandError::caused)?;

@@ -60,9 +60,8 @@ fn save(args: &SaveArgs, ctx: &Context) -> Result<(), CommandError> {
     };
     let writer = ArchiveWriter::create(&path, format).map_err(CommandError::caused)?;
     let part = match (&args.platform, format) {
-        (Some(platform), _) => Part::Platform(platform.clone()),
         (None, Format::Oci) => Part::All,
-        (None, Format::Docker) => Part::chosen(false, None),
+        (platform, _) => Part::chosen(false, platform.as_ref()),
     };
     for name in &args.names {
         add(ctx, &store, &writer, name, &part)

@@ -12,6 +12,7 @@ use crate::error::CommandError;
 use crate::images::find_to_read;
 use crate::places::Place;
 use crate::rewrite::{RewriteArgs, rewrite};
+use crate::wanted::Wanted;
 
 /// Make one layer of an image's topmost layers
 ///
@@ -69,8 +70,8 @@ fn n_kept(
             ))
         });
     };
-    let platform = image.config.value.platform();
-    let found = find_to_read(ctx, store, &args.rewrite.registry, base, &platform)?;
+    let wanted = Wanted::preferred(&image.config.value.platform());
+    let found = find_to_read(ctx, store, &args.rewrite.registry, base, &wanted)?;
     layers_of_base(image, &found.documents)
         .map_err(|error| CommandError::doing(format!("cannot use the base `{base}`"), error))
 }

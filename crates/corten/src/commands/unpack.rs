@@ -19,6 +19,7 @@ use crate::error::CommandError;
 use crate::images::{Pull, find};
 use crate::places::Place;
 use crate::registry::RegistryArgs;
+use crate::wanted::Wanted;
 
 /// Turn an image into a bundle for runc or crun: a root file system and its `config.json`
 #[derive(Debug, Args)]
@@ -79,13 +80,13 @@ pub(crate) fn run(args: &UnpackArgs, ctx: &Context) -> Result<ExitCode, CommandE
 
 fn unpack(args: &UnpackArgs, ctx: &Context) -> Result<(), CommandError> {
     let store = ctx.store()?;
-    let platform = args.platform.clone().unwrap_or_else(Platform::host);
+    let wanted = Wanted::asked(args.platform.as_ref());
     let image = find(
         ctx,
         &store,
         &args.registry,
         &args.place,
-        &platform,
+        &wanted,
         Pull::Missing,
     )?;
     let snapshots = ctx.snapshots(&store);

@@ -12,6 +12,7 @@ mod layering;
 mod limits;
 mod local;
 mod places;
+mod platforms;
 mod program;
 mod resume;
 mod run;
