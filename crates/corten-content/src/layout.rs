@@ -127,6 +127,15 @@ impl Source for Layout {
         names::one_for(&self.dir.place(), name, &candidates, platform)
     }
 
+    fn resolve_all(&self, name: &str) -> Result<Vec<Descriptor>> {
+        let entries = self.dir.entries()?;
+        let candidates = names::candidates(&entries, name);
+        match names::of_platforms(&candidates) {
+            Some(several) => Ok(several),
+            None => Ok(vec![self.resolve(name)?]),
+        }
+    }
+
     fn fetch(&self, content: &Descriptor, offset: u64) -> Result<Box<dyn Read + Send + '_>> {
         self.dir.fetch(content, offset)
     }

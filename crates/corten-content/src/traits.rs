@@ -26,6 +26,11 @@ pub trait Source: Send + Sync {
         self.resolve(name)
     }
 
+    /// Finds all that `name` stands for here: one entry, or one for each platform (LAY-17).
+    fn resolve_all(&self, name: &str) -> Result<Vec<Descriptor>> {
+        Ok(vec![self.resolve(name)?])
+    }
+
     /// Opens the bytes of `content` from `offset` on, unchecked.
     ///
     /// The reader ends where the content ends here, which may be sooner or later than `content`

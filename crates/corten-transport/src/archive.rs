@@ -210,6 +210,14 @@ impl Source for Archive {
         names::one_for(&self.place, name, &candidates, platform)
     }
 
+    fn resolve_all(&self, name: &str) -> ContentResult<Vec<Descriptor>> {
+        let candidates = names::candidates(&self.entries, name);
+        match names::of_platforms(&candidates) {
+            Some(several) => Ok(several),
+            None => Ok(vec![self.resolve(name)?]),
+        }
+    }
+
     fn fetch(&self, content: &Descriptor, offset: u64) -> ContentResult<Box<dyn Read + Send + '_>> {
         let digest = &content.digest;
         let extent = match self.blobs.get(digest) {

@@ -3,12 +3,13 @@
 use clap::ValueEnum;
 use corten_content::{Error, ImageDocuments, Source, Store, load_image};
 use corten_snapshot::Receiving;
-use corten_spec::{Descriptor, Platform};
+use corten_spec::Descriptor;
 
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::places::{Name, Place};
 use crate::registry::RegistryArgs;
+use crate::selection::Selection;
 use crate::transfer::{self, Part, Purpose, fetch};
 use crate::wanted::Wanted;
 
@@ -78,11 +79,11 @@ pub(crate) fn bring_all(
 ) -> Result<Descriptor, CommandError> {
     let opened = place.open(ctx, registry)?;
     let bring = || {
-        let content = opened.resolve(&Platform::host())?;
+        let whole = Selection::whole(&*opened.source, &opened.name)?;
         if !matches!(place, Place::Store(_)) {
-            fetch(ctx, &*opened.source, store, &content, registry.jobs)?;
+            fetch(ctx, &whole, store, &whole.root, registry.jobs)?;
         }
-        Ok(content)
+        Ok(whole.root)
     };
     bring().map_err(|error: Error| CommandError::doing(format!("cannot use `{place}`"), error))
 }
@@ -158,7 +159,7 @@ fn bring(
     let opened = place.open(ctx, registry)?;
     let bring = || {
         let part = Part::Platform(wanted.clone());
-        let content = part.of(&*opened.source, opened.resolve(&wanted.platform)?)?;
+        let content = part.choose(&*opened.source, &opened.name)?.root;
         let receiving = Receiving::new(ctx.snapshots(store));
         fetch(ctx, &*opened.source, &receiving, &content, registry.jobs)?;
         let documents = load_image(store, &content, &wanted.platform)?;

@@ -27,6 +27,7 @@ mod registry;
 mod rewrite;
 mod rootfs;
 mod roots;
+mod selection;
 mod timestamp;
 mod transfer;
 mod tree;

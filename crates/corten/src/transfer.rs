@@ -13,6 +13,7 @@ use crate::output;
 use crate::places::{Destination, Name, Opened, Place};
 use crate::progress::Transfers;
 use crate::registry::{RegistryArgs, show_warnings};
+use crate::selection::Selection;
 use crate::wanted::Wanted;
 
 /// Which part of an image with several platforms is moved.
@@ -38,30 +39,24 @@ impl Part {
         Self::chosen(platform.is_none(), platform)
     }
 
-    fn platform(&self) -> Platform {
-        match self {
-            Self::All => Platform::host(),
-            Self::Platform(wanted) => wanted.platform.clone(),
-        }
-    }
-
-    /// Returns the descriptor of the part of `content`.
-    pub(crate) fn of(
+    /// Chooses the part of what `name` stands for in `source`.
+    pub(crate) fn choose<'a>(
         &self,
-        source: &dyn Source,
-        content: Descriptor,
-    ) -> corten_content::Result<Descriptor> {
-        match self {
-            Self::All => Ok(content),
-            Self::Platform(wanted) => {
-                let chosen = wanted.manifest(source, &content)?.descriptor;
-                let platform = chosen.platform.clone().or(content.platform);
-                Ok(Descriptor {
-                    platform,
-                    ..chosen.bare()
-                })
-            }
-        }
+        source: &'a dyn Source,
+        name: &str,
+    ) -> corten_content::Result<Selection<'a>> {
+        let wanted = match self {
+            Self::All => return Selection::whole(source, name),
+            Self::Platform(wanted) => wanted,
+        };
+        let content = source.resolve_for(name, &wanted.platform)?;
+        let chosen = wanted.manifest(source, &content)?.descriptor;
+        let platform = chosen.platform.clone().or(content.platform);
+        let chosen = Descriptor {
+            platform,
+            ..chosen.bare()
+        };
+        Ok(Selection::of(source, chosen))
     }
 }
 
@@ -116,18 +111,15 @@ fn transfer_for(
     jobs: usize,
     conversion: Option<ConvertOptions>,
 ) -> Result<Descriptor, CommandError> {
-    let content = opened
-        .resolve(&part.platform())
-        .map_err(CommandError::caused)?;
-    let content = part
-        .of(&*opened.source, content)
+    let chosen = part
+        .choose(&*opened.source, &opened.name)
         .map_err(CommandError::caused)?;
     let converted = conversion
-        .map(|options| converted(ctx, &*opened.source, &content, options))
+        .map(|options| converted(ctx, &chosen, &chosen.root, options))
         .transpose()?;
     let (source, content): (&dyn Source, _) = match &converted {
         Some(converted) => (converted, converted.root.clone()),
-        None => (&*opened.source, content),
+        None => (&chosen, chosen.root.clone()),
     };
     let progress = Transfers::new(ctx.output);
     let options = CopyOptions {

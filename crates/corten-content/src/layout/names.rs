@@ -113,7 +113,8 @@ pub fn one_for(
     let Some(chosen) = platform::select(&entries, wanted) else {
         return Err(Error::NoPlatform {
             wanted: Box::new(wanted.clone()),
-            name: name.into(),
+            // The only image of a place may have no name.
+            name: if name.is_empty() { place } else { name }.into(),
             offered: platforms(&entries),
         });
     };
@@ -122,6 +123,19 @@ pub fn one_for(
         .filter(|entry| entry.platform == chosen.platform)
         .collect();
     one(place, name, &equals)
+}
+
+/// Returns `candidates` if they are one image for several platforms, each for another (LAY-17).
+pub fn of_platforms(candidates: &[&Descriptor]) -> Option<Vec<Descriptor>> {
+    let mut platforms = Vec::new();
+    for entry in candidates {
+        let platform = entry.platform.as_ref()?.normalized();
+        if platforms.contains(&platform) {
+            return None;
+        }
+        platforms.push(platform);
+    }
+    (candidates.len() > 1).then(|| candidates.iter().map(|&entry| entry.clone()).collect())
 }
 
 /// Finds the manifests among `entries`, which are listed in `source`, that name `subject`; reads

@@ -112,15 +112,16 @@ fn inspect(args: &InspectArgs, ctx: &Context) -> Result<(), CommandError> {
 /// Shows the graph: of one platform, of the whole image, or, where no name is given, of a layout.
 fn show_tree(args: &InspectArgs, ctx: &Context, opened: &Opened) -> Result<(), CommandError> {
     let source = &*opened.source;
-    let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let roots = match &args.place {
         Place::Layout(path, name) if name.is_empty() && args.platform.is_none() => {
             Layout::open(path).and_then(|layout| layout.entries())
         }
-        _ => opened.resolve(&platform).and_then(|content| {
-            let part = Part::named(args.platform.as_ref());
-            Ok(vec![part.of(source, content)?])
-        }),
+        _ => match &args.platform {
+            Some(_) => Part::chosen(false, args.platform.as_ref())
+                .choose(source, &opened.name)
+                .map(|selection| vec![selection.root]),
+            None => source.resolve_all(&opened.name),
+        },
     };
     let roots = roots.map_err(CommandError::caused)?;
     let shown: Vec<Shown> = roots

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use corten_content::{Sink, Source, Store};
+use corten_content::{Sink, Store};
 use corten_spec::Platform;
 use corten_transport::{ArchiveWriter, Format};
 
@@ -85,7 +85,7 @@ fn add(
 ) -> Result<(), corten_content::Error> {
     /// A disk is not faster when it is asked for many things at once.
     const JOBS: usize = 2;
-    let content = part.of(store, store.resolve(&name.to_string())?)?;
+    let content = part.choose(store, &name.to_string())?.root;
     fetch(ctx, store, writer, &content, JOBS)?;
     match name {
         Name::Reference(reference) => writer.tag(&reference.to_string(), &content),

@@ -4,10 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use corten_image::{
-    Finding, Layers, Level, ValidateOptions, Within, requirement, validate, validate_all,
-    validate_layout,
+    Finding, Layers, Level, ValidateOptions, Within, requirement, validate_all, validate_layout,
 };
-use corten_spec::{Digest, Platform};
+use corten_spec::Digest;
 use serde::Serialize;
 
 use crate::context::Context;
@@ -147,10 +146,11 @@ fn find(args: &ValidateArgs, ctx: &Context) -> Result<Vec<Finding>, CommandError
         _ => {}
     }
     let opened = args.place.open(ctx, &args.registry)?;
-    let content = opened
-        .resolve(&Platform::host())
+    let source = &*opened.source;
+    let roots = source
+        .resolve_all(&opened.name)
         .map_err(CommandError::caused)?;
-    validate(&*opened.source, &content, &options).map_err(CommandError::caused)
+    validate_all(source, &roots, &options).map_err(CommandError::caused)
 }
 
 fn count(findings: &[Finding]) -> Counts {

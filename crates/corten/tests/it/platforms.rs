@@ -86,3 +86,45 @@ fn a_pull_that_fails_says_what_the_store_has() {
         );
     }
 }
+
+#[test]
+fn all_of_an_image_is_all_its_platforms() {
+    let program = Program::new();
+    for (tar, platform) in [("a.tar", "linux/s390x"), ("b.tar", "linux/ppc64le")] {
+        program.write_tar(tar, &[("etc/motd", tar.as_bytes(), 0o644)]);
+        program.ok(&["import", tar, "-t", "one", "--platform", platform]);
+        program.ok(&["copy", "--all", "one", "oci:layout"]);
+    }
+    // The layout lists them itself, and what others get is an index.
+    let index = program.path("layout/index.json");
+    let text = std::fs::read_to_string(&index).unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for entry in json["manifests"].as_array_mut().unwrap() {
+        let digest = entry["digest"].as_str().unwrap().replace(':', "/");
+        let blob = std::fs::read(program.path("layout/blobs").join(digest)).unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&blob).unwrap();
+        let config = manifest["config"]["digest"].as_str().unwrap();
+        let config = program.path("layout/blobs").join(config.replace(':', "/"));
+        let config: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(config).unwrap()).unwrap();
+        let architecture = config["architecture"].clone();
+        entry["platform"] = serde_json::json!({"os": "linux", "architecture": architecture});
+    }
+    program.write("layout/index.json", &json.to_string());
+    let both = "linux/s390x, linux/ppc64le";
+    for args in [
+        &["copy", "--all", "oci:layout", "copied"][..],
+        &["convert", "--format", "docker", "oci:layout", "converted"],
+        &["flatten", "--all", "oci:layout", "flat"],
+        &["squash", "--all", "--layers", "1", "oci:layout", "squashed"],
+    ] {
+        program.ok(args);
+        let made = args.last().unwrap();
+        let text = program.ok(&["inspect", made, "--platform", "linux/s390x"]);
+        assert!(text.contains(both), "{args:?}: {text}");
+        program.ok(&["validate", made]);
+    }
+    let ran = program.run(&["ls", "oci:layout"]);
+    let expected = format!("in `oci:layout`; there is: {both}\n");
+    assert!(ran.code == 1 && ran.stderr.contains(&expected), "{ran:?}");
+}
