@@ -153,6 +153,12 @@ impl DiskIds {
         self.maps.is_identity()
     }
 
+    /// Returns the group that the container's root has on the disk.
+    pub(crate) fn group_of_root(&self) -> Option<u32> {
+        let (uid, gid) = self.maps.outside(0, 0).ok()?;
+        self.own.inside(uid, gid).ok().map(|(_, gid)| gid)
+    }
+
     /// Gives the file `path` of the image, with `meta`, the owner that it has on the disk.
     pub(crate) fn to_disk(&self, path: &[u8], meta: &mut Meta) -> Result<()> {
         let inside = |error: NoMapping| error.of(path, "of the image");

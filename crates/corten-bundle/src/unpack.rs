@@ -9,9 +9,9 @@
 //!                   [`corten_layer::owners`]
 //! ```
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,7 +28,7 @@ use corten_spec::Descriptor;
 
 use crate::clock::Clock;
 use crate::config::{ConfigOptions, Converted, Note, ROOTFS, check_os, runtime_config};
-use crate::ids::{DiskIds, IdMaps};
+use crate::ids::DiskIds;
 use crate::record::Origin;
 use crate::survey::survey;
 use crate::verbatim::verbatim_config;
@@ -63,7 +63,8 @@ pub struct Unpacked {
 ///
 /// The bundle appears whole or not at all: it is made beside, as `.NAME.corten-tmp-…`, and renamed. On
 /// failure nothing stays; only a kill leaves that directory, which nobody else will ever use. The
-/// bundle can be entered by its owner alone, since it may hold set-user-ID programs (CVE-2021-41091).
+/// bundle can be entered by its owner alone, since it may hold set-user-ID programs (CVE-2021-41091),
+/// and by the group of the container's root where that is another's: the runtime goes there as that.
 pub fn unpack(
     snapshots: &Snapshots<'_>,
     image: &ImageDocuments,
@@ -127,7 +128,11 @@ fn write_bundle(
         rootless: options.owners != Owners::Set,
     };
     let owned = match options.owners {
-        Owners::Set => owned_on_disk(&tree, &origin.ids)?,
+        Owners::Set => {
+            let ids = DiskIds::new(&origin.ids)?;
+            open_to_root(directory, &ids)?;
+            owned_on_disk(&tree, &ids)?
+        }
         Owners::Record | Owners::Leave => None,
     };
     let rootfs = directory.join(ROOTFS);
@@ -207,9 +212,22 @@ fn convert(
     runtime_config(config, &user, &options.config)
 }
 
+/// Lets the container's root search `directory`, if it is somebody else than its owner.
+///
+/// Others may not, unlike in what umoci makes: there, programs that set their user id are within reach
+/// of everybody.
+fn open_to_root(directory: &Path, ids: &DiskIds) -> Result<()> {
+    // A container without a root goes nowhere by itself.
+    let Some(gid) = ids.group_of_root().filter(|_| !ids.are_identity()) else {
+        return Ok(());
+    };
+    chown(directory, None, Some(gid))
+        .and_then(|()| fs::set_permissions(directory, Permissions::from_mode(0o710)))
+        .map_err(Error::system("open to the container's root", directory))
+}
+
 /// Returns `tree` with the owners that its files have on the disk, if they are others.
-fn owned_on_disk(tree: &Tree, ids: &IdMaps) -> Result<Option<Tree>> {
-    let ids = DiskIds::new(ids)?;
+fn owned_on_disk(tree: &Tree, ids: &DiskIds) -> Result<Option<Tree>> {
     if ids.are_identity() {
         return Ok(None);
     }

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use corten_content::Source;
+use corten_content::{Source, open};
 use corten_spec::{DiffId, Hasher};
 use corten_tar::{Decoder, LayerLimits, Located, Reader, SeekPoint};
 
@@ -100,12 +100,32 @@ pub(crate) fn derive(
     let blob = snapshots.store().fetch(&layer.blob, 0)?;
     let read = hasher_of(&layer.diff_id)
         .and_then(|hasher| read_layer(blob, file, hasher, snapshots.limits()))
-        .and_then(|read| read.checked(&layer.diff_id))?;
+        .and_then(|read| read.checked(&layer.diff_id))
+        .map_err(|error| blame(snapshots, layer, error))?;
     snapshots.put_seek_points(layer, &read.points)?;
     if keep == Keep::Tar {
         snapshots.put_tar(&temporary, &layer.diff_id)?;
     }
     Ok(read.entries)
+}
+
+/// Returns why a layer could not be read: its blob was damaged in the store, or what was verified when it
+/// came is wrong.
+fn blame(snapshots: &Snapshots<'_>, layer: &LayerRef, error: Error) -> Error {
+    if !matches!(error, Error::Layer(_) | Error::DiffIdMismatch { .. }) {
+        return error;
+    }
+    let hash = || {
+        let mut blob = open(snapshots.store(), &layer.blob)?;
+        io::copy(&mut blob, &mut io::sink())
+    };
+    match hash() {
+        Ok(_) => error,
+        Err(_) => Error::DamagedBlob {
+            digest: layer.blob.digest.clone(),
+            source: Box::new(error),
+        },
+    }
 }
 
 fn hasher_of(diff_id: &DiffId) -> Result<Hasher> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use corten_spec::DiffId;
+use corten_spec::{DiffId, Digest};
 
 use crate::RootKind;
 
@@ -39,6 +39,14 @@ pub enum Error {
         expected: DiffId,
         /// What the bytes hash to.
         received: DiffId,
+    },
+    /// A stored blob is not what it was when it was verified.
+    #[error("the blob {digest} is damaged in the store")]
+    DamagedBlob {
+        /// The digest that its bytes do not have any more.
+        digest: Digest,
+        /// How that was noticed.
+        source: Box<Self>,
     },
     /// Manifest and config disagree on how many layers there are (rule 80).
     #[error("the manifest has {n_layers} layers, but the config names {n_diff_ids} DiffIDs")]
@@ -137,7 +145,7 @@ impl Error {
         match self {
             Self::Content(error) => error.is_corrupt(),
             Self::OfImage { source, .. } | Self::KindUnusable { source, .. } => source.is_corrupt(),
-            Self::DiffIdMismatch { .. } | Self::LayerCount { .. } => true,
+            Self::DiffIdMismatch { .. } | Self::LayerCount { .. } | Self::DamagedBlob { .. } => true,
             Self::Layer(_)
             | Self::UnknownLayer { .. }
             | Self::ForeignCompression { .. }

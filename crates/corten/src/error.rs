@@ -184,6 +184,10 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
     if let Some(error) = as_error::<corten_registry::Error>(error) {
         return registry_hint(error);
     }
+    if let Some(corten_snapshot::Error::DamagedBlob { .. }) = as_error(error) {
+        let hint = "`corten fsck --repair --refetch` gets it again from where its image came from";
+        return Some(hint.to_owned());
+    }
     if let Some(corten_bundle::Error::OtherImage { .. }) = as_error(error) {
         return Some("give the image that it was made from with `--from PLACE`".to_owned());
     }

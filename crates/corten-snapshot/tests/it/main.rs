@@ -419,3 +419,28 @@ fn directories_of_any_depth_are_removed() {
     assert!(place.root.path().join("oci-layout").exists());
     corten_snapshot::snapshots::remove(&top).unwrap();
 }
+
+#[test]
+fn a_blob_that_was_damaged_in_the_store_is_told_from_a_bad_layer() {
+    let place = Place::new();
+    let layer = place.layer(&[("a", "one")]);
+    let path = place
+        .root
+        .path()
+        .join("blobs/sha256")
+        .join(layer.blob.digest.encoded());
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x55;
+    fs::remove_file(&path).unwrap();
+    fs::File::create_new(&path)
+        .unwrap()
+        .write_all(&bytes)
+        .unwrap();
+    let error = Snapshots::new(&place.store).tree(&[layer]).unwrap_err();
+    assert!(error.is_corrupt(), "{error:?}");
+    let Error::OfImage { source, .. } = error else {
+        panic!("{error:?}")
+    };
+    assert!(matches!(*source, Error::DamagedBlob { .. }), "{source:?}");
+}

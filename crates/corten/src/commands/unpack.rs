@@ -41,7 +41,7 @@ pub(crate) struct UnpackArgs {
     ///
     /// Owners, device nodes and whatever else the caller may not set are recorded in
     /// BUNDLE/owners.mtree. An ordinary user without subordinate ids unpacks like this anyway.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["uid_map", "gid_map"])]
     rootless: bool,
     /// Give the files of these users of the image to those of the host, and let the bundle run in a
     /// user namespace with this map; may be given several times
@@ -178,6 +178,12 @@ fn options(args: &UnpackArgs) -> Result<UnpackOptions, CommandError> {
 /// Returns which ids of the host are those of the container.
 fn maps(args: &UnpackArgs) -> Result<IdMaps, CommandError> {
     if !args.uid_map.is_empty() {
+        if is_rootless(args) {
+            return Err(CommandError::usage(
+                "without subordinate ids, files cannot be given to the users of `--uid-map`",
+            )
+            .hint("`corten doctor` says what this machine allows"));
+        }
         return IdMaps::new(args.uid_map.clone(), args.gid_map.clone())
             .map_err(|error| CommandError::usage(error.to_string()));
     }

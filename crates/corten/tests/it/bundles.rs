@@ -1,6 +1,9 @@
 //! Bundles: unpack, repack.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use crate::program::Program;
 
@@ -87,7 +90,6 @@ fn maps_come_in_pairs() {
     let twice = ["0:1:2", "1:5:1"];
     let ran = program.run(&[
         "unpack",
-        "--rootless",
         "app",
         "x",
         "--gid-map",
@@ -115,5 +117,36 @@ fn a_config_alone() {
             .run(&["unpack", "--config-only", "app", "only"])
             .code,
         1
+    );
+}
+
+const MAPS: [&str; 4] = ["--uid-map", "0:300000:65536", "--gid-map", "0:300000:65536"];
+
+#[test]
+fn the_root_of_a_map_reaches_its_files_and_others_do_not() {
+    let program = Program::with_base();
+    program.ok(&[&["unpack"][..], &MAPS, &["base", "bundle", "--", "/hello"]].concat());
+    // The directory of the test is closed to others, which is not the bundle's matter.
+    fs::set_permissions(program.path("."), Permissions::from_mode(0o711)).unwrap();
+    let rootfs = fs::metadata(program.path("bundle/rootfs")).unwrap();
+    assert_eq!((rootfs.uid(), rootfs.gid()), (300_000, 300_000));
+    for (id, can_read) in [(300_000, true), (300_001, false)] {
+        let output = Command::new("/bin/cat")
+            .arg(program.path("bundle/rootfs/etc/motd"))
+            .uid(id)
+            .gid(id)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.success(), can_read, "{id}: {output:?}");
+    }
+}
+
+#[test]
+fn files_cannot_be_the_callers_and_a_maps() {
+    let program = Program::with_base();
+    let ran = program.run(&[&["unpack", "--rootless"][..], &MAPS, &["base", "bundle"]].concat());
+    assert!(
+        ran.code == 2 && ran.stderr.contains("cannot be used with"),
+        "{ran:?}"
     );
 }
