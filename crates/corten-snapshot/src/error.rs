@@ -28,7 +28,7 @@ pub enum Error {
         /// How many there are.
         n_layers: usize,
         /// Its blob.
-        blob: corten_spec::Digest,
+        blob: Digest,
         /// Why.
         source: Box<Self>,
     },
@@ -145,7 +145,9 @@ impl Error {
         match self {
             Self::Content(error) => error.is_corrupt(),
             Self::OfImage { source, .. } | Self::KindUnusable { source, .. } => source.is_corrupt(),
-            Self::DiffIdMismatch { .. } | Self::LayerCount { .. } | Self::DamagedBlob { .. } => true,
+            Self::DiffIdMismatch { .. } | Self::LayerCount { .. } | Self::DamagedBlob { .. } => {
+                true
+            }
             Self::Layer(_)
             | Self::UnknownLayer { .. }
             | Self::ForeignCompression { .. }
