@@ -77,6 +77,14 @@ pub enum Error {
         /// The index.
         digest: Digest,
     },
+    /// A layer asks for more than the limits allow, so that it was not checked to its end.
+    #[error("the layer `{layer}` cannot be checked to its end")]
+    Unchecked {
+        /// The blob.
+        layer: Digest,
+        /// The limit.
+        source: corten_tar::Error,
+    },
     /// The files could not be written as a tar.
     #[error("the files cannot be written")]
     Export {

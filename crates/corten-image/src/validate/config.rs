@@ -20,15 +20,13 @@ pub(super) struct ConfigParts {
     pub(super) platform: Option<Platform>,
 }
 
-/// Checks the bytes of an image config, whose digest is right.
+/// Checks the bytes of an image config, whose digest is right; of one that is no JSON nothing is known.
 pub(super) fn check_config(
     report: &mut Report<'_>,
     descriptor: &Descriptor,
     bytes: &[u8],
-) -> ConfigParts {
-    let Some(mut value) = parse::<ImageConfig>(report, bytes) else {
-        return ConfigParts::default();
-    };
+) -> Option<ConfigParts> {
+    let mut value = parse::<ImageConfig>(report, bytes)?;
     // An optional field that is null is not there (CFG-08).
     if let Some(fields) = value.as_object_mut() {
         fields.retain(|name, value| {
@@ -45,10 +43,10 @@ pub(super) fn check_config(
     }
     conclude::<ImageConfig>(report, descriptor, bytes);
     let config: Option<ImageConfig> = serde_json::from_value(value).ok();
-    ConfigParts {
+    Some(ConfigParts {
         diff_ids,
         platform: config.map(|config| config.platform()),
-    }
+    })
 }
 
 fn check_rootfs(report: &mut Report<'_>, rootfs: Option<&Value>) -> Vec<Option<DiffId>> {

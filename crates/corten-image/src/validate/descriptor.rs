@@ -119,11 +119,13 @@ fn is_encoded(text: &str) -> bool {
 }
 
 fn check_size(report: &mut Report<'_>, pointer: &str, size: &Value) {
+    // What no integer holds was read as the nearest other number.
+    let is_huge = size.as_f64().is_some_and(|size| size >= f64::powi(2.0, 63));
     let (id, expected) = match (size.as_u64(), size.as_i64()) {
         (Some(length), _) if i64::try_from(length).is_ok() => return,
-        (Some(_), _) => ("DSC-05", "less than 2^63"),
-        (None, Some(_)) => ("DSC-06", "a length of 0 or more"),
-        (None, None) => ("DSC-05", "a whole number"),
+        _ if is_huge => ("DSC-05", "at most 2^63-1"),
+        (_, Some(_)) => ("DSC-06", "a length of 0 or more"),
+        _ => ("DSC-05", "a whole number"),
     };
     report.pointer(pointer, must(id), Fault::differs(shown(size), expected));
 }

@@ -14,7 +14,7 @@ use super::finding::{Fault, Within};
 use super::lint::{Lint, of_notice, of_quirk};
 use super::report::{Findings, Report, Rule, chain, must, note, should};
 use super::walk::{missing_of, unreadable};
-use crate::Result;
+use crate::{Error, Result};
 
 /// What is beneath a layer.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub(super) fn check_layer(
     // Of content that is not the layer's nothing is told but that.
     let mut findings = Findings::default();
     let mut inner = Report::of(&mut findings, layer.digest.clone());
-    let tree = read_layer(&mut blob, (layer, limits), diff_id, below, &mut inner);
+    let read = read_layer(&mut blob, (layer, limits), diff_id, below, &mut inner);
     // The digest of the blob counts whatever became of its content.
     let rest = io::copy(&mut blob, &mut io::sink());
     if let Some(error) = blob.failure {
@@ -76,6 +76,11 @@ pub(super) fn check_layer(
         return Ok(lost());
     }
     debug_assert!(rest.is_ok(), "a failure is kept");
+    // A limit is ours, and what is beyond it may be as good as any.
+    let tree = read.map_err(|source| Error::Unchecked {
+        layer: layer.digest.clone(),
+        source,
+    })?;
     report.absorb(findings);
     Ok(Checked {
         tree,
@@ -83,18 +88,19 @@ pub(super) fn check_layer(
     })
 }
 
+/// Reads the layer; an error is one of the limits, and the layer may be good beyond it.
 fn read_layer<R: Read + Send>(
     blob: &mut Blob<R>,
     (layer, limits): (&Descriptor, &LayerLimits),
     diff_id: Option<&DiffId>,
     below: Below,
     report: &mut Report<'_>,
-) -> Below {
+) -> corten_tar::Result<Below> {
     let mut decoder = match Decoder::new(Box::new(&mut *blob), limits.decoding) {
         Ok(decoder) => decoder,
         Err(error) => {
-            tell_tar(report, &error);
-            return Below::unknown();
+            tell_tar(report, error)?;
+            return Ok(Below::unknown());
         }
     };
     let encoding = decoder.encoding();
@@ -108,12 +114,12 @@ fn read_layer<R: Read + Send>(
         .unwrap_or_else(|| DiffId(layer.digest.clone()));
     let mut apply = Apply::new(below, name, report);
     let read = apply.read(&mut tee, limits.archive);
-    let (below, mut is_whole) = apply.finish(read.err().as_ref());
+    let (below, mut is_whole) = apply.finish(read.err())?;
     // What follows a broken entry belongs to the DiffID as well.
     let rest = io::copy(&mut tee, &mut io::sink());
     let received = tee.hasher.finish();
     if let (true, Err(error)) = (is_whole, rest) {
-        tell_tar(report, &TarError::read(0, error));
+        tell_tar(report, TarError::read(0, error))?;
         is_whole = false;
     }
     if let Kind::Layer { compression, .. } = layer.kind() {
@@ -127,7 +133,7 @@ fn read_layer<R: Read + Send>(
         Some(expected) if is_whole => check_diff_id(report, expected, &received),
         Some(_) | None => {}
     }
-    below
+    Ok(below)
 }
 
 fn check_diff_id(report: &mut Report<'_>, expected: &DiffId, received: &Digest) {
@@ -213,19 +219,16 @@ impl<'a, 'r> Apply<'a, 'r> {
     }
 
     /// Returns what is below the next layer, and whether the archive could be read to its end.
-    fn finish(self, failure: Option<&TarError>) -> (Below, bool) {
+    fn finish(self, failure: Option<TarError>) -> corten_tar::Result<(Below, bool)> {
         let is_known = self.is_known && failure.is_none();
         let mut is_whole = true;
         if let Some(error) = failure {
-            tell_tar(self.report, error);
             // What cannot be decompressed to its end has no DiffID.
-            is_whole = !matches!(
-                error,
-                TarError::Damaged { .. } | TarError::Limit { .. } | TarError::Read { .. }
-            );
+            is_whole = !matches!(error, TarError::Damaged { .. } | TarError::Read { .. });
+            tell_tar(self.report, error)?;
         }
         let (tree, _) = self.resolver.finish();
-        (Below { tree, is_known }, is_whole)
+        Ok((Below { tree, is_known }, is_whole))
     }
 }
 
@@ -271,12 +274,11 @@ fn check_encoding(
 }
 
 /// Tells of an error after which the archive cannot be read on.
-fn tell_tar(report: &mut Report<'_>, error: &TarError) {
-    // What the reader beneath says is about the blob, and told there.
-    if matches!(error, TarError::Read { .. }) {
-        return;
-    }
-    let within = match error {
+fn tell_tar(report: &mut Report<'_>, error: TarError) -> corten_tar::Result<()> {
+    let within = match &error {
+        TarError::Limit { .. } => return Err(error),
+        // What the reader beneath says is about the blob, and told there.
+        TarError::Read { .. } => return Ok(()),
         TarError::Malformed { offset, .. } | TarError::Truncated { offset } => {
             Within::Byte(*offset)
         }
@@ -286,7 +288,8 @@ fn tell_tar(report: &mut Report<'_>, error: &TarError) {
         },
         _ => Within::Whole,
     };
-    report.at(within, rule_of(error), chain(error));
+    report.at(within, rule_of(&error), chain(&error));
+    Ok(())
 }
 
 fn rule_of(error: &TarError) -> Rule {
@@ -296,9 +299,6 @@ fn rule_of(error: &TarError) -> Rule {
         TarError::OutOfRange { .. } => must("LYR-07"),
         TarError::Damaged { problem, .. } if problem.contains("follow") => must("LYR-62"),
         TarError::Damaged { .. } => must("LYR-01"),
-        TarError::Limit { .. } => {
-            must("LYR-02").advise("it was not read any further; a layer this large is seldom meant")
-        }
         _ => must("LYR-02"),
     }
 }

@@ -80,6 +80,7 @@ fn check_entries(walk: &mut Walk<'_>, directory: &Path) -> Result<()> {
         Found::Bytes(bytes) => bytes,
         Found::Nothing => {
             report.whole(must("LAY-07"), Fault::missing("an index"));
+            walk.is_incomplete = true;
             return Ok(());
         }
         Found::Other(what) => {
@@ -87,11 +88,14 @@ fn check_entries(walk: &mut Walk<'_>, directory: &Path) -> Result<()> {
                 must("LAY-07"),
                 Fault::differs(what, "a file of at most 4 MiB"),
             );
+            walk.is_incomplete = true;
             return Ok(());
         }
     };
     let index = Descriptor::of(media_type::OCI_INDEX, &bytes);
     let parts = check_index(&mut report, &index, &bytes, Holder::LayoutEntry);
+    let is_broken = report.is_broken;
+    walk.is_incomplete |= is_broken;
     walk.index_parts(parts, 0, &|findings| Report::of_file(findings, name))
 }
 
@@ -145,8 +149,13 @@ fn check_blob(walk: &mut Walk<'_>, path: &Path, digest: &Digest) -> Result<()> {
         }
     }
     if !is_reached {
+        let rule = if walk.is_incomplete {
+            note("LAY-12").advise("it may belong to a document that is broken or missing")
+        } else {
+            note("LAY-12")
+        };
         let mut report = Report::of(&mut walk.findings, digest.clone());
-        report.whole(note("LAY-12"), "nothing refers to the blob");
+        report.whole(rule, "nothing refers to the blob");
     }
     Ok(())
 }

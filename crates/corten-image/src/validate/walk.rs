@@ -31,6 +31,8 @@ pub(super) struct Walk<'a> {
     pub(super) verified: HashSet<Digest>,
     /// What was learnt of manifests, by their digests.
     known: HashMap<Digest, Known>,
+    /// Whether something that refers to content could not be read as it is meant to be.
+    pub(super) is_incomplete: bool,
 }
 
 /// What an index is compared with that has the manifest as an entry.
@@ -56,6 +58,7 @@ impl<'a> Walk<'a> {
             visited: HashSet::new(),
             verified: HashSet::new(),
             known: HashMap::new(),
+            is_incomplete: false,
         }
     }
 
@@ -146,8 +149,10 @@ impl<'a> Walk<'a> {
         let Some(bytes) = self.document(content, Index::LIMIT, sparse())? else {
             return Ok(());
         };
-        let report = &mut self.report(content);
-        let parts = check_index(report, content, &bytes, Holder::Other);
+        let mut report = self.report(content);
+        let parts = check_index(&mut report, content, &bytes, Holder::Other);
+        let is_broken = report.is_broken;
+        self.is_incomplete |= is_broken;
         let known = Known {
             platform: None,
             artifact_type: parts.artifact_type.clone(),
@@ -220,7 +225,10 @@ impl<'a> Walk<'a> {
         let Some(bytes) = self.document(content, Manifest::LIMIT, sparse())? else {
             return Ok(());
         };
-        let parts = check_manifest(&mut self.report(content), content, &bytes);
+        let mut report = self.report(content);
+        let parts = check_manifest(&mut report, content, &bytes);
+        let is_broken = report.is_broken;
+        self.is_incomplete |= is_broken;
         let mut known = Known {
             platform: None,
             artifact_type: parts.artifact_type.clone(),
@@ -250,7 +258,7 @@ impl<'a> Walk<'a> {
     ) -> Result<Option<Platform>> {
         self.reach(config);
         let bytes = self.document(config, ImageConfig::LIMIT, missing())?;
-        let config = bytes.map(|bytes| check_config(&mut self.report(config), config, &bytes));
+        let config = bytes.and_then(|bytes| check_config(&mut self.report(config), config, &bytes));
         let is_artifact = |layer: &Option<Descriptor>| {
             let kind = layer.as_ref().map(Descriptor::kind);
             kind.is_some_and(|kind| !matches!(kind, Kind::Layer { .. }))
@@ -345,6 +353,7 @@ impl<'a> Walk<'a> {
             }
             Err(error) => {
                 unreadable(&mut self.report(content), error, missing)?;
+                self.is_incomplete = true;
                 Ok(None)
             }
         }

@@ -171,3 +171,72 @@ fn memory_does_not_grow_with_a_layer() {
     // The limit is one that stops a program.
     assert!(!limited(64).status.success());
 }
+
+#[test]
+fn a_limit_is_no_fault_of_the_layer() {
+    let program = Program::new();
+    program.write_tar("two.tar", &[("a", b"", 0o644), ("b", b"", 0o644)]);
+    program.ok(&["import", "two.tar", "-t", "two"]);
+    let ran = program.run(&["validate", "two", "--limit", "entries=1"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{ran:?}");
+    let hint = "hint: pass `--limit entries=VALUE` to allow more";
+    assert!(ran.stderr.contains(hint), "{ran:?}");
+}
+
+#[test]
+fn what_follows_from_a_broken_document_is_not_told() {
+    #[track_caller]
+    fn check(break_it: impl FnOnce(&Program), expected: &[&str], absent: &str) {
+        let program = small(|_| ());
+        break_it(&program);
+        let ran = program.run(&["validate", "oci:layout"]);
+        assert_eq!(ran.code, 3, "{ran:?}");
+        for text in expected {
+            assert!(ran.stdout.contains(text), "{text}: {}", ran.stdout);
+        }
+        assert!(!ran.stdout.contains(absent), "{}", ran.stdout);
+    }
+    check(
+        |program| program.write("layout/index.json", "{"),
+        &[
+            "must CNS-04",
+            "nothing refers to the blob; it may belong to a document that is broken or missing",
+        ],
+        "remove it",
+    );
+    check(
+        |program| {
+            let twice = add(
+                program,
+                "application/vnd.oci.image.config.v1+json",
+                br#"{"os":"linux","os":"linux"}"#,
+            );
+            let manifest = json!({
+                "schemaVersion": 2,
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "config": twice,
+                "layers": [add(program, LAYER, &END)],
+            });
+            let media_type = "application/vnd.oci.image.manifest.v1+json";
+            let manifest = add(program, media_type, manifest.to_string().as_bytes());
+            let index = json!({"schemaVersion": 2, "manifests": [manifest]});
+            program.write("layout/index.json", &index.to_string());
+        },
+        &["must CNS-07"],
+        "CFG-33",
+    );
+    check(
+        |program| {
+            let path = program.path("layout/index.json");
+            let index = std::fs::read_to_string(path).unwrap();
+            let mut index: Value = serde_json::from_str(&index).unwrap();
+            index["manifests"][0]["size"] = json!(0);
+            let index = index
+                .to_string()
+                .replace("\"size\":0", "\"size\":99999999999999999999");
+            program.write("layout/index.json", &index);
+        },
+        &["must DSC-05", "expected at most 2^63-1"],
+        "whole number",
+    );
+}
