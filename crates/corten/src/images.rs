@@ -100,7 +100,9 @@ fn find_named(
     if pull != Pull::Always || matches!(name, Name::Digest(_)) {
         match look_up(store, name, wanted) {
             Ok(found) => return Ok(found),
-            Err(error) if may_pull(name, pull) && error.is_not_found() => {}
+            Err(error) if may_pull(name, pull) && error.is_not_found() => {
+                doing = format!("cannot pull `{name}`, which is not in the local store");
+            }
             Err(Error::NoPlatform { offered, .. }) if may_pull(name, pull) && !has_digest(name) => {
                 let (wanted, there) = (&wanted.platform, offered.join(", "));
                 doing = format!(

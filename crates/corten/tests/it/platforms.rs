@@ -128,3 +128,10 @@ fn all_of_an_image_is_all_its_platforms() {
     let expected = format!("in `oci:layout`; there is: {both}\n");
     assert!(ran.code == 1 && ran.stderr.contains(&expected), "{ran:?}");
 }
+
+#[test]
+fn a_pull_of_what_the_store_lacks_says_so() {
+    let ran = Program::new().run(&["ls", "127.0.0.1:1/nope"]);
+    let expected = "cannot pull `127.0.0.1:1/nope:latest`, which is not in the local store\n";
+    assert!(ran.code == 1 && ran.stderr.contains(expected), "{ran:?}");
+}
