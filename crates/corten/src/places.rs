@@ -67,6 +67,18 @@ impl FromStr for Name {
     }
 }
 
+/// Reads what an image is to be called; what would be read as another place where images are named
+/// cannot be.
+pub(crate) fn new_name(text: &str) -> Result<Name, String> {
+    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+    if NOT_YET.contains(&scheme) || !matches!(text.parse(), Ok(Place::Store(_)) | Err(_)) {
+        return Err(format!(
+            "`{scheme}:` begins another place than the local store; `docker.io/library/{text}` is a name"
+        ));
+    }
+    text.parse()
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -7,7 +7,7 @@ use corten_content::{Sink, Source};
 
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::places::Name;
+use crate::places::{Name, new_name};
 
 /// Give an image of the local store another name
 #[derive(Debug, Args)]
@@ -16,7 +16,7 @@ pub(crate) struct TagArgs {
     #[arg(value_name = "OLD")]
     old: Name,
     /// What it is to be called, too; an image that has the name now loses it
-    #[arg(value_name = "NEW")]
+    #[arg(value_name = "NEW", value_parser = new_name)]
     new: Name,
 }
 

@@ -58,6 +58,12 @@ fn wrong_usage_ends_with_2() {
     }
     check(&["bild"], "a similar subcommand exists: 'build'");
     check(&["copy", "dir:x", "oci:y"], "`dir:` is not supported yet");
+    let other = "`oci:` begins another place than the local store";
+    check(&["tag", "a", "oci:out"], other);
+    check(&["flatten", "a", "oci:out"], other);
+    check(&["squash", "--layers", "1", "a", "oci:out"], other);
+    check(&["import", "a.tar", "--tag", "oci:out"], other);
+    check(&["repack", "bundle", "oci:out"], other);
     check(&["inspect", "Debian"], "is not an image reference");
     check(
         &["build", "-"],
