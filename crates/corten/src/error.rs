@@ -109,6 +109,14 @@ impl CommandError {
         self.error
     }
 
+    /// Tells whether a pipe was closed by who read from it.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        chain(&*self.error).any(|error| {
+            as_error::<io::Error>(error)
+                .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        })
+    }
+
     /// Returns what the program ends with.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.kind {

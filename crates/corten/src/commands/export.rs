@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -58,12 +58,12 @@ pub(crate) fn run(args: &ExportArgs, ctx: &Context) -> Result<ExitCode, CommandE
             compression: args.compression,
             path: args.path.as_ref().map(|path| path.as_bytes()),
         };
-        rootfs::write_tar(
-            &ctx.snapshots(&store),
-            &image.documents,
-            &args.output,
-            &options,
-        )
+        let (snapshots, output) = (ctx.snapshots(&store), &args.output);
+        match rootfs::write_tar(&snapshots, &image.documents, output, &options) {
+            // Whoever was reading, such as `head`, has seen enough.
+            Err(error) if output == Path::new("-") && error.is_broken_pipe() => Ok(()),
+            written => written,
+        }
     };
     let doing = format!("cannot export `{}`", args.place);
     export().map_err(|error| error.while_doing(doing))?;

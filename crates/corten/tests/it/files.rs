@@ -133,3 +133,14 @@ fn what_is_no_regular_file_is_written_into() {
     std::io::Read::read_exact(&mut pipe, &mut received).unwrap();
     assert!(received == expected);
 }
+
+#[test]
+fn a_reader_of_a_tar_may_stop() {
+    let program = Program::with_base();
+    let mut command = program.command(&["export", "base"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command.stdout(writer).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.is_empty(), "{stderr}");
+}
