@@ -109,6 +109,6 @@ fn compare(chain: &Chain, tree: &Tree, scratch: &Path) {
     move_mount(mount.as_fd(), "", CWD, &path, flags).expect("the directory is empty");
     drop(mount);
     let shown = of_directory(&path);
-    unmount(&path, UnmountFlags::empty()).expect("nobody uses it");
+    unmount(&path, UnmountFlags::DETACH).expect("nobody uses it");
     assert_same(&of_tree(tree, &chain.contents(tree)), &shown, "mounted");
 }

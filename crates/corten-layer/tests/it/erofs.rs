@@ -35,7 +35,8 @@ pub(crate) struct Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        unmount(&self.path, UnmountFlags::empty()).unwrap();
+        // Another test that is about to start a program may hold a file of it for a moment.
+        unmount(&self.path, UnmountFlags::DETACH).unwrap();
     }
 }
 

@@ -101,7 +101,8 @@ impl Directories {
 
 impl Drop for Overlay {
     fn drop(&mut self) {
-        unmount(&self.path, UnmountFlags::empty()).unwrap();
+        // Another test that is about to start a program may hold a file of it for a moment.
+        unmount(&self.path, UnmountFlags::DETACH).unwrap();
     }
 }
 

@@ -329,7 +329,7 @@ fn what_is_mounted_is_not_swept() {
         .unwrap();
         assert_eq!(fs::read(stage.at.path().join("b")).unwrap(), b"b", "{kind}");
         // Unmounted by others, it is noticed.
-        rustix::mount::unmount(stage.at.path(), rustix::mount::UnmountFlags::empty()).unwrap();
+        rustix::mount::unmount(stage.at.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
         Snapshots::new(&store).sweep(&[], &nobody).unwrap();
         assert_eq!(paths(&root), [""; 0], "{kind}");
     }
@@ -360,7 +360,7 @@ fn what_is_mounted_is_in_use() {
     checked.retain(|derived| derived.kind == "tar");
     assert_eq!(snapshots.drop_damaged(&checked, &nobody).unwrap(), 0);
 
-    rustix::mount::unmount(stage.at.path(), rustix::mount::UnmountFlags::empty()).unwrap();
+    rustix::mount::unmount(stage.at.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
     assert!(droppable("tar") > 0 && droppable("erofs") > 0);
     let before = paths(&root);
     assert!(!snapshots.unneeded(&[], &nobody).unwrap().is_empty());
@@ -460,7 +460,7 @@ fn a_mount_that_fails_leaves_those_of_others_alone() {
     drop(other.stdin.take());
     other.wait().unwrap();
     for _ in 0..3 {
-        let flags = rustix::mount::UnmountFlags::empty();
+        let flags = rustix::mount::UnmountFlags::DETACH;
         rustix::mount::unmount(stage.at.path(), flags).unwrap();
     }
     let left = paths(stage.place.root.path());
@@ -477,7 +477,7 @@ fn a_mount_of_others_is_not_taken_for_one_that_is_gone() {
         let kinds = slice::from_ref(&kind);
         let at = stage.at.path();
         let unmount = || {
-            let flags = rustix::mount::UnmountFlags::empty();
+            let flags = rustix::mount::UnmountFlags::DETACH;
             rustix::mount::unmount(at, flags).unwrap();
         };
         let is_taken = || {
@@ -522,7 +522,7 @@ fn a_new_mount_replaces_the_record_of_one_that_had_its_number() {
             .mount(&layers, &[RootKind::Erofs], Access::ReadOnly)
             .unwrap();
         earlier = Some(fs::metadata(at).unwrap().dev());
-        rustix::mount::unmount(at, rustix::mount::UnmountFlags::empty()).unwrap();
+        rustix::mount::unmount(at, rustix::mount::UnmountFlags::DETACH).unwrap();
         stage
             .mount(&layers, &[RootKind::Overlay], Access::Write)
             .unwrap();
