@@ -337,15 +337,15 @@ fn unescape(text: &str) -> std::result::Result<String, &'static str> {
 }
 
 fn push_escaped(text: &str, shown: &mut String) {
-    for char in text.chars() {
-        match char {
-            '%' => shown.push_str("%25"),
-            '+' => shown.push_str("%2B"),
-            '(' => shown.push_str("%28"),
-            ')' => shown.push_str("%29"),
-            '/' => shown.push_str("%2F"),
-            char => shown.push(char),
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"_.-".contains(&byte) {
+            shown.push(char::from(byte));
+            continue;
         }
+        let digits = [byte >> 4, byte & 15].map(|digit| char::from(HEX[usize::from(digit)]));
+        shown.push('%');
+        shown.extend(digits);
     }
 }
 
@@ -411,6 +411,7 @@ mod tests {
         check("linux(1/amd64", None);
         check("linux(1)x/amd64", None);
         check("linux(1+)/amd64", None);
+        check("linux(1%17%c3%A9)/amd64", Some("linux(1%17%C3%A9)/amd64"));
         check("linux(%2)/amd64", None);
         check("linux(%ff)/amd64", None);
         check("linux(a b)/amd64", None);
