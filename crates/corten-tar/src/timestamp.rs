@@ -43,8 +43,8 @@ impl Timestamp {
             return None;
         }
         let digit = |byte: &u8| byte - b'0';
-        let seconds = whole.iter().map(digit).fold(0_i64, |value, digit| {
-            value.saturating_mul(10).saturating_add(i64::from(digit))
+        let seconds = whole.iter().map(digit).fold(0_u64, |value, digit| {
+            value.saturating_mul(10).saturating_add(u64::from(digit))
         });
         let nanoseconds = fraction
             .iter()
@@ -52,17 +52,18 @@ impl Timestamp {
             .chain(std::iter::repeat(0))
             .take(9)
             .fold(0_u32, |value, digit| value * 10 + u32::from(digit));
+        let before = |seconds: i128| i64::try_from(-seconds).unwrap_or(i64::MIN);
         Some(match (negative, nanoseconds) {
             (false, _) => Self {
-                seconds,
+                seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
                 nanoseconds,
             },
             (true, 0) => Self {
-                seconds: -seconds,
+                seconds: before(seconds.into()),
                 nanoseconds,
             },
             (true, _) => Self {
-                seconds: -seconds - 1,
+                seconds: before(i128::from(seconds) + 1),
                 nanoseconds: NANOSECONDS - nanoseconds,
             },
         })
@@ -132,7 +133,9 @@ mod tests {
         check("-1", -1, 0);
         check("-0.000000001", -1, 999_999_999);
         check("99999999999999999999", i64::MAX, 0);
-        check("-99999999999999999999", -i64::MAX, 0);
+        check("-99999999999999999999", i64::MIN, 0);
+        check("-9223372036854775808", i64::MIN, 0);
+        check("-9223372036854775807", i64::MIN + 1, 0);
         check("-99999999999999999999.5", i64::MIN, 500_000_000);
     }
 
