@@ -93,6 +93,7 @@ impl<'a> Excerpts<'a> {
         let snapshots = &self.snapshots;
         if layer.blob.digest == layer.diff_id.0 {
             // It is not compressed: the blob is the tar.
+            snapshots.check_blob(layer)?;
             let path = snapshots.store().blob_path(&layer.blob.digest);
             let file = File::open(&path).map_err(Error::system("open", path))?;
             return Ok(Opened::Tar(file));
@@ -104,6 +105,7 @@ impl<'a> Excerpts<'a> {
         if is_of_this_boot && let Ok(file) = File::open(path) {
             return Ok(Opened::Tar(file));
         }
+        snapshots.check_blob(layer)?;
         Ok(Opened::Blob(snapshots.seek_table(layer)?, None))
     }
 
@@ -195,9 +197,10 @@ fn floor(table: Option<&Table>, offset: u64) -> SeekPoint {
 const BLOB: &[u8] = b"";
 
 impl Snapshots<'_> {
-    /// Stores the places in the blob of `layer` where decompression can start. One that has none but its
-    /// start needs no table.
+    /// Stores the places in the blob of `layer`, all of which was just read and verified, where
+    /// decompression can start. One that has none but its start needs no table.
     pub(crate) fn put_seek_points(&self, layer: &LayerRef, points: &[SeekPoint]) -> Result<()> {
+        self.mark_blob(layer)?;
         if points.len() < 2 {
             return Ok(());
         }

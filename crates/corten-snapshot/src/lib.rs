@@ -44,6 +44,7 @@ pub mod snapshots;
 mod sys;
 mod table;
 mod unfinished;
+mod verified;
 
 pub use bytes::Bytes;
 pub use check::{Derived, DerivedState, DerivedUsage};

@@ -177,7 +177,7 @@ fn what_is_retired_is_found_by_nobody_and_removed_later() {
     // It is made anew beside what is being removed.
     let layers = std::slice::from_ref(&layer);
     snapshots.directories(layers, Devices::Skip).unwrap();
-    assert_eq!(retired.remove().unwrap().n_removed, 4, "a mark, too");
+    assert_eq!(retired.remove().unwrap().n_removed, 5, "marks, too");
     assert_eq!(place.derived("tmp"), [] as [PathBuf; 0]);
     assert_eq!(content(&snapshots, &[layer], "b").as_deref(), Some("22"));
 

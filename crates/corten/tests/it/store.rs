@@ -105,3 +105,53 @@ fn df_tells_what_gc_gives_back() {
     let heading = table.lines().next().unwrap();
     assert_eq!(heading, "KIND               COUNT  SIZE  RECLAIMABLE");
 }
+
+#[test]
+fn a_damaged_blob_is_told_as_such() {
+    #[track_caller]
+    fn check(compression: &str, change: impl Fn(&mut Vec<u8>)) {
+        let program = Program::new();
+        let content = "corten ".repeat(2000);
+        program.write_tar("base.tar", &[("file", content.as_bytes(), 0o644)]);
+        program.ok(&[
+            "import",
+            "base.tar",
+            "-t",
+            "base",
+            "--compression",
+            compression,
+        ]);
+        let text = program.ok(&["inspect", "--format", "json", "base"]);
+        let inspected: Value = serde_json::from_str(&text).unwrap();
+        let layer = inspected["manifest"]["layers"][0]["digest"].as_str();
+        let path = format!("store/blobs/{}", layer.unwrap().replace(':', "/"));
+        let path = program.path(&path);
+        let mut bytes = fs::read(&path).unwrap();
+        change(&mut bytes);
+        fs::remove_file(&path).unwrap();
+        std::io::Write::write_all(&mut fs::File::create(&path).unwrap(), &bytes).unwrap();
+        for args in [
+            &["cat", "base", "file"][..],
+            &["export", "base", "-o", "out.tar"],
+            &["flatten", "base", "made"],
+        ] {
+            let ran = program.run(args);
+            assert_eq!(
+                (ran.code, ran.stdout.as_str()),
+                (3, ""),
+                "{compression} {ran:?}"
+            );
+            let told = ran.stderr.contains("is damaged in the store");
+            assert!(
+                told && ran.stderr.contains("corten fsck --repair"),
+                "{ran:?}"
+            );
+        }
+    }
+    check("none", |bytes| bytes[1000] ^= 1);
+    check("none", |bytes| bytes.truncate(1000));
+    check("gzip", |bytes| bytes.truncate(bytes.len() / 2));
+    check("gzip", |bytes| bytes[30] ^= 1);
+    check("zstd", |bytes| bytes.clear());
+    check("zstd", |bytes| *bytes = b"neither".to_vec());
+}
