@@ -152,6 +152,6 @@ fn a_damaged_blob_is_told_as_such() {
     check("none", |bytes| bytes.truncate(1000));
     check("gzip", |bytes| bytes.truncate(bytes.len() / 2));
     check("gzip", |bytes| bytes[30] ^= 1);
-    check("zstd", |bytes| bytes.clear());
+    check("zstd", Vec::clear);
     check("zstd", |bytes| *bytes = b"neither".to_vec());
 }
