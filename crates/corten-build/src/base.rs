@@ -6,7 +6,9 @@ use corten_content::ImageDocuments;
 use corten_spec::{Digest, Platform};
 
 /// Finds what names in a Dockerfile stand for.
-pub trait Bases {
+///
+/// Several stages may ask at the same time.
+pub trait Bases: Sync {
     /// Returns what `name` stands for in `FROM` or `--from`.
     ///
     /// An image must be in the store, whole, when this returns.

@@ -10,7 +10,6 @@ use crate::Result;
 use crate::build::Builder;
 use crate::cache::{self, Outcome};
 use crate::error::StepResult;
-use crate::event::Event;
 use crate::key::Key;
 use crate::request::CacheUse;
 use crate::stage::Stage;
@@ -19,6 +18,19 @@ use crate::stage::Stage;
 pub(crate) struct Made {
     pub(crate) outcome: Outcome,
     pub(crate) entries: Option<Vec<Located>>,
+    /// Whether it was made before.
+    pub(crate) is_cached: bool,
+}
+
+impl Made {
+    /// Returns what was made by an earlier step.
+    fn before(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            entries: None,
+            is_cached: true,
+        }
+    }
 }
 
 impl Builder<'_> {
@@ -38,21 +50,37 @@ impl Builder<'_> {
         if self.request.cache == CacheUse::Ignore {
             return Ok(None);
         }
-        let Some(outcome) = cache::look_up(self.store, key)? else {
-            return Ok(None);
-        };
-        (self.listener)(Event::Cached);
-        Ok(Some(Made {
-            outcome,
-            entries: None,
-        }))
+        let outcome = cache::look_up(self.store, key)?;
+        Ok(outcome.map(Made::before))
     }
 
-    /// Writes `changes` to `stage`, whose tree was computed, as a layer, and records it under every one
-    /// of `keys`.
+    /// Returns what is recorded for `key`, else what `make` makes. Of several stages with the same
+    /// step one makes it, and the others wait.
+    pub(crate) fn once(
+        &self,
+        key: &Digest,
+        make: impl FnOnce() -> StepResult<Made>,
+    ) -> StepResult<Made> {
+        if self.request.cache == CacheUse::Ignore {
+            return make();
+        }
+        let mut just_now = None;
+        let outcome = self.made.get(key.clone(), || {
+            if let Some(before) = self.cached(key)? {
+                return Ok(before.outcome);
+            }
+            let made = make()?;
+            let outcome = made.outcome.clone();
+            just_now = Some(made);
+            StepResult::Ok(outcome)
+        })?;
+        Ok(just_now.unwrap_or_else(|| Made::before(outcome)))
+    }
+
+    /// Writes `changes` to `stage` as a layer, and records it under every one of `keys`.
     pub(crate) fn commit(
         &self,
-        stage: &Stage,
+        stage: &mut Stage,
         keys: &[Digest],
         mut changes: Changeset,
         contents: &dyn Contents,
@@ -63,14 +91,15 @@ impl Builder<'_> {
         let (layer, entries) = if changes.is_empty() {
             (None, None)
         } else {
-            let lower = stage.computed_tree().expect("a step begins with the tree");
-            let (layer, entries) = self.pack(lower, &changes, contents)?;
+            let lower = stage.tree(&self.snapshots)?;
+            let (layer, entries) = self.pack(&lower, &changes, contents)?;
             (Some(layer), Some(entries))
         };
         let created = self.created.clone();
         let made = Made {
             outcome: Outcome { layer, created },
             entries,
+            is_cached: false,
         };
         for key in keys {
             cache::record(self.store, key, &made.outcome, &stage.layers)?;
@@ -99,12 +128,10 @@ impl Builder<'_> {
     ) -> Result<T> {
         let bytes = Bytes::new(self.snapshots.clone(), &stage.layers);
         let tree = stage.tree(&self.snapshots)?;
-        Ok(read(
-            tree,
-            &TreeContents {
-                tree,
-                bytes: &bytes,
-            },
-        )?)
+        let contents = TreeContents {
+            tree: &tree,
+            bytes: &bytes,
+        };
+        Ok(read(&tree, &contents)?)
     }
 }

@@ -2,32 +2,44 @@
 
 use std::time::Duration;
 
-/// Something that happened.
+/// Something that happened. Steps of different stages run side by side; their numbers tell them apart.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
     /// A step begins.
     Step {
+        /// Its number in the whole build, from 1, in the order in which steps begin.
+        step: usize,
         /// Its stage: the name, or the number.
         stage: &'a str,
-        /// Its number in the whole build, from 1.
+        /// Its number in the stage, from 1.
         number: usize,
-        /// How many steps there are, triggers of base images aside.
+        /// How many steps the stage has, triggers of its base image included.
         total: usize,
         /// The instruction as the Dockerfile has it.
         text: &'a str,
     },
-    /// The step was found in the cache.
-    Cached,
-    /// The step is done.
+    /// A step was found in the cache.
+    Cached {
+        /// Which.
+        step: usize,
+    },
+    /// A step is done.
     Done {
+        /// Which.
+        step: usize,
         /// How long it took.
         took: Duration,
     },
     /// The command of a step wrote something.
-    Output(&'a [u8]),
+    Output {
+        /// Of which.
+        step: usize,
+        /// What it wrote.
+        bytes: &'a [u8],
+    },
     /// Something is worth a look.
     Warning(&'a str),
 }
 
-/// Told what happens, in the order in which it does.
-pub type Listener<'a> = dyn Fn(Event<'_>) + 'a;
+/// Told what happens, in the order in which it does, by several threads.
+pub type Listener<'a> = dyn Fn(Event<'_>) + Sync + 'a;

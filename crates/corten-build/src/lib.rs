@@ -16,6 +16,7 @@
 //! ```
 
 pub mod base;
+mod board;
 pub mod build;
 mod cache;
 mod chmod;
@@ -28,10 +29,15 @@ pub mod event;
 mod finish;
 mod image;
 mod key;
+mod memo;
 mod reach;
 pub mod request;
 mod run;
+mod schedule;
+mod sources;
 mod stage;
+mod stages;
+mod steps;
 mod workdir;
 
 pub use base::{BaseImage, Bases, Named, NoBases};

@@ -21,7 +21,7 @@ use corten_spec::Digest;
 use crate::build::Builder;
 use crate::commit::Made;
 use crate::error::StepResult;
-use crate::event::{Event, Listener};
+use crate::event::Event;
 use crate::stage::Stage;
 use crate::{Error, Result};
 
@@ -36,42 +36,29 @@ use tail::Tail;
 impl Builder<'_> {
     /// Executes a RUN.
     pub(crate) fn run(
-        &mut self,
+        &self,
         stage: &mut Stage,
         run: &RunStep,
         shown: &str,
+        step: usize,
     ) -> StepResult<Made> {
         let key = self.run_key(stage, run);
-        if let Some(made) = self.cached(&key)? {
-            return Ok(made);
-        }
-        let userxattr = self.userxattr(shown)?;
-        let work = Workspace::new(self.snapshots.temporary()?)?;
-        let made = self.run_in(stage, run, shown, &work, userxattr, &key);
-        let removed = work.remove();
-        let made = made?;
-        removed?;
-        Ok(made)
-    }
-
-    /// Returns which attributes overlayfs must use here, having tried once whether it can be used.
-    fn userxattr(&mut self, shown: &str) -> Result<bool> {
-        if let Some(userxattr) = self.userxattr {
-            return Ok(userxattr);
-        }
-        let probe = corten_sandbox::probe();
-        let userxattr = match probe.clone().require().map_err(sandbox_error(shown))? {
-            Tier::Root { userxattr } => userxattr,
-            // The caller enters the user namespace before a build starts.
-            Tier::UserNamespace(_) => {
-                let probe = Box::new(probe);
-                return Err(sandbox_error(shown)(corten_sandbox::Error::Unavailable {
-                    probe,
-                }));
-            }
-        };
-        self.userxattr = Some(userxattr);
-        Ok(userxattr)
+        self.once(&key, || {
+            let userxattr = self.userxattr.get((), || userxattr(shown))?;
+            let work = Workspace::new(self.snapshots.temporary()?)?;
+            let running = Running {
+                run,
+                shown,
+                step,
+                work: &work,
+                userxattr,
+            };
+            let made = self.run_in(stage, &running, &key);
+            let removed = work.remove();
+            let made = made?;
+            removed?;
+            Ok(made)
+        })
     }
 
     fn run_key(&self, stage: &Stage, run: &RunStep) -> Digest {
@@ -92,15 +79,14 @@ impl Builder<'_> {
         key.finish()
     }
 
-    fn run_in(
-        &self,
-        stage: &mut Stage,
-        run: &RunStep,
-        shown: &str,
-        work: &Workspace,
-        userxattr: bool,
-        key: &Digest,
-    ) -> StepResult<Made> {
+    fn run_in(&self, stage: &mut Stage, running: &Running<'_>, key: &Digest) -> StepResult<Made> {
+        let Running {
+            run,
+            shown,
+            step,
+            work,
+            userxattr,
+        } = *running;
         let mut lower = self.snapshots.directories(&stage.layers, devices())?;
         if lower.is_empty() {
             lower.push(work.empty.clone());
@@ -109,9 +95,9 @@ impl Builder<'_> {
             resolve_user(tree, contents, &run.user)
         })?;
         let tree = stage.tree(&self.snapshots)?;
-        corten_layer::upper::prepare(tree, &Root::open(&work.upper)?, Owners::Set)?;
+        corten_layer::upper::prepare(&tree, &Root::open(&work.upper)?, Owners::Set)?;
         let mounts = work.mounts(run)?;
-        let injected = Injected::prepare(tree, &work.upper, &mounts)?;
+        let injected = Injected::prepare(&tree, &work.upper, &mounts)?;
         let root = RootKind::Overlay {
             lower,
             upper: work.upper.clone(),
@@ -119,7 +105,9 @@ impl Builder<'_> {
             userxattr,
         };
         let sandbox = sandbox(run, &user, root, mounts);
-        let outcome = execute(&sandbox, shown, self.listener)?;
+        let outcome = execute(&sandbox, shown, &mut |bytes| {
+            (self.listener)(Event::Output { step, bytes });
+        })?;
         injected.withdraw(&outcome.created_mount_points)?;
         let upper = self.upper(stage, &work.upper)?;
         self.commit_upper(stage, upper, work, key)
@@ -129,12 +117,12 @@ impl Builder<'_> {
         let bytes = Bytes::new(self.snapshots.clone(), &stage.layers);
         let tree = stage.tree(&self.snapshots)?;
         let contents = TreeContents {
-            tree,
+            tree: &tree,
             bytes: &bytes,
         };
         let root = Root::open(path)?;
         let notes = OverlayNotes::of_userxattr(corten_sandbox::in_user_namespace());
-        let upper = read_upper(tree, &contents, root, notes, &|_, _| false)?;
+        let upper = read_upper(&tree, &contents, root, notes, &|_, _| false)?;
         for socket in &upper.sockets {
             let shown = corten_layer::Shown::from(socket.as_slice());
             (self.listener)(Event::Warning(&format!(
@@ -159,7 +147,7 @@ impl Builder<'_> {
         key: &Digest,
     ) -> StepResult<Made> {
         let tree = stage.tree(&self.snapshots)?;
-        sockets::withdraw(tree, &work.upper, &upper.sockets)?;
+        sockets::withdraw(&tree, &work.upper, &upper.sockets)?;
         if let Some(clamp) = self.clamp {
             times::clamp(&work.upper, &upper.changes, clamp)?;
         }
@@ -175,6 +163,31 @@ impl Builder<'_> {
                 .adopt(&work.upper, &below, &layer.diff_id, devices())?;
         }
         Ok(made)
+    }
+}
+
+/// A command and where it runs.
+#[derive(Clone, Copy)]
+struct Running<'a> {
+    run: &'a RunStep,
+    /// The command as history shows it.
+    shown: &'a str,
+    step: usize,
+    work: &'a Workspace,
+    userxattr: bool,
+}
+
+/// Returns which attributes overlayfs must use here, having tried whether it can be used.
+fn userxattr(shown: &str) -> Result<bool> {
+    let probe = corten_sandbox::probe();
+    match probe.clone().require().map_err(sandbox_error(shown))? {
+        Tier::Root { userxattr } => Ok(userxattr),
+        // The caller enters the user namespace before a build starts.
+        Tier::UserNamespace(_) => {
+            let probe = Box::new(probe);
+            let unavailable = corten_sandbox::Error::Unavailable { probe };
+            Err(sandbox_error(shown)(unavailable))
+        }
     }
 }
 
@@ -228,11 +241,11 @@ fn sandbox(run: &RunStep, user: &User, root: RootKind, mounts: Vec<Mount>) -> Sa
 /// Fixed, so that what a command makes of it is the same everywhere; BuildKit's default name too.
 const HOST_NAME: &str = "buildkitsandbox";
 
-fn execute(sandbox: &Sandbox, shown: &str, listener: &Listener<'_>) -> Result<Outcome> {
+fn execute(sandbox: &Sandbox, shown: &str, tell: &mut dyn FnMut(&[u8])) -> Result<Outcome> {
     let mut tail = Tail::default();
     let mut sink = |_stream, bytes: &[u8]| {
         tail.add(bytes);
-        listener(Event::Output(bytes));
+        tell(bytes);
     };
     let stdio = Stdio::Sink {
         stdin: Input::Null,

@@ -1,5 +1,7 @@
 //! A stage as it is built: its layers, its config, and the tree they amount to.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use corten_dockerfile::StageState;
 use corten_layer::Tree;
 use corten_snapshot::{LayerRef, Snapshots};
@@ -9,7 +11,7 @@ use corten_tar::Located;
 use crate::Result;
 
 /// A stage, or an image that files are copied from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Stage {
     pub(crate) layers: Vec<LayerRef>,
     pub(crate) config: ImageConfig,
@@ -18,7 +20,7 @@ pub(crate) struct Stage {
     /// on; RFC 3339.
     pub(crate) created: Option<String>,
     /// The tree of the first so many layers; nothing is read before it is needed.
-    tree: Option<(usize, Tree)>,
+    tree: Option<(usize, Arc<Tree>)>,
 }
 
 /// The image that a stage is based on.
@@ -31,8 +33,40 @@ pub(crate) struct Origin {
 /// A stage that is finished, with the state that stages based on it begin in.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    pub(crate) stage: Stage,
+    pub(crate) stage: Shared,
     pub(crate) state: StageState,
+}
+
+/// A stage that does not change any more, or an image: several stages may copy from it at once.
+#[derive(Debug)]
+pub(crate) struct Shared(Mutex<Stage>);
+
+impl Shared {
+    pub(crate) fn new(stage: Stage) -> Self {
+        Self(Mutex::new(stage))
+    }
+
+    /// Returns a stage that begins where this one ended.
+    pub(crate) fn begin_on(&self) -> Stage {
+        self.lock().clone()
+    }
+
+    pub(crate) fn layers(&self) -> Vec<LayerRef> {
+        self.lock().layers.clone()
+    }
+
+    pub(crate) fn chain(&self) -> String {
+        self.lock().chain()
+    }
+
+    /// See [`Stage::tree`]: it is computed once for all.
+    pub(crate) fn tree(&self, snapshots: &Snapshots<'_>) -> Result<Arc<Tree>> {
+        self.lock().tree(snapshots)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Stage {
@@ -44,17 +78,6 @@ impl Stage {
             base,
             created,
             tree: None,
-        }
-    }
-
-    /// Returns a stage that begins where this one ended.
-    pub(crate) fn begin_on(&self) -> Self {
-        Self {
-            layers: self.layers.clone(),
-            config: self.config.clone(),
-            base: self.base.clone(),
-            created: self.created.clone(),
-            tree: self.tree.clone(),
         }
     }
 
@@ -71,17 +94,16 @@ impl Stage {
     }
 
     /// Computes the tree, if it is not there yet, and returns it.
-    pub(crate) fn tree(&mut self, snapshots: &Snapshots<'_>) -> Result<&Tree> {
+    pub(crate) fn tree(&mut self, snapshots: &Snapshots<'_>) -> Result<Arc<Tree>> {
         let (n_applied, tree) = self.tree.take().unwrap_or_default();
         let missing = self.layers.get(n_applied..).unwrap_or_default();
-        let tree = snapshots.extend(tree, missing)?;
-        Ok(&self.tree.insert((self.layers.len(), tree)).1)
-    }
-
-    /// Returns the tree if [`tree`](Self::tree) computed it and no layer was added since.
-    pub(crate) fn computed_tree(&self) -> Option<&Tree> {
-        let (n_applied, tree) = self.tree.as_ref()?;
-        (*n_applied == self.layers.len()).then_some(tree)
+        let tree = if missing.is_empty() {
+            tree
+        } else {
+            Arc::new(snapshots.extend(Arc::unwrap_or_clone(tree), missing)?)
+        };
+        self.tree = Some((self.layers.len(), Arc::clone(&tree)));
+        Ok(tree)
     }
 
     /// Adds a layer; its entries, where they are known, spare reading it.
@@ -90,8 +112,8 @@ impl Stage {
             && let Some((n_applied, tree)) = self.tree.take()
         {
             if n_applied == self.layers.len() {
-                let (tree, _) = tree.apply(&layer.diff_id, entries)?;
-                self.tree = Some((n_applied + 1, tree));
+                let (tree, _) = Arc::unwrap_or_clone(tree).apply(&layer.diff_id, entries)?;
+                self.tree = Some((n_applied + 1, Arc::new(tree)));
             } else {
                 self.tree = Some((n_applied, tree));
             }

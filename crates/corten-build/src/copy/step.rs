@@ -1,5 +1,7 @@
 //! One COPY or ADD as a step of the build: key, cache, layer.
 
+use std::sync::Arc;
+
 use corten_dockerfile::{Base, CopyStep, Diagnostic, Ignore, Source, Span};
 use corten_layer::bytes::TreeContents;
 use corten_layer::tree::Kind;
@@ -9,7 +11,7 @@ use corten_snapshot::Bytes;
 use corten_spec::Digest;
 use corten_tar::LayerLimits;
 
-use crate::build::{Builder, Found, spec_platform};
+use crate::build::{Builder, spec_platform};
 use crate::commit::Made;
 use crate::context::HostTree;
 use crate::copy::{
@@ -17,19 +19,26 @@ use crate::copy::{
 };
 use crate::digests::add_selected;
 use crate::error::{StepError, StepResult};
-use crate::reach::Reach;
-use crate::stage::Stage;
+use crate::sources::Origin;
+use crate::stage::{Shared, Stage};
 use crate::{Error, Result};
 
 /// Where the paths of a COPY are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Place {
-    /// The context, whose name is empty, or a named directory.
-    Host(String),
+    /// The context, or a named directory.
+    Host(Arc<HostTree>),
+    Image(Arc<Shared>),
     Stage(usize),
-    Image(String),
     /// There is nothing in it.
     Scratch,
+}
+
+/// A [`Place`] whose tree is known.
+enum Examined<'a> {
+    Host(&'a HostTree),
+    Layers { tree: Arc<Tree>, bytes: Bytes<'a> },
+    Nothing,
 }
 
 /// A source that was found.
@@ -38,59 +47,66 @@ enum Item<'a> {
     Text { name: &'a str, content: &'a str },
 }
 
+impl Examined<'_> {
+    fn contents(&self) -> Option<TreeContents<'_>> {
+        match self {
+            Self::Layers { tree, bytes } => Some(TreeContents { tree, bytes }),
+            Self::Host(_) | Self::Nothing => None,
+        }
+    }
+
+    fn source<'b>(&'b self, contents: Option<&'b TreeContents<'b>>) -> SourceTree<'b> {
+        match (self, contents) {
+            (Self::Layers { tree, .. }, Some(contents)) => SourceTree {
+                tree,
+                contents,
+                owners: SourceOwners::Keep,
+            },
+            (Self::Host(host), _) => SourceTree {
+                tree: &host.tree,
+                contents: &host.files,
+                owners: SourceOwners::Root,
+            },
+            (Self::Layers { .. } | Self::Nothing, _) => SourceTree {
+                tree: empty_tree(),
+                contents: &NOTHING,
+                owners: SourceOwners::Keep,
+            },
+        }
+    }
+}
+
 impl Builder<'_> {
     /// Executes a COPY or ADD.
-    pub(crate) fn copy(
-        &mut self,
-        stage: &mut Stage,
-        copy: &CopyStep,
-        span: Span,
-    ) -> StepResult<Made> {
+    pub(crate) fn copy(&self, stage: &mut Stage, copy: &CopyStep, span: Span) -> StepResult<Made> {
         let place = self.place(copy)?;
         let mut keys = Vec::new();
         // Files of a stage are named by its layers: a hit on those reads none of them.
-        if let Some(chain) = self.chain_of(&place) {
+        if let Some(layered) = self.layered(&place) {
             let mut key = self.copy_key("copy of layers", stage, copy);
-            key.text(&chain);
+            key.text(&layered.chain());
             keys.push(key.finish());
         }
-        if let Some(made) = self.first_cached(&keys)? {
-            return Ok(made);
-        }
-        self.examine(&place, &copy.sources)?;
-        let bytes = self.bytes_of(&place);
-        let contents = self.tree_contents(&place, bytes.as_ref());
-        let source = self.source(&place, contents.as_ref());
-        let items = self.items(copy, &source, span)?;
-        let key = self.content_key(stage, copy, &source, &items)?;
-        if let Some(made) = self.first_cached(std::slice::from_ref(&key))? {
-            self.record_again(&keys, &made, stage)?;
-            return Ok(made);
-        }
-        keys.push(key);
-        let attributes = self.attributes(stage, copy)?;
-        stage.tree(&self.snapshots)?;
-        let stage = &*stage;
-        let lower = stage.computed_tree().expect("it was just computed");
-        let (changes, files) = changes(
-            lower,
-            &attributes,
-            copy,
-            &source,
-            &items,
-            span,
-            &self.request.limits,
-        )?;
-        self.commit(stage, &keys, changes, &files)
-    }
-
-    fn first_cached(&self, keys: &[Digest]) -> Result<Option<Made>> {
-        for key in keys {
+        for key in &keys {
             if let Some(made) = self.cached(key)? {
-                return Ok(Some(made));
+                return Ok(made);
             }
         }
-        Ok(None)
+        let examined = self.examine(&place)?;
+        let contents = examined.contents();
+        let source = examined.source(contents.as_ref());
+        let items = self.items(copy, &source, span)?;
+        let key = self.content_key(stage, copy, &source, &items)?;
+        let made = self.once(&key, || {
+            let attributes = self.attributes(stage, copy)?;
+            let lower = stage.tree(&self.snapshots)?;
+            let limits = &self.request.limits;
+            let (changes, files) =
+                changes(&lower, &attributes, copy, &source, &items, span, limits)?;
+            self.commit(stage, std::slice::from_ref(&key), changes, &files)
+        })?;
+        self.record_again(&keys, &made, stage)?;
+        Ok(made)
     }
 
     fn record_again(&self, keys: &[Digest], made: &Made, stage: &Stage) -> Result<()> {
@@ -98,112 +114,42 @@ impl Builder<'_> {
             .try_for_each(|key| crate::cache::record(self.store, key, &made.outcome, &stage.layers))
     }
 
-    fn place(&mut self, copy: &CopyStep) -> Result<Place> {
+    fn place(&self, copy: &CopyStep) -> Result<Place> {
         Ok(match &copy.from {
-            None => Place::Host(String::new()),
+            None => {
+                let instructions = self.needed_instructions();
+                Place::Host(self.sources.context(instructions, &copy.sources)?)
+            }
             Some(Base::Scratch) => Place::Scratch,
             Some(Base::Stage(index)) => Place::Stage(*index),
             Some(Base::Image { name, platform }) => {
-                match self.find(name, &spec_platform(platform))? {
-                    Found::Host => Place::Host(name.clone()),
-                    Found::Image => Place::Image(name.clone()),
+                match self.sources.named(name, &spec_platform(platform))? {
+                    Origin::Host(host) => Place::Host(host),
+                    Origin::Image(image) => Place::Image(image),
                 }
             }
         })
     }
 
-    fn layered(&self, place: &Place) -> Option<&Stage> {
+    fn layered<'b>(&'b self, place: &'b Place) -> Option<&'b Shared> {
         match place {
-            Place::Stage(index) => self.finished.get(index).map(|finished| &finished.stage),
-            Place::Image(name) => self.images.get(name),
+            Place::Stage(index) => self.finished(*index).map(|finished| &finished.stage),
+            Place::Image(image) => Some(image),
             Place::Host(_) | Place::Scratch => None,
         }
     }
 
-    fn chain_of(&self, place: &Place) -> Option<String> {
-        self.layered(place).map(Stage::chain)
-    }
-
-    /// Makes the tree of `place` if it was not needed before.
-    fn examine(&mut self, place: &Place, sources: &[Source]) -> Result<()> {
-        let stage = match place {
-            Place::Stage(index) => self
-                .finished
-                .get_mut(index)
-                .map(|finished| &mut finished.stage),
-            Place::Image(name) => self.images.get_mut(name),
-            Place::Host(name) if name.is_empty() => {
-                self.examine_context(sources)?;
-                None
-            }
-            Place::Host(_) | Place::Scratch => None,
-        };
-        if let Some(stage) = stage {
-            stage.tree(&self.snapshots)?;
+    fn examine<'b>(&'b self, place: &'b Place) -> Result<Examined<'b>> {
+        if let Some(layered) = self.layered(place) {
+            return Ok(Examined::Layers {
+                tree: layered.tree(&self.snapshots)?,
+                bytes: Bytes::new(self.snapshots.clone(), &layered.layers()),
+            });
         }
-        Ok(())
-    }
-
-    /// Examines the part of the context that the build can reach, or all of it if that does not hold
-    /// `sources`: a variable or a trigger may name anything.
-    fn examine_context(&mut self, sources: &[Source]) -> Result<()> {
-        let reach = match self.hosts.get("") {
-            Some(host) if host.reach.covers(sources) => return Ok(()),
-            Some(_) => Reach::all(),
-            None => Some(Reach::of(self.needed_instructions()))
-                .filter(|reach| reach.covers(sources))
-                .unwrap_or_else(Reach::all),
-        };
-        let host = HostTree::scan(&self.request.context, &self.request.ignore, reach)?;
-        self.hosts.insert(String::new(), host);
-        Ok(())
-    }
-
-    fn bytes_of(&self, place: &Place) -> Option<Bytes<'_>> {
-        self.layered(place)
-            .map(|stage| Bytes::new(self.snapshots.clone(), &stage.layers))
-    }
-
-    fn tree_contents<'b>(
-        &'b self,
-        place: &Place,
-        bytes: Option<&'b Bytes<'_>>,
-    ) -> Option<TreeContents<'b>> {
-        let tree = self.layered(place)?.computed_tree()?;
-        Some(TreeContents {
-            tree,
-            bytes: bytes?,
+        Ok(match place {
+            Place::Host(host) => Examined::Host(host),
+            Place::Stage(_) | Place::Image(_) | Place::Scratch => Examined::Nothing,
         })
-    }
-
-    fn source<'b>(
-        &'b self,
-        place: &Place,
-        contents: Option<&'b TreeContents<'b>>,
-    ) -> SourceTree<'b> {
-        if let Some(contents) = contents {
-            return SourceTree {
-                tree: contents.tree,
-                contents,
-                owners: SourceOwners::Keep,
-            };
-        }
-        let host = match place {
-            Place::Host(name) => self.hosts.get(name),
-            Place::Stage(_) | Place::Image(_) | Place::Scratch => None,
-        };
-        match host {
-            Some(host) => SourceTree {
-                tree: &host.tree,
-                contents: &host.files,
-                owners: SourceOwners::Root,
-            },
-            None => SourceTree {
-                tree: empty_tree(),
-                contents: &NOTHING,
-                owners: SourceOwners::Keep,
-            },
-        }
     }
 
     /// Finds every source, or says why it is not there.

@@ -19,7 +19,7 @@ const CONTEXT: &str = "file 644 f F\nfile 644 d/a A\nfile 644 d/sub/b B\nlink d/
 
 /// Returns which steps of the last build that can be cached were not.
 fn misses(site: &Site) -> Vec<String> {
-    let events = site.events.borrow();
+    let events = site.events();
     let cacheable = events.iter().filter(|event| !event.starts_with("ENV"));
     cacheable
         .filter(|event| !event.ends_with(" CACHED"))
@@ -119,7 +119,7 @@ fn what_the_instruction_says_counts() {
     ];
     for instruction in instructions {
         site.build(&format!("FROM base\n{instruction}\n"));
-        let events = site.events.borrow();
+        let events = site.events();
         assert!(
             !events.iter().any(|event| event.ends_with(" CACHED")),
             "{events:?}"
@@ -127,9 +127,9 @@ fn what_the_instruction_says_counts() {
     }
     // The layers below count, the rest of what is below does not.
     site.build("FROM base\nENV X=y\nCOPY a /x\n");
-    assert_eq!(*site.events.borrow(), ["ENV X=y", "COPY a /x CACHED"]);
+    assert_eq!(site.events(), ["ENV X=y", "COPY a /x CACHED"]);
     site.build("FROM scratch\nCOPY a /x\n");
-    assert_eq!(*site.events.borrow(), ["COPY a /x"]);
+    assert_eq!(site.events(), ["COPY a /x"]);
 }
 
 #[test]

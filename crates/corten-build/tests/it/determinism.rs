@@ -96,19 +96,12 @@ fn the_clamp_is_part_of_the_key() {
     let site = site.clamp(CLAMP + 1);
     let second = site.build(DOCKERFILE);
     assert_ne!(first, second);
-    assert!(
-        !site
-            .events
-            .borrow()
-            .iter()
-            .any(|event| event.ends_with("CACHED"))
-    );
+    assert!(!site.events().iter().any(|event| event.ends_with("CACHED")));
 }
 
 #[test]
 fn two_builds_at_once() {
     let site = Site::new(CONTEXT).clamp(CLAMP);
-    // A site's events are of one thread; the names it knows are asked for before.
     let request = corten_build::BuildRequest {
         text: "FROM scratch\nCOPY d /x\nCOPY f /y\nWORKDIR /z\n".to_owned(),
         ..site.request.clone()

@@ -1,6 +1,6 @@
 //! What cannot be built is refused, with the place, and before anything is done where that can be.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use corten_build::{BuildRequest, Event};
 
@@ -17,7 +17,7 @@ fn refused(dockerfile: &str, expected: &str) {
         lines(expected).trim_end(),
         "{dockerfile}\nfound:\n{found}"
     );
-    assert_eq!(*site.events.borrow(), [""; 0], "{dockerfile}");
+    assert_eq!(site.events(), [""; 0], "{dockerfile}");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn sources_that_are_not_there() {
     assert_eq!(found.trim_end(), lines(expected).trim_end());
     // A failed build leaves what was made before it in the cache.
     site.build("FROM scratch AS a\nCOPY f /\n");
-    assert_eq!(*site.events.borrow(), ["COPY f / CACHED"]);
+    assert_eq!(site.events(), ["COPY f / CACHED"]);
     // A trigger has no place of its own.
     let mut site = Site::new("");
     site.image("triggering", &["file 644 b B"], |config| {
@@ -170,9 +170,9 @@ fn a_context_that_is_not_there() {
 #[test]
 fn a_file_that_changes_while_it_is_built() {
     #[track_caller]
-    fn check(change: impl Fn(&Site), cause: &str) {
+    fn check(change: impl Fn(&Site) + Sync, cause: &str) {
         let site = Site::new("file 644 a A\nfile 644 f F");
-        let changed = Cell::new(false);
+        let changed = AtomicBool::new(false);
         let request = BuildRequest {
             text: "FROM scratch\nCOPY a /\nCOPY f /x\n".to_owned(),
             ..site.request.clone()
@@ -181,11 +181,11 @@ fn a_file_that_changes_while_it_is_built() {
         let listener = |event: Event<'_>| {
             if let Event::Step { number: 2, .. } = event {
                 change(&site);
-                changed.set(true);
+                changed.store(true, Ordering::SeqCst);
             }
         };
         let result = corten_build::build(&site.store, &request, &site, &listener);
-        assert!(changed.get());
+        assert!(changed.load(Ordering::SeqCst));
         let found = chain(&result.unwrap_err());
         assert!(
             found.starts_with("Dockerfile:3: `COPY f /x` failed\ncannot read the content of `f`"),

@@ -1,10 +1,10 @@
 //! A place to build in: a store, a context, and what names stand for.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use corten_build::request::CacheUse;
 use corten_build::{BaseImage, Bases, BuildRequest, Built, Clamp, Error, Event, Named, build};
@@ -25,11 +25,22 @@ pub(crate) struct Site {
     pub(crate) store: Store,
     pub(crate) request: BuildRequest,
     names: HashMap<String, Named>,
-    /// What happened in the last build: the instruction of each step, ` CACHED` behind it.
-    pub(crate) events: RefCell<Vec<String>>,
+    happened: Mutex<Happened>,
     /// Which names were asked for.
-    pub(crate) asked: RefCell<Vec<String>>,
+    asked: Mutex<Vec<String>>,
 }
+
+/// What a build told.
+#[derive(Default)]
+struct Happened {
+    warnings: Vec<String>,
+    /// Stage and number of each step, by its number in the build.
+    places: HashMap<usize, Place>,
+    steps: BTreeMap<Place, String>,
+}
+
+/// Whether the stage has no name, its name or number, and the step's number in it.
+type Place = (bool, String, usize);
 
 /// The image `base` of every site: a merged `/usr`, users, and a directory of a user.
 const BASE: &str = "
@@ -61,8 +72,8 @@ impl Site {
             store,
             request,
             names: HashMap::new(),
-            events: RefCell::default(),
-            asked: RefCell::default(),
+            happened: Mutex::default(),
+            asked: Mutex::default(),
         };
         site.image("base", &[BASE], |_| {});
         site
@@ -176,8 +187,8 @@ impl Site {
             text: lines(dockerfile),
             ..self.request.clone()
         };
-        self.events.borrow_mut().clear();
-        self.asked.borrow_mut().clear();
+        *self.happened.lock().unwrap() = Happened::default();
+        self.asked.lock().unwrap().clear();
         build(&self.store, &request, self, &|event| self.note(event))
     }
 
@@ -190,13 +201,40 @@ impl Site {
     }
 
     fn note(&self, event: Event<'_>) {
-        let mut events = self.events.borrow_mut();
+        let mut happened = self.happened.lock().unwrap();
         match event {
-            Event::Step { text, .. } => events.push(text.to_owned()),
-            Event::Cached => events.last_mut().unwrap().push_str(" CACHED"),
-            Event::Warning(text) => events.push(format!("warning: {text}")),
-            Event::Done { .. } | Event::Output(_) => {}
+            Event::Step {
+                step,
+                stage,
+                number,
+                text,
+                ..
+            } => {
+                let is_unnamed = stage.parse::<usize>().is_ok();
+                let place = (is_unnamed, stage.to_owned(), number);
+                happened.places.insert(step, place.clone());
+                happened.steps.insert(place, text.to_owned());
+            }
+            Event::Cached { step } => {
+                let place = happened.places[&step].clone();
+                happened.steps.get_mut(&place).unwrap().push_str(" CACHED");
+            }
+            Event::Warning(text) => happened.warnings.push(format!("warning: {text}")),
+            Event::Done { .. } | Event::Output { .. } => {}
         }
+    }
+
+    /// Returns what happened in the last build: warnings, then the instruction of each step, by the
+    /// names of the stages, those without last, with ` CACHED` behind it.
+    pub(crate) fn events(&self) -> Vec<String> {
+        let happened = self.happened.lock().unwrap();
+        let steps = happened.steps.values();
+        happened.warnings.iter().chain(steps).cloned().collect()
+    }
+
+    /// Returns which names the last build asked for.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
     }
 
     /// Returns the layers of an image.
@@ -249,7 +287,7 @@ impl Bases for Site {
         name: &str,
         _platform: &Platform,
     ) -> Result<Named, Box<dyn std::error::Error + Send + Sync>> {
-        self.asked.borrow_mut().push(name.to_owned());
+        self.asked.lock().unwrap().push(name.to_owned());
         let named = self.names.get(name).cloned();
         named.ok_or_else(|| format!("there is no image `{name}`").into())
     }

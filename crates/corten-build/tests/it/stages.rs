@@ -1,6 +1,10 @@
 //! Stages: what they are built on, which are built, and what is copied between them.
 
-use crate::site::{Site, check_in, lines};
+use std::sync::Barrier;
+
+use corten_build::{BuildRequest, Event};
+
+use crate::site::{Site, chain, check_in, lines};
 
 #[test]
 fn copying_between_stages() {
@@ -89,21 +93,13 @@ fn what_is_built() {
     let built = site.build(dockerfile);
     assert_eq!(site.listing(&built), "file 644 one F\nfile 644 three F");
     assert_eq!(
-        *site.events.borrow(),
-        [
-            "COPY f /one",
-            "COPY f /two",
-            "COPY --from=two /two /three CACHED"
-        ]
-        .map(|text| text.replace(" CACHED", "")),
+        site.events(),
+        ["COPY f /one", "COPY f /two", "COPY --from=two /two /three"],
     );
     let site = site.target("two");
     let built = site.build(dockerfile);
     assert_eq!(site.listing(&built), "file 644 one F\nfile 644 two F");
-    assert_eq!(
-        *site.events.borrow(),
-        ["COPY f /one CACHED", "COPY f /two CACHED"]
-    );
+    assert_eq!(site.events(), ["COPY f /one CACHED", "COPY f /two CACHED"]);
     let site = site.target("TWO");
     assert_eq!(site.build(dockerfile), built);
 }
@@ -143,7 +139,7 @@ fn build_arguments() {
         site.listing(&built),
         "file 644 one |given|too|\\n\nfile 644 two |too|amd64|linux/amd64\\n"
     );
-    let warnings = site.events.borrow();
+    let warnings = site.events();
     let warnings: Vec<_> = warnings
         .iter()
         .filter(|text| text.starts_with("warning"))
@@ -186,10 +182,7 @@ fn triggers() {
     let config = site.config(&built);
     assert_eq!(config["config"]["OnBuild"], serde_json::Value::Null);
     assert_eq!(config["config"]["Env"][1], "A=b");
-    assert_eq!(
-        *site.events.borrow(),
-        ["COPY f /trigger", "ENV A=b", "COPY f /own"]
-    );
+    assert_eq!(site.events(), ["COPY f /trigger", "ENV A=b", "COPY f /own"]);
     // A stage's triggers are for the stages built on it; they need other stages, too.
     let built = site.build(
         "
@@ -252,5 +245,80 @@ fn nothing_but_a_base() {
     let built = site.build("FROM scratch\n");
     assert_eq!(site.listing(&built), "");
     assert_eq!(site.layers(&built), []);
-    assert!(site.asked.borrow().is_empty());
+    assert!(site.asked().is_empty());
+}
+
+#[test]
+fn stages_are_built_side_by_side() {
+    let site = Site::new("file 644 f F");
+    // Each of the two waits until the other has begun, so one after the other would not end.
+    let both = Barrier::new(2);
+    let listener = |event: Event<'_>| {
+        if let Event::Step {
+            stage: "a" | "b", ..
+        } = event
+        {
+            both.wait();
+        }
+    };
+    let request = BuildRequest {
+        text: lines(
+            "
+            FROM base AS a
+            COPY f /a
+            FROM base AS b
+            COPY f /b
+            FROM base
+            COPY --from=a /a /
+            COPY --from=b /b /
+            ",
+        ),
+        ..site.request.clone()
+    };
+    let built = corten_build::build(&site.store, &request, &site, &listener).unwrap();
+    assert_eq!(site.listing(&built), "file 644 a F\nfile 644 b F");
+}
+
+#[test]
+fn the_same_step_of_two_stages_is_done_once() {
+    let site = Site::new("file 644 f F");
+    let built = site.build(
+        "
+        FROM base AS a
+        COPY f /same
+        FROM base AS b
+        COPY f /same
+        FROM base
+        COPY --from=a /same /a
+        COPY --from=b /same /b
+        ",
+    );
+    assert_eq!(site.listing(&built), "file 644 a F\nfile 644 b F");
+    let cached = |event: &String| event == "COPY f /same CACHED";
+    assert_eq!(
+        site.events().iter().filter(|event| cached(event)).count(),
+        1
+    );
+}
+
+#[test]
+fn what_needs_a_failed_stage_is_not_built() {
+    let site = Site::new("file 644 f F");
+    let failed = site.try_build(
+        "
+        FROM base AS a
+        COPY gone /
+        FROM base AS b
+        COPY --from=a / /
+        COPY f /b
+        FROM b
+        COPY --from=a / /
+        ",
+    );
+    let found = chain(&failed.unwrap_err());
+    assert!(
+        found.contains("`gone` is not in the build context"),
+        "{found}"
+    );
+    assert!(!site.events().contains(&"COPY f /b".to_owned()));
 }

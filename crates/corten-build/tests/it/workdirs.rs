@@ -73,10 +73,5 @@ fn config_and_history() {
             .platform,
         built.manifest.platform
     );
-    assert!(
-        site.events
-            .borrow()
-            .iter()
-            .all(|event| event.ends_with("CACHED"))
-    );
+    assert!(site.events().iter().all(|event| event.ends_with("CACHED")));
 }

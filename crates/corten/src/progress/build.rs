@@ -1,12 +1,12 @@
-//! A build on its way: on a terminal the step that runs with its last lines, elsewhere every line.
+//! A build on its way: on a terminal the steps that run with their last lines, elsewhere every line.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use corten_build::Event;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::output::{self, Output, Verbosity};
 
@@ -27,7 +27,9 @@ pub(crate) enum Style {
 pub(crate) struct BuildView {
     output: Output,
     kind: Kind,
-    step: RefCell<Step>,
+    all: MultiProgress,
+    /// The steps that run, by their numbers.
+    steps: Mutex<BTreeMap<usize, Step>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +39,7 @@ enum Kind {
     Quiet,
 }
 
-/// The step that runs.
+/// A step that runs.
 #[derive(Debug)]
 struct Step {
     number: usize,
@@ -64,28 +66,21 @@ impl BuildView {
             Style::Auto if output.is_live => Kind::Live,
             Style::Auto | Style::Plain => Kind::Plain,
         };
-        let step = Step {
-            number: 0,
-            title: String::new(),
-            started: Instant::now(),
-            is_cached: false,
-            partial: Vec::new(),
-            last: VecDeque::new(),
-            bar: None,
-        };
         Self {
             output,
             kind,
-            step: RefCell::new(step),
+            all: MultiProgress::new(),
+            steps: Mutex::default(),
         }
     }
 
     /// Shows what happened.
     pub(crate) fn show(&self, event: Event<'_>) {
         match event {
-            Event::Warning(text) => self.warn(text),
+            Event::Warning(text) => self.all.suspend(|| self.output.warn(text)),
             _ if self.kind == Kind::Quiet => {}
             Event::Step {
+                step,
                 stage,
                 number,
                 total,
@@ -93,69 +88,64 @@ impl BuildView {
             } => {
                 let stage = stage_name(stage);
                 let title = format!("[{stage} {number}/{total}] {}", one_line(text));
-                self.begin(number, title);
+                self.begin(step, title);
             }
-            Event::Cached => self.step.borrow_mut().is_cached = true,
-            Event::Output(bytes) => self.output(bytes),
-            Event::Done { took } => self.end(took),
+            Event::Cached { step } => self.with(step, |step| step.is_cached = true),
+            Event::Output { step, bytes } => self.with(step, |step| step.output(bytes)),
+            Event::Done { step, took } => self.end(step, took),
         }
     }
 
-    /// Takes away what is left of a step that failed.
+    /// Takes away what is left of steps that failed, or that were going on when another did.
     pub(crate) fn finish(&self) {
-        let mut step = self.step.borrow_mut();
-        if let Some(bar) = step.bar.take() {
-            bar.finish_and_clear();
-            output::tell(&format!("{} FAILED", step.title));
+        for step in std::mem::take(&mut *self.steps()).into_values() {
+            if let Some(bar) = step.bar {
+                bar.finish_and_clear();
+                output::tell(&format!("{} FAILED", step.title));
+            }
         }
     }
 
-    fn warn(&self, text: &str) {
-        match &self.step.borrow().bar {
-            Some(bar) => bar.suspend(|| self.output.warn(text)),
-            None => self.output.warn(text),
+    fn steps(&self) -> MutexGuard<'_, BTreeMap<usize, Step>> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with(&self, step: usize, change: impl FnOnce(&mut Step)) {
+        if let Some(step) = self.steps().get_mut(&step) {
+            change(step);
         }
     }
 
     fn begin(&self, number: usize, title: String) {
-        let mut step = self.step.borrow_mut();
-        match self.kind {
-            Kind::Live => {
-                let style =
-                    ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}\n{prefix}");
-                let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
-                let bar = ProgressBar::new_spinner()
-                    .with_style(style)
-                    .with_message(title.clone());
-                bar.enable_steady_tick(Duration::from_millis(100));
-                step.bar = Some(bar);
-            }
-            Kind::Plain => output::tell(&format!("#{number} {title}")),
-            Kind::Quiet => {}
+        let bar = (self.kind == Kind::Live).then(|| {
+            let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}\n{prefix}");
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let bar = ProgressBar::new_spinner()
+                .with_style(style)
+                .with_message(title.clone());
+            let bar = self.all.add(bar);
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        if self.kind == Kind::Plain {
+            output::tell(&format!("#{number} {title}"));
         }
-        *step = Step {
+        let step = Step {
             number,
             title,
             started: Instant::now(),
             is_cached: false,
             partial: Vec::new(),
             last: VecDeque::new(),
-            bar: step.bar.take(),
+            bar,
         };
+        self.steps().insert(number, step);
     }
 
-    fn output(&self, bytes: &[u8]) {
-        let mut step = self.step.borrow_mut();
-        for part in bytes.split_inclusive(|&byte| byte == b'\n') {
-            step.partial.extend_from_slice(part);
-            if part.ends_with(b"\n") || step.partial.len() > LONGEST_LINE {
-                step.line();
-            }
-        }
-    }
-
-    fn end(&self, took: Duration) {
-        let mut step = self.step.borrow_mut();
+    fn end(&self, step: usize, took: Duration) {
+        let Some(mut step) = self.steps().remove(&step) else {
+            return;
+        };
         if !step.partial.is_empty() {
             step.line();
         }
@@ -167,7 +157,8 @@ impl BuildView {
         match step.bar.take() {
             Some(bar) => {
                 bar.finish_and_clear();
-                output::tell(&format!("{} {how}", step.title));
+                self.all
+                    .suspend(|| output::tell(&format!("{} {how}", step.title)));
             }
             None => output::tell(&format!("#{} {how}", step.number)),
         }
@@ -175,6 +166,15 @@ impl BuildView {
 }
 
 impl Step {
+    fn output(&mut self, bytes: &[u8]) {
+        for part in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.partial.extend_from_slice(part);
+            if part.ends_with(b"\n") || self.partial.len() > LONGEST_LINE {
+                self.line();
+            }
+        }
+    }
+
     /// Shows the line that has come.
     fn line(&mut self) {
         let line = printable(&self.partial);

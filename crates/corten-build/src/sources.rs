@@ -1,0 +1,100 @@
+//! What stages are based on and copy from besides each other: images, the context, directories.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use corten_dockerfile::{Ignore, Instruction, Source};
+use corten_snapshot::layers_of;
+use corten_spec::Platform;
+
+use crate::base::{BaseImage, Bases, Named};
+use crate::context::HostTree;
+use crate::memo::Memo;
+use crate::reach::Reach;
+use crate::stage::{Shared, Stage};
+use crate::{BuildRequest, Error, Result};
+
+/// The sources of one build, each found and examined once.
+pub(crate) struct Sources<'a> {
+    request: &'a BuildRequest,
+    bases: &'a dyn Bases,
+    named: Memo<(String, Platform), Origin>,
+    context: Mutex<Option<Arc<HostTree>>>,
+}
+
+/// Where files are copied from.
+#[derive(Debug, Clone)]
+pub(crate) enum Origin {
+    /// A directory of the host.
+    Host(Arc<HostTree>),
+    /// An image.
+    Image(Arc<Shared>),
+}
+
+impl<'a> Sources<'a> {
+    pub(crate) fn new(request: &'a BuildRequest, bases: &'a dyn Bases) -> Self {
+        Self {
+            request,
+            bases,
+            named: Memo::default(),
+            context: Mutex::default(),
+        }
+    }
+
+    /// Returns the image that FROM names.
+    pub(crate) fn base_image(&self, name: &str, platform: &Platform) -> Result<Box<BaseImage>> {
+        match self.find(name, platform)? {
+            Named::Image(image) => Ok(image),
+            Named::Directory(path) => Err(Error::Base {
+                name: name.to_owned(),
+                source: format!(
+                    "`{}` is a directory, and FROM needs an image",
+                    path.display()
+                )
+                .into(),
+            }),
+        }
+    }
+
+    /// Returns what a name that is no stage stands for in `--from`.
+    pub(crate) fn named(&self, name: &str, platform: &Platform) -> Result<Origin> {
+        let key = (name.to_owned(), platform.clone());
+        self.named.get(key, || match self.find(name, platform)? {
+            Named::Directory(path) => {
+                let host = HostTree::scan(&path, &Ignore::default(), Reach::all())?;
+                Ok(Origin::Host(Arc::new(host)))
+            }
+            Named::Image(image) => {
+                let layers = layers_of(&image.documents)?;
+                let stage = Stage::new(layers, image.documents.config.value, None);
+                Ok(Origin::Image(Arc::new(Shared::new(stage))))
+            }
+        })
+    }
+
+    /// Returns the part of the context that `instructions` can reach, or all of it if that does not
+    /// hold `wanted`: a variable or a trigger may name anything.
+    pub(crate) fn context<'i>(
+        &self,
+        instructions: impl Iterator<Item = &'i Instruction>,
+        wanted: &[Source],
+    ) -> Result<Arc<HostTree>> {
+        let mut context = self.context.lock().unwrap_or_else(PoisonError::into_inner);
+        let reach = match &*context {
+            Some(host) if host.reach.covers(wanted) => return Ok(Arc::clone(host)),
+            Some(_) => Reach::all(),
+            None => Some(Reach::of(instructions))
+                .filter(|reach| reach.covers(wanted))
+                .unwrap_or_else(Reach::all),
+        };
+        let host = HostTree::scan(&self.request.context, &self.request.ignore, reach)?;
+        Ok(Arc::clone(context.insert(Arc::new(host))))
+    }
+
+    fn find(&self, name: &str, platform: &Platform) -> Result<Named> {
+        let found = self.bases.find(name, platform);
+        found.map_err(|source| Error::Base {
+            name: name.to_owned(),
+            source,
+        })
+    }
+}

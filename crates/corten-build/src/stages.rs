@@ -1,0 +1,167 @@
+//! A stage from its base to its end.
+
+use std::sync::atomic::Ordering;
+
+use corten_dockerfile::{
+    Base, BaseConfig, Diagnostic, Instruction, PlannedStage, Span, StageState, triggers,
+    unsupported_in,
+};
+use corten_snapshot::layers_of;
+use corten_spec::ImageConfig;
+
+use crate::Result;
+use crate::base::BaseImage;
+use crate::board::Board;
+use crate::build::{Builder, refused, spec_platform};
+use crate::image::base_config;
+use crate::schedule::Next;
+use crate::stage::{Finished, Origin, Shared, Stage};
+use crate::steps::Task;
+
+/// A stage that can be built as soon as those that it needs are.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    base: Beginning,
+    /// Triggers of the base image first.
+    instructions: Vec<Instruction>,
+}
+
+/// What a stage begins with.
+#[derive(Debug)]
+enum Beginning {
+    /// Another stage, which is built by then.
+    Stage(usize),
+    /// An image, or nothing.
+    Image(Box<(Stage, StageState)>),
+}
+
+impl Builder<'_> {
+    /// Does what the board hands out.
+    pub(crate) fn perform(&self, board: &Board<Prepared>, next: Next<Prepared>) -> Result<()> {
+        match next {
+            Next::Prepare(index) => {
+                if let Some(planned) = self.plan.stages.get(index) {
+                    let (prepared, needs) = self.prepare(index, planned)?;
+                    board.prepared(index, prepared, needs);
+                }
+            }
+            Next::Build(index, prepared) => {
+                if let Some(finished) = self.build_stage(index, prepared, board)?
+                    && let Some(slot) = self.finished.get(index)
+                {
+                    slot.get_or_init(|| finished);
+                    board.done(index);
+                }
+            }
+            Next::Wait | Next::End => {}
+        }
+        Ok(())
+    }
+
+    /// Finds what stage `index` is based on, and returns it with all stages that it needs, those of
+    /// its base image's triggers included.
+    fn prepare(&self, index: usize, planned: &PlannedStage) -> Result<(Prepared, Vec<usize>)> {
+        let mut needs = Vec::new();
+        let (base, mut instructions) = match &planned.base {
+            Base::Stage(base) => {
+                needs.push(*base);
+                (Beginning::Stage(*base), self.plan.stage_triggers(index))
+            }
+            Base::Scratch => {
+                let config = ImageConfig::scratch(&spec_platform(&planned.platform));
+                let stage = Stage::new(Vec::new(), config, None);
+                let state = self.plan.begin(index, &BaseConfig::default());
+                (Beginning::Image(Box::new((stage, state))), Vec::new())
+            }
+            Base::Image { name, platform } => {
+                let platform = spec_platform(platform);
+                let image = self.sources.base_image(name, &platform)?;
+                self.on_image(&image, index, planned.span)?
+            }
+        };
+        instructions.extend(planned.instructions.iter().cloned());
+        let others = self.plan.stages_of(&instructions, index);
+        needs.extend(others.map_err(|one| self.refused(&one))?);
+        Ok((Prepared { base, instructions }, needs))
+    }
+
+    fn on_image(
+        &self,
+        image: &BaseImage,
+        index: usize,
+        span: Span,
+    ) -> Result<(Beginning, Vec<Instruction>)> {
+        let mut config = image.documents.config.value.clone();
+        let on_build = std::mem::take(&mut config.config.on_build);
+        let triggers = triggers(&on_build, span).map_err(|one| self.refused(&one))?;
+        let problems = unsupported_in(&triggers);
+        if !problems.is_empty() {
+            return Err(refused(self.request, &problems));
+        }
+        let state = self.plan.begin(index, &base_config(&config.config));
+        let origin = Origin {
+            reference: image.reference.clone(),
+            digest: image.digest.clone(),
+        };
+        let stage = Stage::new(layers_of(&image.documents)?, config, Some(origin));
+        Ok((Beginning::Image(Box::new((stage, state))), triggers))
+    }
+
+    fn begin(&self, index: usize, base: Beginning) -> Result<(Stage, StageState)> {
+        let (mut stage, state) = match base {
+            Beginning::Image(begun) => *begun,
+            Beginning::Stage(base) => {
+                let Some(finished) = self.finished(base) else {
+                    let message = "the stage that it is based on is not built";
+                    return Err(self.refused(&Diagnostic::new(message, Span::default())));
+                };
+                let mut stage = finished.stage.begin_on();
+                // Triggers are for those who build on an image, once.
+                stage.config.config.on_build.clear();
+                (stage, self.plan.begin_on(index, &finished.state))
+            }
+        };
+        set_default_environment(&mut stage.config, &state.config_env);
+        Ok((stage, state))
+    }
+
+    /// Returns `None` if another stage failed meanwhile.
+    fn build_stage(
+        &self,
+        index: usize,
+        prepared: Prepared,
+        board: &Board<Prepared>,
+    ) -> Result<Option<Finished>> {
+        let Prepared { base, instructions } = prepared;
+        let (mut stage, mut state) = self.begin(index, base)?;
+        let name = self.stage_name(index);
+        let name = name.map_or_else(|| index.to_string(), str::to_owned);
+        for (number, instruction) in instructions.iter().enumerate() {
+            if board.is_stopped() {
+                return Ok(None);
+            }
+            let task = Task {
+                step: self.n_steps.fetch_add(1, Ordering::Relaxed) + 1,
+                stage: &name,
+                number: number + 1,
+                total: instructions.len(),
+                instruction,
+            };
+            self.step(&mut stage, &mut state, &task)?;
+        }
+        let stage = Shared::new(stage);
+        Ok(Some(Finished { stage, state }))
+    }
+}
+
+/// A base without `PATH` gets the usual one, as BuildKit writes it.
+fn set_default_environment(config: &mut ImageConfig, env: &[(String, String)]) {
+    let has_path = config
+        .config
+        .env
+        .iter()
+        .any(|entry| entry.starts_with("PATH="));
+    if let Some((name, value)) = env.iter().find(|(name, _)| name == "PATH" && !has_path) {
+        config.config.env.push(format!("{name}={value}"));
+    }
+}

@@ -1,0 +1,169 @@
+//! One step: an instruction resolved, done or found in the cache, and written into the history.
+
+use std::time::Instant;
+
+use corten_dockerfile::{Instruction, Span, StageState, Step, resolve};
+use corten_layer::Contents;
+
+use crate::build::Builder;
+use crate::commit::Made;
+use crate::error::{StepError, StepResult};
+use crate::event::Event;
+use crate::image::{apply, history};
+use crate::stage::Stage;
+use crate::{Error, Result};
+
+/// A step on its way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Task<'a> {
+    /// Its number in the whole build, from 1, which events carry.
+    pub(crate) step: usize,
+    /// The name of its stage.
+    pub(crate) stage: &'a str,
+    /// Its number in the stage, from 1, of so many.
+    pub(crate) number: usize,
+    pub(crate) total: usize,
+    pub(crate) instruction: &'a Instruction,
+}
+
+impl Task<'_> {
+    /// Where the instruction is, for messages.
+    pub(crate) fn span(&self) -> Span {
+        self.instruction.span
+    }
+}
+
+impl Builder<'_> {
+    pub(crate) fn step(
+        &self,
+        stage: &mut Stage,
+        state: &mut StageState,
+        task: &Task<'_>,
+    ) -> Result<()> {
+        let Task {
+            step,
+            stage: name,
+            number,
+            total,
+            instruction,
+        } = *task;
+        (self.listener)(Event::Step {
+            step,
+            stage: name,
+            number,
+            total,
+            text: &instruction.original,
+        });
+        let started = Instant::now();
+        let resolved = resolve(instruction, state).map_err(|one| self.refused(&one))?;
+        let shown = resolved.created_by.as_deref();
+        let made = self.execute(stage, &resolved.step, shown, task);
+        let made = made.map_err(|error| self.located(error, instruction))?;
+        apply(&mut stage.config, &resolved.step);
+        let mut is_empty = true;
+        if let Some(Made {
+            outcome,
+            entries,
+            is_cached,
+        }) = made
+        {
+            if is_cached {
+                (self.listener)(Event::Cached { step });
+            }
+            stage.created = Some(outcome.created);
+            if let Some(layer) = outcome.layer {
+                is_empty = false;
+                stage.push(layer, entries.as_deref())?;
+            }
+        }
+        if let Some(created_by) = resolved.created_by {
+            let created = self.created_of(stage);
+            let entry = history(&created, created_by, is_empty);
+            stage.config.history.push(entry);
+        }
+        let took = started.elapsed();
+        (self.listener)(Event::Done { step, took });
+        Ok(())
+    }
+
+    /// Returns when the latest step of `stage` was made that made anything, or now: steps about the
+    /// config alone have no time of their own, so that building again gives the same image.
+    pub(crate) fn created_of(&self, stage: &Stage) -> String {
+        let latest = stage.created.clone().filter(|_| self.clamp.is_none());
+        latest.unwrap_or_else(|| self.created.clone())
+    }
+
+    /// Does what a step does to the files; `None` if it is about the config alone.
+    fn execute(
+        &self,
+        stage: &mut Stage,
+        step: &Step,
+        shown: Option<&str>,
+        task: &Task<'_>,
+    ) -> StepResult<Option<Made>> {
+        match step {
+            Step::Copy(copy) => self.copy(stage, copy, task.span()).map(Some),
+            Step::Run(run) => self
+                .run(stage, run, shown.unwrap_or("RUN"), task.step)
+                .map(Some),
+            Step::Workdir { path } => self.workdir(stage, path, task.span()).map(Some),
+            Step::Arg(_)
+            | Step::Cmd(_)
+            | Step::Entrypoint { .. }
+            | Step::Env(_)
+            | Step::Expose(_)
+            | Step::Healthcheck(_)
+            | Step::Label(_)
+            | Step::Maintainer(_)
+            | Step::OnBuild(_)
+            | Step::Shell(_)
+            | Step::StopSignal(_)
+            | Step::User(_)
+            | Step::Volume(_) => Ok(None),
+        }
+    }
+
+    fn workdir(&self, stage: &mut Stage, path: &str, span: Span) -> StepResult<Made> {
+        let user = stage.config.config.user.clone();
+        let mut key = self.key("workdir", stage);
+        key.text(path);
+        key.text(&user);
+        let key = key.finish();
+        self.once(&key, || {
+            let owner = self.with_contents(stage, |tree, contents| {
+                let user = corten_layer::users::resolve_user(tree, contents, &user)?;
+                Ok((user.uid, user.gid))
+            })?;
+            let tree = stage.tree(&self.snapshots)?;
+            let changes = crate::workdir::directories(&tree, path, owner, self.now, span)?;
+            self.commit(stage, std::slice::from_ref(&key), changes, &NoFiles)
+        })
+    }
+
+    fn located(&self, error: StepError, instruction: &Instruction) -> Error {
+        match error {
+            StepError::Diagnostic(diagnostic) => self.refused(&diagnostic),
+            StepError::Failed(source) => Error::At {
+                location: format!(
+                    "{}:{}: `{}` failed",
+                    self.request.file_name,
+                    instruction.span.line,
+                    instruction.original.lines().next().unwrap_or_default(),
+                ),
+                source: Box::new(source),
+            },
+        }
+    }
+}
+
+/// The contents of a changeset without files.
+struct NoFiles;
+
+impl Contents for NoFiles {
+    fn open<'a>(
+        &'a self,
+        _file: &'a corten_layer::tree::File,
+    ) -> std::io::Result<Box<dyn std::io::Read + Send + 'a>> {
+        Err(std::io::ErrorKind::NotFound.into())
+    }
+}
