@@ -17,6 +17,8 @@ use crate::{BuildRequest, Error, Result};
 pub(crate) struct Sources<'a> {
     request: &'a BuildRequest,
     bases: &'a dyn Bases,
+    /// `None` where there is nothing: registries are not asked again for each stage.
+    found: Memo<(String, Platform), Option<Named>>,
     named: Memo<(String, Platform), Origin>,
     context: Mutex<Option<Arc<HostTree>>>,
 }
@@ -35,6 +37,7 @@ impl<'a> Sources<'a> {
         Self {
             request,
             bases,
+            found: Memo::default(),
             named: Memo::default(),
             context: Mutex::default(),
         }
@@ -91,10 +94,16 @@ impl<'a> Sources<'a> {
     }
 
     fn find(&self, name: &str, platform: &Platform) -> Result<Named> {
-        let found = self.bases.find(name, platform);
-        found.map_err(|source| Error::Base {
+        let key = (name.to_owned(), platform.clone());
+        let mut failure = None;
+        let found = self.found.get(key, || {
+            let found = self.bases.find(name, platform);
+            Result::Ok(found.map_err(|error| failure = Some(error)).ok())
+        })?;
+        let again = || "it was not to be had when another stage asked".into();
+        found.ok_or_else(|| Error::Base {
             name: name.to_owned(),
-            source,
+            source: failure.unwrap_or_else(again),
         })
     }
 }

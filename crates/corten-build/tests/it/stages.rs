@@ -322,3 +322,13 @@ fn what_needs_a_failed_stage_is_not_built() {
     );
     assert!(!site.events().contains(&"COPY f /b".to_owned()));
 }
+
+#[test]
+fn an_image_is_asked_for_once() {
+    let site = Site::new("");
+    site.build("FROM base AS a\nFROM base AS b\nFROM a\nCOPY --from=b / /\nCOPY --from=base / /");
+    assert_eq!(site.asked(), ["base"]);
+    let failed = site.try_build("FROM gone AS a\nFROM gone AS b\nFROM a\nCOPY --from=b / /");
+    assert!(chain(&failed.unwrap_err()).ends_with("there is no image `gone`"));
+    assert_eq!(site.asked(), ["gone"]);
+}
