@@ -1,0 +1,99 @@
+//! The arguments of `corten build`, in groups.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+use corten_spec::{Platform, Reference};
+
+use crate::bases::{NamedContext, parse_context};
+use crate::env;
+use crate::error::CommandError;
+use crate::images::Pull;
+use crate::places::Name;
+use crate::timestamp::Seconds;
+
+/// What is read: the context and the Dockerfile.
+#[derive(Debug, Args)]
+pub(crate) struct SourceArgs {
+    /// The directory that COPY and ADD take files from
+    #[arg(value_name = "CONTEXT")]
+    pub(crate) context: PathBuf,
+    /// The Dockerfile; `-` for standard input [default: CONTEXT/Dockerfile]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Say what a name in the Dockerfile stands for: a directory, or an image such as `oci:DIR` or
+    /// `docker-image://NAME`
+    #[arg(long, value_name = "NAME=PLACE", value_parser = parse_context)]
+    pub(crate) build_context: Vec<(String, NamedContext)>,
+}
+
+/// What the image is.
+#[derive(Debug, Args)]
+pub(crate) struct ImageArgs {
+    /// What the image is to be called; may be repeated
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) tag: Vec<Name>,
+    /// Build this stage [default: the last one]
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) target: Option<String>,
+    /// Build for this platform [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<Platform>,
+    /// Add a label to the image
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// The latest time that anything in the image may have, in seconds since 1970 or as in RFC 3339
+    /// [default: `$SOURCE_DATE_EPOCH`]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timestamp: Option<Seconds>,
+}
+
+/// How steps are done.
+#[derive(Debug, Args)]
+pub(crate) struct StepArgs {
+    /// Set a variable that ARG declares; without a value, to what it is here
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub(crate) build_arg: Vec<String>,
+    /// Run every step, also those whose result is known
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// When to ask registries for base images
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) pull: Pull,
+}
+
+impl ImageArgs {
+    /// Returns the names that the image is to have.
+    pub(crate) fn names(&self) -> Result<Vec<Reference>, CommandError> {
+        let names = self.tag.iter().map(|name| match name {
+            Name::Reference(reference) if reference.digest().is_none() => Ok(reference.clone()),
+            Name::Reference(_) | Name::Digest(_) => Err(CommandError::usage(format!(
+                "`{name}` has a digest, and the image's own is not known yet"
+            ))),
+        });
+        names.collect()
+    }
+
+    /// Returns what the image is for.
+    pub(crate) fn platform(&self) -> Platform {
+        self.platform.clone().unwrap_or_else(Platform::host)
+    }
+}
+
+impl StepArgs {
+    /// Returns the arguments that were given, on top of those `inherited` from the environment.
+    pub(crate) fn build_args(
+        &self,
+        inherited: &BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
+        let given = self
+            .build_arg
+            .iter()
+            .filter_map(|text| match text.split_once('=') {
+                Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+                None => Some((text.clone(), env::lookup(text)?)),
+            });
+        inherited.clone().into_iter().chain(given).collect()
+    }
+}
