@@ -34,6 +34,14 @@ pub enum Error {
         /// What is wrong with it: for `${x:?message}`, the name and the message.
         reason: String,
     },
+    /// A place in a git repository cannot be understood.
+    #[error("cannot use the git repository `{url}`: {reason}")]
+    GitUrl {
+        /// The URL, without what could be secret.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A platform is not of the form `os/architecture/variant`.
     #[error("`{text}` is not a platform")]
     Platform {

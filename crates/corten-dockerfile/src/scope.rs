@@ -96,6 +96,7 @@ pub(crate) fn refused(error: &crate::error::Error, word: &Word) -> Diagnostic {
         Error::Syntax { .. }
         | Error::IgnorePattern { .. }
         | Error::Pattern { .. }
+        | Error::GitUrl { .. }
         | Error::Platform { .. } => error.to_string(),
     };
     Diagnostic::new(message, word.span)
