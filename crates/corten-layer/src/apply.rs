@@ -4,14 +4,19 @@
 //! layer, wherever it stands, so every name remembers the layer that made it; a hard link to a
 //! file below works until a whiteout deletes that file.
 
+mod descend;
+mod nodes;
+mod whiteouts;
+
 use std::collections::{HashMap, HashSet};
 
 use corten_spec::DiffId;
 use corten_tar::{Entry, EntryKind, Located, Timestamp};
 
-use crate::path::{NameKind, classify, components};
+use self::descend::Missing;
+use crate::path::{NAME_MAX, NameKind, classify, components};
 use crate::report::Notice;
-use crate::tree::{Data, Directory, File, Kind, MAX_LINKS, Meta, Name, Node, NodeId, names_of};
+use crate::tree::{Name, NodeId};
 use crate::{Error, Report, Result, Tree};
 
 /// The version of the rules of layers: it grows when layers are to give another tree than before, so
@@ -38,10 +43,6 @@ pub struct Resolver {
     /// Bytes of the paths of what the layer put, directories that it only implies included.
     path_bytes: usize,
 }
-
-/// What the paths of one layer may come to: a few deep entries imply directories without number, each
-/// of which has a path as long as theirs.
-const MAX_PATH_BYTES: usize = 512 << 20;
 
 /// The directory of AUFS in which files with several names lie.
 const AUFS_LINKS: &[u8] = b".wh..wh.plnk";
@@ -86,7 +87,7 @@ impl Resolver {
             ));
         }
         for name in &canonical.names {
-            if name.len() > crate::path::NAME_MAX {
+            if name.len() > NAME_MAX {
                 return Err(Error::refused(
                     &entry.path,
                     "a component is longer than 255 bytes",
@@ -192,209 +193,6 @@ impl Resolver {
         Ok(())
     }
 
-    /// Deletes `name` from what lies below this layer; what this layer put there stays (rule 16).
-    fn apply_whiteout(&mut self, entry: &Entry, parents: &[&[u8]], name: &[u8]) -> Result<()> {
-        let stack = self.descend(entry, parents, Missing::Stop)?;
-        let parent = stack.map(|stack| stack.last().copied().unwrap_or(Tree::ROOT));
-        match parent.and_then(|parent| Some((parent, self.tree.name(parent, name)?))) {
-            Some((parent, existing)) => self.delete_lower(parent, name, existing),
-            None => self.report.add(&entry.path, Notice::WhiteoutOfNothing),
-        }
-        Ok(())
-    }
-
-    fn apply_opaque(&mut self, entry: &Entry, parents: &[&[u8]]) -> Result<()> {
-        let Some(stack) = self.descend(entry, parents, Missing::Stop)? else {
-            return self.replace_by_directory(entry, parents);
-        };
-        self.prune_lower(stack.last().copied().unwrap_or(Tree::ROOT));
-        Ok(())
-    }
-
-    /// An opaque whiteout in what is no directory below makes it an empty one (rule 26); in what
-    /// does not exist it means nothing.
-    fn replace_by_directory(&mut self, entry: &Entry, directory: &[&[u8]]) -> Result<()> {
-        let Some((&name, parents)) = directory.split_last() else {
-            return Ok(());
-        };
-        let Some(stack) = self.descend(entry, parents, Missing::Stop)? else {
-            return Ok(());
-        };
-        let parent = stack.last().copied().unwrap_or(Tree::ROOT);
-        let is_link = |id| matches!(self.tree.node(id).kind, Kind::Symlink(_));
-        match self.tree.name(parent, name) {
-            Some(existing) if existing.layer != self.layer && !is_link(existing.node) => {
-                for &ancestor in stack.iter().chain([&Tree::ROOT]) {
-                    self.touched.entry(ancestor).or_insert(entry.mtime);
-                }
-                let node = self.implied_directory(entry.mtime);
-                let id = self.tree.add_node(node)?;
-                self.put_name(parent, name, id);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn delete_lower(&mut self, parent: NodeId, name: &[u8], existing: Name) {
-        let is_directory = self.tree.is_directory(existing.node);
-        let is_touched = is_directory && self.touched.contains_key(&existing.node);
-        if existing.layer == self.layer || is_touched {
-            if is_directory {
-                self.renew_unless_own(parent, name, existing);
-                self.prune_lower(existing.node);
-            }
-            return;
-        }
-        self.tree.remove_name(parent, name);
-    }
-
-    /// Removes what lower layers put below `directory`, at any depth (rules 17 and 24).
-    fn prune_lower(&mut self, directory: NodeId) {
-        let mut todo = vec![directory];
-        while let Some(id) = todo.pop() {
-            if !self.pruned.insert(id) {
-                continue;
-            }
-            let children: Vec<(Box<[u8]>, Name)> = match &self.tree.node(id).kind {
-                Kind::Directory(directory) => directory
-                    .entries
-                    .iter()
-                    .map(|(name, entry)| (name.clone(), *entry))
-                    .collect(),
-                Kind::File(_) | Kind::Symlink(_) | Kind::Device { .. } | Kind::Fifo => continue,
-            };
-            for (name, entry) in children {
-                let is_directory = self.tree.is_directory(entry.node);
-                let is_own = entry.layer == self.layer;
-                if is_directory && (is_own || self.touched.contains_key(&entry.node)) {
-                    self.renew_unless_own(id, &name, entry);
-                    todo.push(entry.node);
-                } else if !is_own {
-                    self.tree.remove_name(id, &name);
-                }
-            }
-        }
-    }
-
-    /// A directory whose lower self was deleted but which this layer put something into is a new
-    /// one: its old attributes died (rule 18).
-    fn renew_unless_own(&mut self, parent: NodeId, name: &[u8], existing: Name) {
-        if existing.layer == self.layer {
-            return;
-        }
-        let mtime = self
-            .touched
-            .get(&existing.node)
-            .copied()
-            .unwrap_or_default();
-        let node = self.tree.node_mut(existing.node);
-        node.meta = Meta::implied_directory(mtime);
-        node.layer = self.layer;
-        let renewed = self.name_of(existing.node, false);
-        self.tree.claim_name(parent, name, renewed);
-    }
-
-    /// Walks to the directory that `names` lead to, links followed inside the root, and returns the
-    /// directories on the way, the last one last; an empty list is the root.
-    fn descend(
-        &mut self,
-        entry: &Entry,
-        names: &[&[u8]],
-        missing: Missing,
-    ) -> Result<Option<Vec<NodeId>>> {
-        let mut todo: Vec<Box<[u8]>> = names.iter().rev().map(|&name| name.into()).collect();
-        let mut stack: Vec<NodeId> = Vec::with_capacity(names.len());
-        let mut n_links = 0;
-        while let Some(name) = todo.pop() {
-            if *name == *b".." {
-                stack.pop();
-                continue;
-            }
-            let here = stack.last().copied().unwrap_or(Tree::ROOT);
-            match self.tree.child(here, &name) {
-                Some(id) if self.tree.is_directory(id) => stack.push(id),
-                Some(id) if let Kind::Symlink(target) = &self.tree.node(id).kind => {
-                    n_links += 1;
-                    if n_links > MAX_LINKS {
-                        return Err(Error::Loop {
-                            path: entry.path.as_slice().into(),
-                        });
-                    }
-                    if target.starts_with(b"/") {
-                        stack.clear();
-                    }
-                    todo.extend(names_of(target).into_iter().map(Box::from));
-                }
-                _ if missing == Missing::Stop => return Ok(None),
-                _ => {
-                    if name.len() > crate::path::NAME_MAX {
-                        let reason = "a link on the way has a component longer than 255 bytes";
-                        return Err(Error::refused(&entry.path, reason));
-                    }
-                    // No entry can have such a name, so no layer could be written with it again.
-                    if !matches!(classify(&name), NameKind::Content(_)) {
-                        let reason = "a link on the way leads to a name that begins with `.wh.`";
-                        return Err(Error::refused(&entry.path, reason));
-                    }
-                    self.count_path(&entry.path)?;
-                    let node = self.implied_directory(entry.mtime);
-                    let id = self.tree.add_node(node)?;
-                    self.tree.put_name(here, &name, self.name_of(id, false));
-                    stack.push(id);
-                }
-            }
-        }
-        Ok(Some(stack))
-    }
-
-    fn count_path(&mut self, path: &[u8]) -> Result<()> {
-        self.path_bytes = self.path_bytes.saturating_add(path.len());
-        if self.path_bytes > MAX_PATH_BYTES {
-            let reason = "the paths of the layer come to more than 512 MiB (limit: path bytes)";
-            return Err(Error::refused(path.get(..256).unwrap_or(path), reason));
-        }
-        Ok(())
-    }
-
-    fn link_target(&mut self, entry: &Entry) -> Result<Target> {
-        let missing = || Error::refused(&entry.path, "the target of the hard link is not there");
-        let canonical = components(&entry.link);
-        if canonical.names.first() == Some(&AUFS_LINKS) {
-            let node = *self
-                .aufs
-                .get(&canonical.names.join(&b'/'))
-                .ok_or_else(missing)?;
-            return Ok(Target {
-                parent: Tree::ROOT,
-                name: Vec::new(),
-                node,
-            });
-        }
-        let Some((&name, parents)) = canonical.names.split_last() else {
-            return Err(Error::refused(
-                &entry.path,
-                "it is a hard link to a directory",
-            ));
-        };
-        let stack = self
-            .descend(entry, parents, Missing::Stop)?
-            .ok_or_else(missing)?;
-        let parent = stack.last().copied().unwrap_or(Tree::ROOT);
-        let node = self.tree.child(parent, name).ok_or_else(missing)?;
-        if self.tree.is_directory(node) {
-            return Err(Error::refused(
-                &entry.path,
-                "it is a hard link to a directory",
-            ));
-        }
-        Ok(Target {
-            parent,
-            name: name.to_vec(),
-            node,
-        })
-    }
-
     fn keep_aufs_body(&mut self, names: &[&[u8]], located: &Located) -> Result<()> {
         if located.entry.kind == EntryKind::File {
             let mut node = self.node_of(located)?;
@@ -403,68 +201,6 @@ impl Resolver {
             self.aufs.insert(names.join(&b'/'), id);
         }
         Ok(())
-    }
-
-    fn node_of(&mut self, located: &Located) -> Result<Node> {
-        let entry = &located.entry;
-        let (major, minor) = entry.device;
-        let kind = match entry.kind {
-            EntryKind::File | EntryKind::HardLink => Kind::File(File {
-                size: entry.size,
-                data: Data::Layer {
-                    layer: self.layer,
-                    offset: located.offset,
-                },
-                sparse: entry.sparse.as_deref().map(Box::from),
-            }),
-            EntryKind::Directory => Kind::Directory(Directory::default()),
-            EntryKind::Symlink if entry.link.is_empty() => {
-                return Err(Error::refused(
-                    &entry.path,
-                    "it is a symbolic link to nothing",
-                ));
-            }
-            EntryKind::Symlink => Kind::Symlink(entry.link.as_slice().into()),
-            EntryKind::CharDevice => Kind::Device {
-                block: false,
-                major,
-                minor,
-            },
-            EntryKind::BlockDevice => Kind::Device {
-                block: true,
-                major,
-                minor,
-            },
-            EntryKind::Fifo => Kind::Fifo,
-        };
-        Ok(Node {
-            kind,
-            meta: self.meta_of(entry),
-            n_links: 1,
-            layer: self.layer,
-        })
-    }
-
-    fn meta_of(&mut self, entry: &Entry) -> Meta {
-        let meta = Meta::new(entry.mode, entry.uid, entry.gid, entry.mtime);
-        let (dropped, kept): (Vec<_>, Vec<_>) = entry
-            .xattrs
-            .iter()
-            .cloned()
-            .partition(|(name, _)| is_never_applied(name));
-        if !dropped.is_empty() {
-            self.report.add(&entry.path, Notice::XattrDropped);
-        }
-        meta.with_extended(kept, entry.records.clone())
-    }
-
-    fn implied_directory(&self, mtime: Timestamp) -> Node {
-        Node {
-            kind: Kind::Directory(Directory::default()),
-            meta: Meta::implied_directory(mtime),
-            n_links: 1,
-            layer: self.layer,
-        }
     }
 
     fn put_name(&mut self, parent: NodeId, name: &[u8], node: NodeId) {
@@ -478,19 +214,6 @@ impl Resolver {
             explicit,
         }
     }
-}
-
-/// Whether a parent that is not there is made.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    Create,
-    Stop,
-}
-
-struct Target {
-    parent: NodeId,
-    name: Vec<u8>,
-    node: NodeId,
 }
 
 /// Overlayfs's own attributes would hide or graft directories of the store, and those of `SELinux`

@@ -1,16 +1,19 @@
 //! Entries out of a stream.
 
+mod headers;
+mod sparse;
+
 use std::io::{self, Read};
 
+use self::headers::Pending;
 use crate::assemble::assemble;
 use crate::entry::{Entry, EntryKind};
 use crate::error::{Error, Problem, Result, at};
 use crate::header::{self, BLOCK, Flag, Header};
 use crate::input::Input;
 use crate::limits::{self, Limits};
-use crate::pax::{self, Extended};
+use crate::pax::Extended;
 use crate::quirk::{Ending, Quirk};
-use crate::sparse::{BodyMap, Map, PaxForm};
 use crate::ustar::padding;
 
 /// An entry, and where its content is.
@@ -69,14 +72,6 @@ pub struct Reader<R> {
 #[derive(Debug)]
 pub struct Body<'a, R> {
     reader: &'a mut Reader<R>,
-}
-
-/// What the headers before an entry's own say about it.
-#[derive(Debug, Default)]
-struct Pending {
-    extended: Option<Extended>,
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
 }
 
 impl<R: Read> Reader<R> {
@@ -219,41 +214,6 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    /// Reads the body of an extended header into `self.scratch`.
-    fn body(&mut self, offset: u64, header: &Header<'_>, limit: Bound) -> Result<()> {
-        let size = header.size().map_err(at(offset, "header"))?;
-        limits::check(limit.name, size, limit.maximum)?;
-        let len = usize::try_from(size).map_err(|_| Error::Limit {
-            limit: limit.name,
-            maximum: limit.maximum,
-        })?;
-        self.input.bytes(len, &mut self.scratch)?;
-        self.input.skip(padding(size) as u64)
-    }
-
-    fn extended(&mut self, offset: u64, header: &Header<'_>, pending: &mut Pending) -> Result<()> {
-        self.body(offset, header, Bound::pax(&self.limits))?;
-        let segments = self.limits.sparse_segments;
-        let extended = Extended::parse(&self.scratch, Map::new(segments))
-            .map_err(at(offset, "extended header"))?;
-        if pending.extended.replace(extended).is_some() {
-            return Err(at(offset, "extended header")("its entry has another one"));
-        }
-        Ok(())
-    }
-
-    /// Checks a global header and forgets it: layers have none, except those of `git archive`.
-    fn global(&mut self, offset: u64, header: &Header<'_>) -> Result<()> {
-        self.body(offset, header, Bound::pax(&self.limits))?;
-        let mut has_meaning = false;
-        for record in pax::records(&self.scratch) {
-            let (key, _) = record.map_err(at(offset, "global header"))?;
-            has_meaning |= key != b"comment";
-        }
-        self.quirks.push(Quirk::GlobalHeader { has_meaning });
-        Ok(())
-    }
-
     /// Makes the next entry follow the body of one that is refused. A body that does not say how
     /// long it is cannot be passed over.
     fn pass_over(&mut self, header: &Header<'_>, extended: Option<u64>) {
@@ -286,40 +246,6 @@ impl<R: Read> Reader<R> {
         if size > 0 && !matches!(kind, EntryKind::File | EntryKind::HardLink) {
             self.quirks.push(Quirk::SizeWithoutBody(size));
         }
-    }
-
-    fn long_name(
-        &mut self,
-        offset: u64,
-        header: &Header<'_>,
-        name: &mut Option<Vec<u8>>,
-    ) -> Result<()> {
-        // The NUL at the end is counted in the size.
-        let maximum = self.limits.path_bytes.saturating_add(1);
-        self.body(
-            offset,
-            header,
-            Bound {
-                name: "path_bytes",
-                maximum,
-            },
-        )?;
-        if name.replace(header::text(&self.scratch).to_vec()).is_some() {
-            return Err(at(offset, "long name")("its entry has another one"));
-        }
-        Ok(())
-    }
-
-    fn volume(&mut self, offset: u64, header: &Header<'_>, pending: &Pending) -> Result<()> {
-        if !pending.is_empty() {
-            return Err(at(offset, "volume header")(
-                "an extended header precedes it",
-            ));
-        }
-        let size = header.size().map_err(at(offset, "header"))?;
-        self.quirks.push(Quirk::VolumeLabel);
-        self.input.skip(size)?;
-        self.input.skip(padding(size) as u64)
     }
 
     fn locate(
@@ -389,83 +315,6 @@ impl<R: Read> Reader<R> {
         })
     }
 
-    /// Sets size and segments of the entry, reads a map that is in the stream, and returns the
-    /// bytes of data that then follow.
-    fn apply_sparse(
-        &mut self,
-        offset: u64,
-        header: &Header<'_>,
-        form: PaxForm,
-        entry: &mut Entry,
-        stored: u64,
-    ) -> Result<u64> {
-        let old = header.flag() == Flag::GnuSparse;
-        let (map, real_size, stored) = match form {
-            PaxForm::Whole if !old => {
-                entry.size = stored;
-                return Ok(stored);
-            }
-            PaxForm::Whole => {
-                let real_size = header.gnu_real_size().map_err(at(offset, "sparse map"))?;
-                (self.old_map(offset, header)?, real_size, stored)
-            }
-            PaxForm::Mapped { .. } | PaxForm::InBody { .. }
-                if old || entry.kind != EntryKind::File =>
-            {
-                return Err(at(offset, "sparse map")("its entry is not a plain file"));
-            }
-            PaxForm::Mapped { map, real_size } => (map, real_size, stored),
-            PaxForm::InBody { map, real_size } => {
-                let (map, len) = self.body_map(offset, map, stored)?;
-                (map, real_size, stored - len)
-            }
-        };
-        entry.size = real_size;
-        entry.sparse = Some(
-            map.finish(real_size, stored)
-                .map_err(at(offset, "sparse map"))?,
-        );
-        Ok(stored)
-    }
-
-    fn old_map(&mut self, offset: u64, header: &Header<'_>) -> Result<Map> {
-        let mut map = Map::new(self.limits.sparse_segments);
-        let (pairs, mut more) = header.gnu_sparse();
-        map.push_old(pairs).map_err(at(offset, "sparse map"))?;
-        while more {
-            let block = self.input.block()?;
-            let block = block.ok_or(Error::Truncated {
-                offset: self.input.position(),
-            })?;
-            more = map
-                .push_extension(&block)
-                .map_err(at(offset, "sparse map"))?;
-        }
-        Ok(map)
-    }
-
-    /// Reads the map in a body of `stored` bytes and returns it with its own length.
-    fn body_map(&mut self, offset: u64, map: Map, stored: u64) -> Result<(Map, u64)> {
-        let mut parser = BodyMap::new(map);
-        let mut len = 0;
-        loop {
-            len += BLOCK as u64;
-            if len > stored {
-                return Err(at(offset, "sparse map")("it is longer than the body"));
-            }
-            let block = self.input.block()?;
-            let block = block.ok_or(Error::Truncated {
-                offset: self.input.position(),
-            })?;
-            if parser
-                .push_block(&block)
-                .map_err(at(offset, "sparse map"))?
-            {
-                return Ok((parser.into_map(), len));
-            }
-        }
-    }
-
     fn check_limits(&mut self, entry: &Entry) -> Result<()> {
         self.n_entries += 1;
         self.logical_bytes = self.logical_bytes.saturating_add(entry.size);
@@ -499,28 +348,6 @@ impl<R: Read> Read for Body<'_, R> {
         }
         *body_left -= read as u64;
         Ok(read)
-    }
-}
-
-impl Pending {
-    fn is_empty(&self) -> bool {
-        self.extended.is_none() && self.path.is_none() && self.link.is_none()
-    }
-}
-
-/// A limit and its name.
-#[derive(Debug, Clone, Copy)]
-struct Bound {
-    name: &'static str,
-    maximum: u64,
-}
-
-impl Bound {
-    fn pax(limits: &Limits) -> Self {
-        Self {
-            name: "pax_bytes",
-            maximum: limits.pax_bytes,
-        }
     }
 }
 
