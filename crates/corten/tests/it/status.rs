@@ -26,7 +26,8 @@ const GROUPS: &[(&str, &[RangeInclusive<usize>])] = &[
 
 const STATES: [&str; 4] = ["done", "partly", "not yet", "not ours"];
 
-/// Tables of cases for many requirements, each of which has to name them.
+/// Tables of cases for many requirements, each of which has to name them, there or in the folder that
+/// belongs to the file.
 const TABLES: [&str; 2] = [
     "corten-image/tests/it/broken.rs",
     "corten-bundle/tests/it/conversion.rs",
@@ -92,7 +93,7 @@ impl<'a> Row<'a> {
             if !has_function(&text, function) {
                 problems.push(format!("`{file}` has no function `{function}`"));
             }
-            if TABLES.contains(file) && !text.contains(self.id) {
+            if TABLES.contains(file) && !table(file).contains(self.id) {
                 problems.push(format!("`{file}` has no case for it"));
             }
         }
@@ -107,6 +108,17 @@ fn tests(cell: &str) -> Vec<(&str, &str)> {
     triples
         .filter(|triple| triple[1] == " in ")
         .map(|triple| (triple[0], triple[2]))
+        .collect()
+}
+
+/// Returns the text of a file of tests and of those in its folder.
+fn table(name: &str) -> String {
+    let file = path(name);
+    let folder = fs::read_dir(file.with_extension("")).into_iter().flatten();
+    let parts = folder.map(|part| part.unwrap().path());
+    parts
+        .chain([file])
+        .map(|part| fs::read_to_string(part).unwrap())
         .collect()
 }
 
