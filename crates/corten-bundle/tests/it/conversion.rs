@@ -11,9 +11,9 @@ use corten_content::{ImageDocuments, load_image};
 use corten_layer::directory::{Devices, Owners};
 use corten_snapshot::Snapshots;
 use corten_spec::{Manifest, Platform, document, media_type};
+use corten_testing::harness::Test;
 use serde_json::{Value, json};
 
-use crate::harness::Test;
 use crate::schema;
 use crate::world::{Item, World, directory, file, put, symlink, words};
 

@@ -5,12 +5,10 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::print_stdout,
     reason = "tests, which clippy knows only by the harness this executable cannot have"
 )]
 
 mod conversion;
-mod harness;
 mod repacking;
 mod rootless;
 mod running;
@@ -20,6 +18,8 @@ mod unpacking;
 mod world;
 
 use std::process::ExitCode;
+
+use corten_testing::harness;
 
 fn main() -> ExitCode {
     corten_sandbox::init_if_child();

@@ -19,11 +19,11 @@ use corten_layer::scan::{Descend, Xattrs, inspect_root, scan};
 use corten_snapshot::Snapshots;
 use corten_spec::{Descriptor, Platform, media_type};
 use corten_tar::{EntryKind, Timestamp};
+use corten_testing::harness::Test;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 
-use crate::harness::Test;
 use crate::unpacking::chain;
 use crate::world::{Item, World, directory, file, require_root, symlink, words};
 

@@ -6,8 +6,8 @@ use std::process::{Command, ExitCode};
 
 use corten_bundle::RunRequest;
 use corten_sandbox::{Tier, entered, probe, reexec_in_user_namespace};
+use corten_testing::harness::Test;
 
-use crate::harness::Test;
 use crate::running::check;
 use crate::world::{World, busybox, require_root, require_tool, shell};
 

@@ -7,8 +7,8 @@ use corten_bundle::{Error, RunRequest, run};
 use corten_content::ImageDocuments;
 use corten_sandbox::{ExitStatus, Init, Input, Network, Stdio};
 use corten_snapshot::Snapshots;
+use corten_testing::harness::Test;
 
-use crate::harness::Test;
 use crate::world::{World, busybox, directory, file, require_root, shell, symlink, words};
 
 pub(crate) const TESTS: &[Test] = &[

@@ -10,8 +10,8 @@ use corten_bundle::{UnpackOptions, unpack};
 use corten_content::ImageDocuments;
 use corten_layer::directory::{Devices, Owners};
 use corten_snapshot::Snapshots;
+use corten_testing::harness::Test;
 
-use crate::harness::Test;
 use crate::world::{World, busybox, require_root, require_tool, shell, words};
 
 pub(crate) const TESTS: &[Test] = &[

@@ -5,8 +5,8 @@ use std::path::Path;
 use corten_bundle::{ConfigOptions, UnpackOptions, unpack};
 use corten_layer::directory::{Devices, Owners};
 use corten_snapshot::Snapshots;
+use corten_testing::harness::Test;
 
-use crate::harness::Test;
 use crate::world::{PASSWD, World, directory, file, require_root, symlink, words};
 
 pub(crate) const TESTS: &[Test] = &[

@@ -5,8 +5,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use corten_sandbox::{Error, Init, Mount, MountKind, RootKind, User};
+use corten_testing::harness::Test;
 
-use crate::harness::Test;
 use crate::world::{World, output, prints, require_root};
 
 pub(crate) const TESTS: &[Test] = &[

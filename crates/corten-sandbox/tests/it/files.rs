@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use corten_sandbox::{Mount, MountKind, RootKind};
+use corten_testing::harness::Test;
 
-use crate::harness::Test;
 use crate::world::{World, output, prints, require_root};
 
 pub(crate) const TESTS: &[Test] = &[

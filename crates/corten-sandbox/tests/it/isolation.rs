@@ -1,8 +1,8 @@
 //! What a process in a sandbox is, sees and may do.
 
 use corten_sandbox::{ExitStatus, Init, Input, Network, Signals, Stdio, User, run};
+use corten_testing::harness::Test;
 
-use crate::harness::Test;
 use crate::world::{World, chain, output, prints, require_root};
 
 pub(crate) const TESTS: &[Test] = &[

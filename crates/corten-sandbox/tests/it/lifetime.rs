@@ -7,11 +7,11 @@ use std::process::{Child, Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use corten_sandbox::{Init, Signals, Stdio, run};
+use corten_testing::harness::Test;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tempfile::TempDir;
 
-use crate::harness::Test;
 use crate::world::{World, output, require_root};
 
 pub(crate) const TESTS: &[Test] = &[

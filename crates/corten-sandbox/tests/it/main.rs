@@ -11,7 +11,6 @@
 
 mod escapes;
 mod files;
-mod harness;
 mod isolation;
 mod lifetime;
 mod rootless;
@@ -19,6 +18,8 @@ mod terminal;
 mod world;
 
 use std::process::ExitCode;
+
+use corten_testing::harness;
 
 fn main() -> ExitCode {
     corten_sandbox::init_if_child();

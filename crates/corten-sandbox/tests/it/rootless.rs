@@ -8,9 +8,9 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Output};
 
 use corten_sandbox::{Entered, Tier, entered, probe, reexec_in_user_namespace};
+use corten_testing::harness::Test;
 use tempfile::TempDir;
 
-use crate::harness::Test;
 use crate::world::require_root;
 use crate::{escapes, files, harness, isolation, lifetime, terminal};
 

@@ -7,11 +7,11 @@ use std::os::unix::fs::symlink;
 use std::process::{Command, ExitCode};
 
 use corten_sandbox::{Signals, Stdio, run};
+use corten_testing::harness::Test;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 
-use crate::harness::Test;
 use crate::world::{World, require_root};
 
 pub(crate) const TESTS: &[Test] = &[("a_terminal_is_passed_on", a_terminal_is_passed_on)];

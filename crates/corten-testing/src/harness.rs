@@ -1,13 +1,18 @@
-//! A test runner in a screen: one test after the other, on the main thread, for a sandbox dies with
-//! the thread that runs it.
+//! A test runner in a screen, for executables that have to start by themselves (`harness = false`):
+//! one test after the other, on the main thread, for a sandbox dies with the thread that runs it.
+
+#![expect(clippy::print_stdout, reason = "it is what shows the results of tests")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-/// A test, or the reason why it cannot run here.
-pub(crate) type Test = (&'static str, fn() -> Result<(), String>);
+/// The name of a test and the test, which returns the reason where it cannot run.
+pub type Test = (&'static str, fn() -> Result<(), String>);
 
-pub(crate) fn main(args: &[String], modules: &[(&str, &[Test])]) -> ExitCode {
+/// Runs the tests whose `module::name` the arguments, those of a test executable, do not leave out.
+///
+/// It knows `--list`, `--exact` and words to filter by, and passes over other flags.
+pub fn main(args: &[String], modules: &[(&str, &[Test])]) -> ExitCode {
     let is_exact = args.iter().any(|arg| arg == "--exact");
     let filters: Vec<&String> = args
         .iter()
