@@ -2,6 +2,9 @@
 //! tables in, what `config.json` says out. Each result is checked against the runtime specification's
 //! schema.
 
+pub(crate) mod kinds;
+pub(crate) mod users;
+
 use corten_bundle::config::{ConfigOptions, Ids, Network, RootAccess, Volumes};
 use corten_bundle::ids::IdMaps;
 use corten_bundle::process::{DEFAULT_PATH, Terminal};
@@ -15,19 +18,11 @@ use corten_testing::harness::Test;
 use serde_json::{Value, json};
 
 use crate::schema;
-use crate::world::{Item, World, directory, file, put, symlink, words};
+use crate::world::{Item, World, directory, file, put, words};
 
 pub(crate) const TESTS: &[Test] = &[
     ("every_row", || {
         every_row();
-        Ok(())
-    }),
-    ("users_of_the_image", || {
-        users();
-        Ok(())
-    }),
-    ("docker_images", || {
-        docker_images();
         Ok(())
     }),
     ("manifests_say_nothing", || {
@@ -36,10 +31,6 @@ pub(crate) const TESTS: &[Test] = &[
     }),
     ("options", || {
         options();
-        Ok(())
-    }),
-    ("other_systems", || {
-        other_systems();
         Ok(())
     }),
     ("what_the_schema_refuses", || {
@@ -374,119 +365,6 @@ fn every_row() {
     );
 }
 
-fn users() {
-    #[track_caller]
-    fn check_user(row: &str, layer: Vec<Item>, user: &str, expected: Result<Value, &str>) {
-        let image = run(&json!({"User": user}));
-        let found = converted(layer, &image, false, ConfigOptions::default());
-        match expected {
-            Ok(expected) => {
-                let (config, _) = found.unwrap_or_else(|error| panic!("{row}: {user}: {error}"));
-                assert_eq!(config["process"]["user"], expected, "{row}: {user}");
-            }
-            Err(part) => {
-                let error = found.unwrap_err();
-                assert!(error.contains(part), "{row}: {user}: {error}");
-            }
-        }
-    }
-    let ids = |uid: u32, gid: u32| Ok(json!({"uid": uid, "gid": gid}));
-    let app = Ok(json!({"uid": 1000, "gid": 100, "additionalGids": [100, 44, 29]}));
-    let known = |row: &str, user: &str, expected| check_user(row, tables(), user, expected);
-    // The six forms (CNV-21), and no form at all (CNV-26).
-    known("CNV-26", "", ids(0, 0));
-    known("CNV-21", "app", app.clone());
-    known("CNV-24", "app:", app);
-    known("CNV-21", "1000", ids(1000, 100));
-    known("CNV-21", "app:video", ids(1000, 44));
-    known("CNV-21", "app:7", ids(1000, 7));
-    known("CNV-21", "1000:video", ids(1000, 44));
-    known("CNV-22", "12345:54321", ids(12345, 54321));
-    known("CNV-22", "12345", ids(12345, 0));
-    known(
-        "CNV-22",
-        "4294967294:4294967294",
-        ids(4_294_967_294, 4_294_967_294),
-    );
-    known("CNV-25", "1000:100", ids(1000, 100));
-    // A name with digits in it is one, a name of digits alone is a number.
-    known(
-        "CNV-24",
-        "web1",
-        Ok(json!({"uid": 33, "gid": 33, "additionalGids": [44]})),
-    );
-    known("CNV-22", "77", ids(77, 0));
-    known("CNV-27", "nosuch", Err("has no user called `nosuch`"));
-    known("CNV-27", "app:nosuch", Err("has no group called `nosuch`"));
-    known("CNV-27", "none", Err("has no user called `none`"));
-    known("CNV-27", "4294967295", Err("4294967295 is no id"));
-    known("CNV-27", "0:99999999999999999999", Err("is no id"));
-    known("CNV-27", ":100", Err("no user before the colon"));
-
-    // Without tables only numbers are anybody.
-    let none = || vec![file("a", b"")];
-    check_user("CNV-22", none(), "7:8", ids(7, 8));
-    check_user("CNV-26", none(), "", ids(0, 0));
-    check_user("CNV-27", none(), "root", Err("has no user called `root`"));
-    // The host has these, and the way to them does not leave the root.
-    for link in [
-        "/proc/self/root/etc/passwd",
-        "../../../../../../etc/passwd",
-        "/etc/passwd-",
-    ] {
-        let outside = vec![directory("etc"), symlink("etc/passwd", link)];
-        let found = converted(
-            outside,
-            &run(&json!({"User": "daemon"})),
-            false,
-            ConfigOptions::default(),
-        );
-        let error = found.unwrap_err();
-        let is_refused =
-            error.contains("has no user called `daemon`") || error.contains("symbolic links");
-        assert!(is_refused, "CNV-23: {link}: {error}");
-    }
-    let inside = vec![
-        symlink("etc", "/usr/etc"),
-        directory("usr/etc"),
-        file("usr/etc/passwd", PASSWD),
-    ];
-    check_user("CNV-23", inside, "app", ids(1000, 100));
-}
-
-fn docker_images() {
-    let image = json!({
-        "id": "x", "container": "y", "docker_version": "20.10", "created": "2020-01-01T00:00:00Z",
-        "container_config": {"Cmd": ["/wrong"]},
-        "config": {
-            "Hostname": "h", "Domainname": "", "AttachStdin": false, "Tty": false, "Image": "z",
-            "Cmd": ["/c"], "Entrypoint": null, "OnBuild": null, "User": "app:video",
-            "Healthcheck": {"Test": ["CMD", "x"]}, "Shell": ["/bin/sh", "-c"], "ArgsEscaped": true,
-            "Memory": 5, "Labels": {"a": "b"}, "Volumes": {"/v": {}}, "WorkingDir": "/w"
-        },
-    });
-    let (config, notes) = converted(tables(), &image, true, ConfigOptions::default()).unwrap();
-    assert_eq!(notes, []);
-    assert_eq!(config["process"]["args"], json!(["/c"]));
-    assert_eq!(config["process"]["user"], json!({"uid": 1000, "gid": 44}));
-    assert_eq!(config["process"]["cwd"], "/w");
-    assert_eq!(
-        config["hostname"], "corten",
-        "that of the build's container says nothing"
-    );
-    let annotations = config["annotations"].as_object().unwrap();
-    let keys: Vec<&str> = annotations.keys().map(String::as_str).collect();
-    let oci =
-        ["architecture", "created", "os"].map(|name| format!("org.opencontainers.image.{name}"));
-    assert_eq!(keys, ["a", &oci[0], &oci[1], &oci[2]]);
-    assert_eq!(config["mounts"][7]["destination"], "/v");
-    // Reserved fields set no limit.
-    assert_eq!(
-        config["linux"]["resources"],
-        json!({"devices": [{"allow": false, "access": "rwm"}]})
-    );
-}
-
 /// CNV-32: `stored` annotates its manifest.
 fn manifests_say_nothing() {
     let (config, _) =
@@ -539,27 +417,6 @@ fn options() {
             }
         }
     }
-}
-
-fn other_systems() {
-    let config = json!({"os": "windows", "os.version": "10.0.17763.1", "config": {
-        "Cmd": ["cmd", "/c", "echo a b"], "User": "ContainerUser", "Env": ["A=1"],
-        "WorkingDir": "C:\\app", "Labels": {"a": "b"}}});
-    let (found, _) = converted(tables(), &config, false, ConfigOptions::default()).unwrap();
-    assert_eq!(
-        found,
-        json!({
-            "ociVersion": "1.0.2",
-            "process": {"user": {"username": "ContainerUser"}, "args": ["cmd", "/c", "echo a b"],
-                "env": ["A=1"], "cwd": "C:\\app"},
-            "annotations": {"a": "b", "org.opencontainers.image.architecture": "amd64",
-                "org.opencontainers.image.os": "windows",
-                "org.opencontainers.image.os.version": "10.0.17763.1"},
-        })
-    );
-    let config = json!({"os": "freebsd", "config": {"Cmd": ["/bin/sh"]}});
-    let (found, _) = converted(tables(), &config, false, ConfigOptions::default()).unwrap();
-    assert_eq!(found["process"], json!({"args": ["/bin/sh"], "cwd": "/"}));
 }
 
 /// The checks of this file can fail.

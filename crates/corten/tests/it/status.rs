@@ -28,9 +28,10 @@ const STATES: [&str; 4] = ["done", "partly", "not yet", "not ours"];
 
 /// Tables of cases for many requirements, each of which has to name them, there or in the folder that
 /// belongs to the file.
-const TABLES: [&str; 2] = [
+const TABLES: [&str; 3] = [
     "corten-image/tests/it/broken.rs",
     "corten-bundle/tests/it/conversion.rs",
+    "corten-bundle/tests/it/conversion/users.rs",
 ];
 
 /// A line of the page about one requirement.
