@@ -1,5 +1,7 @@
 //! Images mounted by each kind, the same tree by all of them.
 
+mod records;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -7,12 +9,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::slice;
 
-use corten_content::Store;
 use corten_layer::bytes::TreeContents;
 use corten_layer::directory::Devices;
 use corten_snapshot::{
-    Access, Bytes, DerivedState, Error, LayerRef, MountRequest, Mounted, Packer, RootKind,
-    Snapshots,
+    Access, Bytes, Error, LayerRef, MountRequest, Mounted, Packer, RootKind, Snapshots,
 };
 use corten_tar::Compression;
 use tempfile::TempDir;
@@ -291,84 +291,6 @@ fn paths(root: &Path) -> Vec<String> {
 }
 
 #[test]
-fn what_is_mounted_is_not_swept() {
-    for kind in RootKind::ALL {
-        let stage = Stage::new();
-        let layers = [
-            stage.layer(&tar_of(&pieces(&["f a"]))),
-            stage.layer(&tar_of(&pieces(&["f b"]))),
-        ];
-        stage
-            .mount(&layers, slice::from_ref(&kind), Access::Write)
-            .unwrap();
-        let root = stage.place.root.path().to_owned();
-        // As gc of another process sees it: no image has the layers, and no lease is held.
-        let store = Store::open(&root).unwrap();
-        let nobody = |_: &str| false;
-        Snapshots::new(&store).sweep(&[], &nobody).unwrap();
-        let first = paths(&root);
-        let needed = match kind {
-            RootKind::Erofs => "layers/erofs/",
-            RootKind::Overlay => "layers/dir/",
-            RootKind::Plain => "layers/tmp/",
-        };
-        assert!(
-            first.iter().any(|path| path.starts_with(needed)),
-            "{kind}: {first:?}"
-        );
-        assert!(
-            first.iter().any(|path| path.starts_with("locks/mounts/")),
-            "{kind}: {first:?}"
-        );
-        rustix::fs::open(
-            "/proc/sys/vm/drop_caches",
-            rustix::fs::OFlags::WRONLY,
-            rustix::fs::Mode::empty(),
-        )
-        .and_then(|file| rustix::io::write(file, b"3"))
-        .unwrap();
-        assert_eq!(fs::read(stage.at.path().join("b")).unwrap(), b"b", "{kind}");
-        // Unmounted by others, it is noticed.
-        rustix::mount::unmount(stage.at.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
-        Snapshots::new(&store).sweep(&[], &nobody).unwrap();
-        assert_eq!(paths(&root), [""; 0], "{kind}");
-    }
-}
-
-#[test]
-fn what_is_mounted_is_in_use() {
-    let stage = Stage::new();
-    let layers = [stage.layer(&tar_of(&pieces(&["f a"])))];
-    stage
-        .mount(&layers, &[RootKind::Erofs], Access::ReadOnly)
-        .unwrap();
-    let root = stage.place.root.path().to_owned();
-    let store = Store::open(&root).unwrap();
-    let snapshots = Snapshots::new(&store);
-    let nobody = |_: &str| false;
-    let droppable = |kind: &str| {
-        let usage = snapshots.usage(&|_| true, &nobody).unwrap();
-        let usage = usage.into_iter().find(|usage| usage.kind == kind).unwrap();
-        assert!(usage.disk_bytes > 0, "{kind}");
-        usage.droppable_bytes
-    };
-    assert_eq!((droppable("tar"), droppable("erofs")), (0, 0));
-    let mut checked = snapshots.check(1).unwrap();
-    for derived in &mut checked {
-        derived.state = DerivedState::Damaged { reason: "x".into() };
-    }
-    checked.retain(|derived| derived.kind == "tar");
-    assert_eq!(snapshots.drop_damaged(&checked, &nobody).unwrap(), 0);
-
-    rustix::mount::unmount(stage.at.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
-    assert!(droppable("tar") > 0 && droppable("erofs") > 0);
-    let before = paths(&root);
-    assert!(!snapshots.unneeded(&[], &nobody).unwrap().is_empty());
-    assert_eq!(paths(&root), before, "only looked at");
-    assert_eq!(snapshots.drop_damaged(&checked, &nobody).unwrap(), 1);
-}
-
-#[test]
 fn mistakes_are_told() {
     let stage = Stage::new();
     let layers = [stage.layer(&tar_of(&pieces(&["f a"])))];
@@ -466,103 +388,4 @@ fn a_mount_that_fails_leaves_those_of_others_alone() {
     let left = paths(stage.place.root.path());
     let is_of_mount = |path: &&String| path.contains("layers/tmp") || path.contains("locks/");
     assert_eq!(left.iter().find(is_of_mount), None, "{left:?}");
-}
-
-/// Numbers of devices are given out again at once.
-#[test]
-fn a_mount_of_others_is_not_taken_for_one_that_is_gone() {
-    for kind in [RootKind::Erofs, RootKind::Overlay] {
-        let stage = Stage::new();
-        let layers = [stage.layer(&tar_of(&pieces(&["f a"])))];
-        let kinds = slice::from_ref(&kind);
-        let at = stage.at.path();
-        let unmount = || {
-            let flags = rustix::mount::UnmountFlags::DETACH;
-            rustix::mount::unmount(at, flags).unwrap();
-        };
-        let is_taken = || {
-            stage.mount(&layers, kinds, Access::ReadOnly).unwrap();
-            let device = fs::metadata(at).unwrap().dev();
-            unmount();
-            mount_tmpfs(at);
-            let is_taken = fs::metadata(at).unwrap().dev() == device;
-            if !is_taken {
-                unmount();
-            }
-            is_taken
-        };
-        // Other tests mount, too, and may get the number.
-        assert!(
-            (0..200).any(|_| is_taken()),
-            "no number was given out again"
-        );
-        fs::write(at.join("data"), "x").unwrap();
-        assert!(matches!(
-            stage.snapshots().unmount(at).unwrap_err(),
-            Error::NotOurs { .. }
-        ));
-        assert!(at.join("data").exists());
-    }
-}
-
-#[test]
-fn a_new_mount_replaces_the_record_of_one_that_had_its_number() {
-    let stage = Stage::new();
-    let layers = [stage.layer(&tar_of(&pieces(&["f a"])))];
-    let at = stage.at.path();
-    let (mut earlier, mut attempts) = (None, 0);
-    // Other tests mount, too, and may get the number.
-    while earlier != Some(fs::metadata(at).unwrap().dev()) {
-        attempts += 1;
-        assert!(attempts < 100, "no number was given out again");
-        if earlier.is_some() {
-            stage.snapshots().unmount(at).unwrap();
-        }
-        stage
-            .mount(&layers, &[RootKind::Erofs], Access::ReadOnly)
-            .unwrap();
-        earlier = Some(fs::metadata(at).unwrap().dev());
-        rustix::mount::unmount(at, rustix::mount::UnmountFlags::DETACH).unwrap();
-        stage
-            .mount(&layers, &[RootKind::Overlay], Access::Write)
-            .unwrap();
-    }
-    assert_eq!(stage.snapshots().unmount(at).unwrap(), RootKind::Overlay);
-    assert_eq!(stage.place.derived("tmp").len(), 0);
-    let device = earlier.unwrap();
-    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-    for record in fs::read_dir(stage.place.root.path().join("locks/mounts")).unwrap() {
-        let text = fs::read_to_string(record.unwrap().path()).unwrap();
-        let device = format!("device {major}:{minor}");
-        assert!(text.lines().all(|line| line != device), "{text}");
-    }
-}
-
-#[test]
-fn an_image_may_have_more_layers_than_files_may_be_open() {
-    // The limit is one of the process, in which other tests run.
-    let test = "mounting::an_image_with_80_layers_is_mounted";
-    let script = r#"ulimit -Sn 60 && exec "$0" --exact "$1" --ignored"#;
-    let output = Command::new("sh")
-        .args(["-c", script])
-        .arg(std::env::current_exe().unwrap())
-        .arg(test)
-        .output()
-        .unwrap();
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(stdout.contains("1 passed"), "{stdout}");
-}
-
-#[test]
-#[ignore = "an_image_may_have_more_layers_than_files_may_be_open runs it"]
-fn an_image_with_80_layers_is_mounted() {
-    let stage = Stage::new();
-    let layers: Vec<LayerRef> = (0..80)
-        .map(|number| stage.layer(&tar_of(&pieces(&[&format!("f {number}")]))))
-        .collect();
-    stage
-        .mount(&layers, &[RootKind::Erofs], Access::ReadOnly)
-        .unwrap();
-    assert_eq!(fs::read_dir(stage.at.path()).unwrap().count(), 80);
-    stage.snapshots().unmount(stage.at.path()).unwrap();
 }

@@ -11,6 +11,7 @@ mod files;
 mod layering;
 mod limits;
 mod local;
+mod mount;
 mod places;
 mod platforms;
 mod program;

@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use corten_tar::{Entry, EntryKind, Timestamp, Writer};
 use tempfile::TempDir;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_corten");
+
 /// A directory with a store, in which the program runs.
 pub(crate) struct Program {
     dir: TempDir,
@@ -63,9 +65,21 @@ impl Program {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_corten"));
+        let mut command = Command::new(PROGRAM);
+        self.prepare(command.args(args));
         command
-            .args(args)
+    }
+
+    /// The program where no more than `n_files` files may be open at first.
+    pub(crate) fn limited(&self, n_files: u32, args: &[&str]) -> Command {
+        let script = format!(r#"ulimit -Sn {n_files} && exec "$0" "$@""#);
+        let mut command = Command::new("sh");
+        self.prepare(command.args(["-c", &script, PROGRAM]).args(args));
+        command
+    }
+
+    fn prepare(&self, command: &mut Command) {
+        command
             .current_dir(self.dir.path())
             .env_clear()
             .env("CORTEN_ROOT", self.path("store"))
@@ -73,7 +87,6 @@ impl Program {
             .env("TMPDIR", self.dir.path())
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .stdin(Stdio::null());
-        command
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
