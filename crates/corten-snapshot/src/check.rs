@@ -15,7 +15,7 @@ use crate::derive::read_layer;
 use crate::directories;
 use crate::snapshots::{BOOT_SUFFIX, Shelf, TEMPORARY, boot, list, remove};
 use crate::table::Table;
-use crate::{Error, Result, Snapshots, records};
+use crate::{Error, Result, Snapshots, mount_records};
 
 /// Something derived from a layer, or the beginning of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Snapshots<'_> {
         checked: &[Derived],
         is_protected: &dyn Fn(&str) -> bool,
     ) -> Result<usize> {
-        let mounted = records::live_keys(self.store(), is_protected)?;
+        let mounted = mount_records::live_keys(self.store(), is_protected)?;
         let is_used = |key: &str| mounted.contains(key) || is_protected(key);
         let mut n_dropped = 0;
         for derived in checked {
@@ -127,7 +127,7 @@ impl Snapshots<'_> {
         is_needed: &dyn Fn(&Path) -> bool,
         is_protected: &dyn Fn(&str) -> bool,
     ) -> Result<Vec<DerivedUsage>> {
-        let mounted = records::live_keys(self.store(), is_protected)?;
+        let mounted = mount_records::live_keys(self.store(), is_protected)?;
         let is_used = |key: &str| mounted.contains(key) || is_protected(key);
         let mut kinds: Vec<DerivedUsage> = Vec::new();
         let mut seen = HashSet::new();

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use corten_layer::{Kind, Node, RULES, Tree};
 use corten_spec::{ChainId, DiffId, Digest};
 
-use crate::record::{read_node, write_node};
+use crate::node::{read_node, write_node};
 use crate::snapshots::{Shelf, remove};
 use crate::table::{Table, TableError, TableWriter};
 use crate::{Error, LayerRef, Result, Snapshots};

@@ -20,8 +20,8 @@ use rustix::mount::{
     fsopen, mount_change, move_mount, open_tree, unmount,
 };
 
+use crate::mount_records::{self, MountRecord};
 use crate::mountinfo::{self, MountLine};
-use crate::records::{self, Record};
 use crate::roots::options;
 use crate::snapshots::remove;
 use crate::{Error, LayerRef, Result, RootFiles, RootKind, Snapshots, erofs, sys};
@@ -75,7 +75,7 @@ impl Snapshots<'_> {
         let (target, at) = open_directory(at)?;
         let target = target.as_fd();
         if let Some(line) = mounted_on(target, &at)?
-            && records::read(self.store())?
+            && mount_records::read(self.store())?
                 .0
                 .iter()
                 .any(|record| record.is_of(&line))
@@ -130,8 +130,8 @@ impl Snapshots<'_> {
         at: &Path,
     ) -> Result<()> {
         let record = self.record(files, mount, temporary, at);
-        records::remove_replaced(self.store(), &record)?;
-        self.store().protect(&records::key_of(&record.name))?;
+        mount_records::remove_replaced(self.store(), &record)?;
+        self.store().protect(&mount_records::key_of(&record.name))?;
         record.write(self.store())?;
         let flags =
             MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
@@ -221,7 +221,13 @@ impl Snapshots<'_> {
         Ok(upper)
     }
 
-    fn record(&self, files: &RootFiles, mount: &Detached, temporary: &Path, at: &Path) -> Record {
+    fn record(
+        &self,
+        files: &RootFiles,
+        mount: &Detached,
+        temporary: &Path,
+        at: &Path,
+    ) -> MountRecord {
         let needed: Vec<&Path> = match files {
             RootFiles::Erofs(root) => {
                 let devices = root.devices.iter().map(PathBuf::as_path);
@@ -240,9 +246,9 @@ impl Snapshots<'_> {
             format!("layers/{}", path.display())
         };
         let name = name_of(temporary);
-        Record {
-            boot: records::boot_id(),
-            mounts: records::namespace_of("self").unwrap_or_default(),
+        MountRecord {
+            boot: mount_records::boot_id(),
+            mounts: mount_records::namespace_of("self").unwrap_or_default(),
             line: MountLine {
                 at: at.to_owned(),
                 ..mount.line.clone()
@@ -266,7 +272,7 @@ impl Snapshots<'_> {
             .map_err(|errno| Error::system("open", &at)(errno.into()))?;
         let line = mounted_on(handle.as_fd(), &at)?
             .ok_or_else(|| Error::NotMounted { path: at.clone() })?;
-        let (records, _) = records::read(self.store())?;
+        let (records, _) = mount_records::read(self.store())?;
         let record = records
             .into_iter()
             .find(|record| record.is_of(&line))

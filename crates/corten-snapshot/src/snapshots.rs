@@ -232,7 +232,7 @@ impl<'a> Snapshots<'a> {
     ) -> Result<Retired> {
         let mut retired = Retired::default();
         let unneeded = self.unneeded(kept, is_protected)?;
-        crate::records::remove_dead(self.store, is_protected)?;
+        crate::mount_records::remove_dead(self.store, is_protected)?;
         for path in unneeded {
             retired.take(&path, &self.store.layers_dir().join(TEMPORARY))?;
         }
@@ -245,7 +245,7 @@ impl<'a> Snapshots<'a> {
         kept: &[Vec<DiffId>],
         is_protected: &dyn Fn(&str) -> bool,
     ) -> Result<Vec<PathBuf>> {
-        let mut keys = crate::records::live_keys(self.store, is_protected)?;
+        let mut keys = crate::mount_records::live_keys(self.store, is_protected)?;
         for stack in kept {
             for (layer_idx, diff_id) in stack.iter().enumerate() {
                 keys.insert(Shelf::Tar.key(&diff_id.0));

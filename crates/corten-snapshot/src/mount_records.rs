@@ -35,7 +35,7 @@ use crate::{Error, Result, RootKind, sys};
 
 /// A mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct MountRecord {
     /// The record's own name.
     pub(crate) name: String,
     pub(crate) boot: String,
@@ -46,7 +46,7 @@ pub(crate) struct Record {
     pub(crate) keys: Vec<String>,
 }
 
-impl Record {
+impl MountRecord {
     /// Writes the record; the caller holds a lease on [`key_of`] it.
     pub(crate) fn write(&self, store: &Store) -> Result<()> {
         let directory = directory(store);
@@ -140,10 +140,10 @@ impl Record {
 }
 
 /// Removes the records of mounts that must be gone, since `new` has the number of their device.
-pub(crate) fn remove_replaced(store: &Store, new: &Record) -> Result<()> {
+pub(crate) fn remove_replaced(store: &Store, new: &MountRecord) -> Result<()> {
     let (records, _) = read(store)?;
     let is_replaced =
-        |record: &Record| record.name != new.name && new.line.is_in_place_of(&record.line);
+        |record: &MountRecord| record.name != new.name && new.line.is_in_place_of(&record.line);
     for record in records.into_iter().filter(is_replaced) {
         record.remove(store)?;
     }
@@ -160,7 +160,7 @@ pub(crate) fn boot_id() -> String {
 }
 
 /// Returns all records that can be read, and the paths of those that cannot.
-pub(crate) fn read(store: &Store) -> Result<(Vec<Record>, Vec<PathBuf>)> {
+pub(crate) fn read(store: &Store) -> Result<(Vec<MountRecord>, Vec<PathBuf>)> {
     let directory = directory(store);
     let (mut records, mut unreadable) = (Vec::new(), Vec::new());
     let entries = match fs::read_dir(&directory) {
@@ -175,7 +175,7 @@ pub(crate) fn read(store: &Store) -> Result<(Vec<Record>, Vec<PathBuf>)> {
         let text = fs::read_to_string(&path);
         let record = name
             .zip(text.ok())
-            .and_then(|(name, text)| Record::decode(&name, &text));
+            .and_then(|(name, text)| MountRecord::decode(&name, &text));
         match record {
             Some(record) => records.push(record),
             None => unreadable.push(path),
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn records_are_read_as_they_were_written() {
-        let record = Record {
+        let record = MountRecord {
             name: "n".into(),
             boot: "b".into(),
             mounts: 7,
@@ -286,15 +286,15 @@ mod tests {
             temporary: Some("t".into()),
             keys: vec!["layers/tar/x".into(), "layers/tar/y".into()],
         };
-        assert_eq!(Record::decode("n", &record.encode()), Some(record));
-        assert_eq!(Record::decode("n", "boot b\n"), None);
+        assert_eq!(MountRecord::decode("n", &record.encode()), Some(record));
+        assert_eq!(MountRecord::decode("n", "boot b\n"), None);
     }
 
     #[test]
     fn a_mount_of_another_boot_or_that_is_gone_does_not_count() {
         let own = namespace_of("self").unwrap();
         let mounted = mounts_of(own).unwrap().remove(0);
-        let record = |boot: &str, mounts, line: &MountLine| Record {
+        let record = |boot: &str, mounts, line: &MountLine| MountRecord {
             name: "n".into(),
             boot: boot.into(),
             mounts,
