@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use corten_spec::{Descriptor, Document, DocumentType, Hasher, document};
+use corten_spec::{Bound, Descriptor, Document, DocumentType, Hasher, document};
 
 use crate::{Error, Result, Source};
 
@@ -28,8 +28,9 @@ pub fn open<'a>(
 }
 
 /// Reads the whole of `content`, which must be no longer than `limit` bytes, and verifies it.
-pub fn read(source: &dyn Source, content: &Descriptor, limit: u64) -> Result<Vec<u8>> {
-    if content.size > limit {
+pub fn read(source: &dyn Source, content: &Descriptor, limit: impl Into<Bound>) -> Result<Vec<u8>> {
+    let limit = limit.into();
+    if content.size > limit.bytes {
         let source = Box::new(corten_spec::Error::TooLarge {
             document: "content",
             size: content.size,
@@ -56,7 +57,7 @@ pub fn load<T: DocumentType>(source: &dyn Source, content: &Descriptor) -> Resul
     document::check_limit::<T>(content.size).map_err(invalid)?;
     let bytes = match content.embedded().map_err(invalid)? {
         Some(bytes) => bytes,
-        None => read(source, content, T::LIMIT)?,
+        None => read(source, content, T::limit())?,
     };
     Document::verify(content.clone(), bytes).map_err(invalid)
 }

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use corten_spec::Bound;
+
 use crate::auth::{self, Memory, Realm};
 use crate::challenge::Challenge;
 use crate::credentials::{Credentials, Login};
@@ -466,8 +468,9 @@ fn read_within(mut body: impl Read, patience: Duration) -> (Vec<u8>, io::Result<
 }
 
 /// Reads a body of at most `limit` bytes.
-pub(crate) fn read_body(response: Response, limit: u64, url: &Url) -> Result<Vec<u8>> {
-    let body = response.body.take(limit.saturating_add(1));
+pub(crate) fn read_body(response: Response, limit: impl Into<Bound>, url: &Url) -> Result<Vec<u8>> {
+    let limit = limit.into();
+    let body = response.body.take(limit.bytes.saturating_add(1));
     let (bytes, read) = read_within(body, PATIENCE);
     read.map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => Error::Stalled {
@@ -479,10 +482,10 @@ pub(crate) fn read_body(response: Response, limit: u64, url: &Url) -> Result<Vec
             source: Box::new(error),
         }),
     })?;
-    if bytes.len() as u64 > limit {
-        return Err(Error::Protocol {
+    if bytes.len() as u64 > limit.bytes {
+        return Err(Error::TooLong {
             url: url.clone(),
-            reason: format!("it is longer than {limit} bytes"),
+            limit,
         });
     }
     Ok(bytes)

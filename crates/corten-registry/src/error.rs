@@ -69,6 +69,14 @@ pub enum Error {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// What came is longer than is read.
+    #[error("what came from `{url}` is longer than {limit} bytes")]
+    TooLong {
+        /// What was being asked for.
+        url: Url,
+        /// The limit.
+        limit: corten_spec::Bound,
+    },
     /// Nothing came or went for too long.
     #[error("`{url}` stalled: nothing came or went for {} s", .limit.as_secs_f32())]
     Stalled {

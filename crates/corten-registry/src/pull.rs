@@ -9,7 +9,7 @@ use corten_spec::manifest::detect_media_type;
 use corten_spec::{Descriptor, Digest, Kind, media_type, reference};
 
 use crate::client::{Client, read_body};
-use crate::repository::{ACCEPT, Endpoint, LONGEST_MANIFEST, Repository};
+use crate::repository::{ACCEPT, Endpoint, Repository, longest_manifest};
 use crate::transport::{Headers, Method, Response};
 use crate::{Error, Result, header};
 
@@ -162,7 +162,7 @@ impl Repository {
         let url = call.url.clone();
         let response = self.client.expect(call, &[200])?;
         let headers = response.headers.clone();
-        Ok((headers, read_body(response, LONGEST_MANIFEST, &url)?))
+        Ok((headers, read_body(response, longest_manifest(), &url)?))
     }
 }
 
@@ -301,5 +301,5 @@ pub(crate) fn manifest_bytes(
     if let Some(bytes) = repository.kept.bytes(&content.digest) {
         return Ok(bytes);
     }
-    corten_content::read(repository, content, LONGEST_MANIFEST).map(Into::into)
+    corten_content::read(repository, content, longest_manifest()).map(Into::into)
 }

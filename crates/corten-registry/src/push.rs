@@ -9,7 +9,7 @@ use corten_spec::{Descriptor, Digest, Hasher, reference};
 use crate::client::read_body;
 use crate::pull::{is_manifest, manifest_bytes};
 use crate::referrers;
-use crate::repository::{LONGEST_MANIFEST, Repository};
+use crate::repository::{Repository, longest_manifest};
 use crate::stream::Stream;
 use crate::transport::{Body, Headers, Method};
 use crate::upload::{Mount, Upload};
@@ -87,7 +87,7 @@ impl Repository {
         call.body = Body::Bytes(Arc::clone(bytes));
         let response = self.client.expect(call, &[200, 201, 202, 204])?;
         let headers = response.headers.clone();
-        read_body(response, LONGEST_MANIFEST, &url)?;
+        read_body(response, longest_manifest(), &url)?;
         // A registry that names manifests by another algorithm only says so by tag.
         let said = headers.value("docker-content-digest");
         let said = said.and_then(|said| said.parse::<Digest>().ok());
@@ -119,13 +119,13 @@ struct ManifestIngest<'a> {
 impl Write for ManifestIngest<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let len = (self.bytes.len() + buf.len()) as u64;
-        if len > LONGEST_MANIFEST {
+        if len > longest_manifest().bytes {
             return Err(ContentError::Invalid {
                 what: format!("`{}`", self.content.digest),
                 source: Box::new(corten_spec::Error::TooLarge {
                     document: "manifest",
                     size: len,
-                    limit: LONGEST_MANIFEST,
+                    limit: longest_manifest(),
                 }),
             }
             .into());

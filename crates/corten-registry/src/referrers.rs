@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::client::read_body;
-use crate::repository::{LONGEST_MANIFEST, Repository};
+use crate::repository::{Repository, longest_manifest};
 use crate::transport::{Body, Method};
 
 /// What a manifest says that its entry in a list of referrers needs.
@@ -217,7 +217,7 @@ impl Repository {
         call.body = Body::Bytes(corten_spec::document::to_bytes(index).into());
         let response = self.client.expect(call, &[200, 201, 204, 412])?;
         let is_written = response.status != 412;
-        read_body(response, LONGEST_MANIFEST, &url)?;
+        read_body(response, longest_manifest(), &url)?;
         Ok(is_written)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use corten_content::{Error as ContentError, Result as ContentResult};
-use corten_spec::{Digest, Reference, reference};
+use corten_spec::{Bound, Digest, DocumentLimits, Reference, reference};
 
 use crate::auth::Realm;
 use crate::client::{Call, Client, read_body};
@@ -11,8 +11,10 @@ use crate::kept::Kept;
 use crate::transport::{Body, Headers, Method};
 use crate::{Error, Result, Url, header, token};
 
-/// The longest manifest that is read or written, in bytes.
-pub(crate) const LONGEST_MANIFEST: u64 = 16 << 20;
+/// Returns the bound on manifests that are read or written.
+pub(crate) fn longest_manifest() -> Bound {
+    DocumentLimits::installed().either()
+}
 
 /// Every type that we can read, so that registries do not convert (DST-05).
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
@@ -172,7 +174,7 @@ impl Repository {
                 Some(link) => Some(url.join(link)?),
                 None => None,
             };
-            let page = read_body(response, LONGEST_MANIFEST, &url)?;
+            let page = read_body(response, longest_manifest(), &url)?;
             left = left
                 .checked_sub(page.len() as u64)
                 .ok_or_else(|| Error::Protocol {

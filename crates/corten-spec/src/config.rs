@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::json::null_as_default;
-use crate::{DiffId, DocumentType, Error, Platform, Result};
+use crate::{Bound, DiffId, DocumentLimits, DocumentType, Error, Platform, Result};
 
 /// Fields of a document that no specification names, kept as they came.
 pub type Extra = BTreeMap<String, Value>;
@@ -284,7 +284,10 @@ impl ImageConfig {
 
 impl DocumentType for ImageConfig {
     const NAME: &'static str = "image config";
-    const LIMIT: u64 = 8 << 20;
+
+    fn limit() -> Bound {
+        DocumentLimits::installed().config()
+    }
 
     fn check(&self, _media_type: &str) -> Result<()> {
         let invalid = |reason| {

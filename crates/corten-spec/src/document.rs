@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use crate::{Descriptor, Error, Result, json};
+use crate::{Bound, Descriptor, Error, Result, json};
 
 /// A document as it was received, and a view of it.
 ///
@@ -24,12 +24,13 @@ pub struct Document<T> {
 pub trait DocumentType: DeserializeOwned {
     /// What errors call it.
     const NAME: &'static str;
-    /// The largest size in bytes that is read (CNS-09).
-    const LIMIT: u64;
 
     /// Fields of other document types. Where one of them is, readers could differ in which type the
     /// document is, so it is refused (CVE-2021-41190).
     const FOREIGN_FIELDS: &'static [&'static str] = &[];
+
+    /// Returns the largest size that is read (CNS-09).
+    fn limit() -> Bound;
 
     /// Checks the rules that the shape of the JSON does not show, given the descriptor's type.
     fn check(&self, media_type: &str) -> Result<()>;
@@ -89,13 +90,14 @@ fn check_fields<T: DocumentType>(bytes: &[u8]) -> Result<()> {
 
 /// Checks `size` against the limit of the document type `T`.
 pub fn check_limit<T: DocumentType>(size: u64) -> Result<()> {
-    if size <= T::LIMIT {
+    let limit = T::limit();
+    if size <= limit.bytes {
         return Ok(());
     }
     Err(Error::TooLarge {
         document: T::NAME,
         size,
-        limit: T::LIMIT,
+        limit,
     })
 }
 

@@ -1,6 +1,6 @@
 //! What can be wrong with a document, a digest, a reference or a platform.
 
-use crate::Digest;
+use crate::{Bound, Digest};
 
 /// The result of reading a value of the specifications.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -68,8 +68,8 @@ pub enum Error {
         document: &'static str,
         /// Its size in bytes.
         size: u64,
-        /// The limit in bytes.
-        limit: u64,
+        /// The limit.
+        limit: Bound,
     },
     /// Docker's manifest schema 1.
     #[error(

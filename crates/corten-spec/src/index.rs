@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::annotations::Annotations;
 use crate::manifest::check_header;
-use crate::{Descriptor, DocumentType, Result, media_type};
+use crate::{Bound, Descriptor, DocumentLimits, DocumentType, Result, media_type};
 
 /// A list of manifests, usually one a platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,8 +46,11 @@ impl Index {
 
 impl DocumentType for Index {
     const NAME: &'static str = "index";
-    const LIMIT: u64 = 16 << 20;
     const FOREIGN_FIELDS: &'static [&'static str] = &["config", "layers", "fsLayers"];
+
+    fn limit() -> Bound {
+        DocumentLimits::installed().index()
+    }
 
     fn check(&self, expected: &str) -> Result<()> {
         check_header(

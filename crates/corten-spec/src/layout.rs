@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DocumentType, Error, Result};
+use crate::{Bound, DocumentType, Error, Result};
 
 /// The content of `oci-layout`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +32,10 @@ impl Layout {
 
 impl DocumentType for Layout {
     const NAME: &'static str = "oci-layout file";
-    const LIMIT: u64 = 64 << 10;
+
+    fn limit() -> Bound {
+        Bound::from(64 << 10)
+    }
 
     fn check(&self, _media_type: &str) -> Result<()> {
         if self.image_layout_version == Self::VERSION {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::annotations::Annotations;
-use crate::{Descriptor, DocumentType, Error, Result, media_type};
+use crate::{Bound, Descriptor, DocumentLimits, DocumentType, Error, Result, media_type};
 
 /// One config and the layers it belongs to, in order from the base up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,8 +49,11 @@ impl Manifest {
 
 impl DocumentType for Manifest {
     const NAME: &'static str = "manifest";
-    const LIMIT: u64 = 4 << 20;
     const FOREIGN_FIELDS: &'static [&'static str] = &["manifests", "fsLayers"];
+
+    fn limit() -> Bound {
+        DocumentLimits::installed().manifest()
+    }
 
     fn check(&self, expected: &str) -> Result<()> {
         check_header(

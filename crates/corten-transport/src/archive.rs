@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 use corten_content::layout::{index, names};
 use corten_content::{Error as ContentError, Result as ContentResult, Source, graph};
-use corten_spec::{Descriptor, Digest, DocumentType, Index, Layout, Platform, Reference, json};
+use corten_spec::{
+    Bound, Descriptor, Digest, DocumentLimits, DocumentType, Index, Layout, Platform, Reference,
+    json,
+};
 use corten_tar::{DecodeLimits, Limits};
 
 use crate::members::{Extent, Members};
@@ -141,7 +144,7 @@ impl Archive {
     }
 
     fn layout_entries(&self) -> Result<Vec<Descriptor>> {
-        let bytes = read_member(&self.members, &self.place, Layout::FILE, Layout::LIMIT)?;
+        let bytes = read_member(&self.members, &self.place, Layout::FILE, Layout::limit())?;
         json::parse::<Layout>(Layout::NAME, &bytes)
             .and_then(|layout| layout.check(""))
             .map_err(|source| Error::Document {
@@ -149,7 +152,12 @@ impl Archive {
                 member: Layout::FILE.into(),
                 source: Box::new(source),
             })?;
-        let bytes = read_member(&self.members, &self.place, Layout::INDEX_FILE, Index::LIMIT)?;
+        let bytes = read_member(
+            &self.members,
+            &self.place,
+            Layout::INDEX_FILE,
+            Index::limit(),
+        )?;
         let name = format!("`{}` of {}", Layout::INDEX_FILE, self.place);
         index::entries(&bytes, &name).map_err(Error::content(&self.place))
     }
@@ -169,11 +177,12 @@ impl Archive {
 
     /// Finds a blob that holds a manifest or an index.
     fn describe(&self, digest: &Digest) -> ContentResult<Descriptor> {
-        let found = self.size_of(digest).filter(|size| *size <= Index::LIMIT);
+        let limit = DocumentLimits::installed().either().bytes;
+        let found = self.size_of(digest).filter(|size| *size <= limit);
         let size = found.ok_or_else(|| self.not_found(digest.as_str()))?;
         let mut bytes = Vec::new();
         self.fetch(&Descriptor::new("", digest.clone(), size), 0)?
-            .take(Index::LIMIT)
+            .take(limit)
             .read_to_end(&mut bytes)
             .map_err(|error| ContentError::stream(format!("read `{digest}`"), error))?;
         graph::describe(digest, &bytes, &self.place)
@@ -293,13 +302,14 @@ pub(crate) fn read_member(
     members: &Members,
     place: &str,
     name: &str,
-    limit: u64,
+    limit: impl Into<Bound>,
 ) -> Result<Vec<u8>> {
+    let limit = limit.into();
     let extent = members.find(name).ok_or_else(|| Error::Missing {
         place: place.into(),
         member: name.into(),
     })?;
-    if extent.size > limit {
+    if extent.size > limit.bytes {
         return Err(Error::Document {
             place: place.into(),
             member: name.into(),
@@ -313,7 +323,7 @@ pub(crate) fn read_member(
     let mut bytes = Vec::new();
     members
         .open(extent, 0)
-        .and_then(|reader| reader.take(limit).read_to_end(&mut bytes))
+        .and_then(|reader| reader.take(limit.bytes).read_to_end(&mut bytes))
         .map_err(|error| Error::Read {
             place: place.into(),
             source: corten_tar::Error::read(extent.offset, error),

@@ -157,7 +157,7 @@ impl<'a> Reading<'a> {
         if let Some(known) = self.configs.get(&extent.offset) {
             return Ok(known.clone());
         }
-        let bytes = read_member(self.members, self.place, path, ImageConfig::LIMIT)?;
+        let bytes = read_member(self.members, self.place, path, ImageConfig::limit())?;
         let document = Document::<ImageConfig>::from_bytes(media_type::DOCKER_CONFIG, bytes)
             .map_err(|source| self.invalid(path, source))?;
         let config = Config {

@@ -50,8 +50,9 @@ pub(crate) struct GlobalArgs {
     /// Print the one line that matters
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
-    /// Change what a layer or an archive may ask for while it is read, such as `entries=10000000` or
-    /// `total_bytes=128GiB`; an error that a limit caused names it
+    /// Change what a layer, an archive or a document may ask for while it is read, such as
+    /// `entries=10000000`, `total_bytes=128GiB` or `manifest_bytes=8MiB`; an error that a limit caused
+    /// names it
     #[arg(long = "limit", global = true, value_name = "NAME=VALUE")]
     pub(crate) limits: Vec<Limit>,
 }

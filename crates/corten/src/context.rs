@@ -47,6 +47,8 @@ impl Context {
                 error,
             )
         })?;
+        // Another set in one process is a test's.
+        limits::of_documents(&args.limits).install();
         Ok(Self {
             env,
             output,

@@ -206,9 +206,7 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
         return Some(hint);
     }
     if let Some(limit) = limit_of(error) {
-        return Some(format!(
-            "pass `--limit {limit}=VALUE` to allow more, if you trust what is read"
-        ));
+        return Some(limit_hint(limit));
     }
     match as_error::<corten_content::Error>(error)? {
         corten_content::Error::Corrupt { .. } => {
@@ -254,10 +252,17 @@ fn full_disk_hint(error: &(dyn StdError + 'static)) -> Option<String> {
     ))
 }
 
+fn limit_hint(limit: &str) -> String {
+    format!("pass `--limit {limit}=VALUE` to allow more, if you trust what is read")
+}
+
 /// Returns the name of the limit that `error` is about.
 fn limit_of(error: &(dyn StdError + 'static)) -> Option<&'static str> {
-    match as_error::<corten_tar::Error>(error)? {
-        corten_tar::Error::Limit { limit, .. } => Some(limit),
+    if let Some(corten_tar::Error::Limit { limit, .. }) = as_error(error) {
+        return Some(limit);
+    }
+    match as_error(error)? {
+        corten_spec::Error::TooLarge { limit, .. } => limit.name,
         _ => None,
     }
 }
@@ -266,6 +271,7 @@ fn registry_hint(error: &corten_registry::Error) -> Option<String> {
     match error {
         corten_registry::Error::NoCredentials { host, .. } => Some(format!("run `corten login {host}`")),
         corten_registry::Error::Refused(refusal) => refusal_hint(refusal),
+        corten_registry::Error::TooLong { limit, .. } => limit.name.map(limit_hint),
         corten_registry::Error::Tls { .. } => Some(
             "name the registry's own authority with `--ca-file`, or pass `--plain-http` if it speaks no TLS"
                 .to_owned(),

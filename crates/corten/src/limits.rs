@@ -1,7 +1,8 @@
-//! `--limit`: what a layer may ask for while it is read.
+//! `--limit`: what a layer may ask for while it is read, and how long documents may be.
 
 use std::str::FromStr;
 
+use corten_spec::DocumentLimits;
 use corten_tar::LayerLimits;
 
 /// One limit and its new value, `NAME=VALUE`.
@@ -21,8 +22,9 @@ impl FromStr for Limit {
         let (name, value) = text
             .split_once('=')
             .ok_or("it has no `=`, as in `entries=10000000`")?;
-        if !LayerLimits::default().set(name, 0) {
-            let names = LayerLimits::NAMES.join(", ");
+        if !names().any(|known| known == name) {
+            let names: Vec<_> = names().collect();
+            let names = names.join(", ");
             return Err(format!("there is no limit `{name}`; there are {names}"));
         }
         let value = number(value).ok_or_else(|| {
@@ -49,13 +51,25 @@ fn number(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-/// Returns `base` with `changes`; of two for one limit the last counts.
+fn names() -> impl Iterator<Item = &'static str> {
+    LayerLimits::NAMES.into_iter().chain(DocumentLimits::NAMES)
+}
+
+/// Returns `base` with those of `changes` that are about layers; of two for one limit the last counts.
 pub(crate) fn changed(mut base: LayerLimits, changes: &[Limit]) -> LayerLimits {
     for limit in changes {
-        let is_known = base.set(&limit.name, limit.value);
-        debug_assert!(is_known, "names are checked when they are parsed");
+        base.set(&limit.name, limit.value);
     }
     base
+}
+
+/// Returns the usual limits of documents with those of `changes` that are about them.
+pub(crate) fn of_documents(changes: &[Limit]) -> DocumentLimits {
+    let mut limits = DocumentLimits::default();
+    for limit in changes {
+        limits.set(&limit.name, limit.value);
+    }
+    limits
 }
 
 #[cfg(test)]
@@ -87,6 +101,18 @@ mod tests {
         ] {
             check(wrong, None);
         }
+    }
+
+    #[test]
+    fn every_name_is_for_layers_or_documents() {
+        let changes: Vec<Limit> = names()
+            .map(|name| format!("{name}=7").parse().unwrap())
+            .collect();
+        let limits = of_documents(&changes);
+        assert_eq!(limits.manifest_bytes, 7);
+        assert_eq!(limits.index_bytes, 7);
+        assert_eq!(limits.config_bytes, 7);
+        assert_eq!(changed(LayerLimits::default(), &changes).archive.entries, 7);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
-use corten_spec::{Descriptor, Digest, DocumentType, Index, Layout as Header, document};
+use corten_spec::{
+    Descriptor, Digest, DocumentLimits, DocumentType, Index, Layout as Header, document,
+};
 
 use super::survey::{BlobState, Survey, hash};
 use super::{Damage, Finding};
@@ -157,7 +159,7 @@ fn read_old(path: &Path) -> Result<Option<Vec<u8>>> {
         opened => opened.map_err(Error::system("open", path))?.0,
     };
     let mut bytes = Vec::new();
-    file.take(4 * Index::LIMIT)
+    file.take(Index::limit().bytes.saturating_mul(4))
         .read_to_end(&mut bytes)
         .map_err(Error::system("read", path))?;
     Ok(Some(bytes))
@@ -191,7 +193,7 @@ fn unlisted_images(store: &Store, survey: &Survey, listed: &[Descriptor]) -> Vec
         let BlobState::Whole { size } = state else {
             continue;
         };
-        if *size > Index::LIMIT {
+        if *size > DocumentLimits::installed().either().bytes {
             continue;
         }
         let Ok(bytes) = std::fs::read(store.blob_path(digest)) else {

@@ -239,7 +239,7 @@ pub(crate) fn ingests(store: &Store) -> Result<Vec<Ingest>> {
 }
 
 fn check_header(store: &Store) -> Option<String> {
-    let bytes = match store.dir().read_own(Header::FILE, Header::LIMIT) {
+    let bytes = match store.dir().read_own(Header::FILE, Header::limit()) {
         Ok(bytes) => bytes,
         Err(error) => return Some(explain(&error)),
     };

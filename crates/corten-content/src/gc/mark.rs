@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use corten_spec::{Descriptor, Digest, DocumentType, Index, Kind};
+use corten_spec::{Descriptor, Digest, DocumentLimits, Kind};
 use serde_json::Value;
 
 use crate::files::open_regular;
@@ -218,6 +218,15 @@ impl<'a> Marker<'a> {
     }
 }
 
+/// Returns how long a document of unknown type may be.
+///
+/// A limit that the command line lowers does not count: what is not read here loses what it refers
+/// to.
+fn longest() -> u64 {
+    let usual = DocumentLimits::default().either();
+    DocumentLimits::installed().either().or_larger(usual).bytes
+}
+
 /// Collects the values of all fields called `digest`.
 fn collect_digests(value: Value, found: &mut Vec<Digest>) {
     // The parser bounds the depth, hence the recursion.
@@ -258,7 +267,7 @@ impl Unprotected<'_> {
         let read = || {
             let (file, len) = self.open(digest).ok()?;
             let mut bytes = Vec::new();
-            let limited = (len <= Index::LIMIT).then(|| file.take(Index::LIMIT))?;
+            let limited = (len <= longest()).then(|| file.take(longest()))?;
             { limited }.read_to_end(&mut bytes).ok()?;
             digest.verify(&bytes).ok()
         };
@@ -268,7 +277,7 @@ impl Unprotected<'_> {
     /// Returns the content if it is a JSON object of the size of a document.
     fn json(&self, digest: &Digest) -> Result<Option<Value>> {
         let (mut file, len) = self.open(digest)?;
-        if len > Index::LIMIT {
+        if len > longest() {
             return Ok(None);
         }
         let failed = |error| Error::system("read", self.0.blob_path(digest))(error);
@@ -277,7 +286,7 @@ impl Unprotected<'_> {
             return Ok(None);
         }
         let mut bytes = first.to_vec();
-        file.take(Index::LIMIT)
+        file.take(longest())
             .read_to_end(&mut bytes)
             .map_err(failed)?;
         Ok(serde_json::from_slice(&bytes).ok())

@@ -5,7 +5,10 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use corten_spec::annotations::{IMAGE_NAME, REF_NAME};
-use corten_spec::{Descriptor, Digest, DocumentType, Index, Layout as Header, document, json};
+use corten_spec::{
+    Bound, Descriptor, Digest, DocumentLimits, DocumentType, Index, Layout as Header, document,
+    json,
+};
 
 use crate::files::{Files, open_regular};
 use crate::fsck::BlobState;
@@ -30,7 +33,7 @@ impl LayoutDir {
     /// Opens what is there, and checks that it is a layout (LAY-02 to LAY-08).
     pub(crate) fn open(root: &Path, place: String, files: Box<dyn Files>) -> Result<Self> {
         let dir = Self::open_damaged(root, place, files)?;
-        let bytes = dir.read_own(Header::FILE, Header::LIMIT)?;
+        let bytes = dir.read_own(Header::FILE, Header::limit())?;
         let header: corten_spec::Result<Header> = json::parse(Header::NAME, &bytes);
         header
             .and_then(|header| header.check(""))
@@ -131,13 +134,13 @@ impl LayoutDir {
 
     /// Returns the entries of `index.json`.
     pub(crate) fn entries(&self) -> Result<Vec<Descriptor>> {
-        let bytes = self.read_own(Header::INDEX_FILE, Index::LIMIT)?;
+        let bytes = self.read_own(Header::INDEX_FILE, Index::limit())?;
         index::entries(&bytes, &self.index_name())
     }
 
     /// Returns the entries of `index.json` whose text holds `text`, and perhaps some more.
     pub(crate) fn entries_mentioning(&self, text: &str) -> Result<Vec<Descriptor>> {
-        let bytes = self.read_own(Header::INDEX_FILE, Index::LIMIT)?;
+        let bytes = self.read_own(Header::INDEX_FILE, Index::limit())?;
         index::entries_mentioning(&bytes, text, &self.index_name())
     }
 
@@ -150,7 +153,7 @@ impl LayoutDir {
         change: impl FnOnce(&mut LayoutIndex<'_>) -> Result<T>,
     ) -> Result<T> {
         let _lock = self.lock_index()?;
-        let bytes = self.read_own(Header::INDEX_FILE, Index::LIMIT)?;
+        let bytes = self.read_own(Header::INDEX_FILE, Index::limit())?;
         let mut index = LayoutIndex::parse(&bytes, &self.index_name())?;
         let result = change(&mut index)?;
         if let Some(bytes) = index.into_bytes(&self.index_name())? {
@@ -217,11 +220,12 @@ impl LayoutDir {
     /// Finds a blob that holds a manifest or an index.
     pub(crate) fn describe(&self, digest: &Digest) -> Result<Descriptor> {
         let (file, len) = self.open_blob(digest)?;
-        if len > Index::LIMIT {
+        let limit = DocumentLimits::installed().either().bytes;
+        if len > limit {
             return Err(self.not_found(digest.as_str()));
         }
         let mut bytes = Vec::new();
-        file.take(Index::LIMIT)
+        file.take(limit)
             .read_to_end(&mut bytes)
             .map_err(Error::system("read", self.blob_path(digest)))?;
         graph::describe(digest, &bytes, &self.place)
@@ -292,18 +296,18 @@ impl LayoutDir {
         Ok(())
     }
 
-    pub(crate) fn read_own(&self, name: &'static str, limit: u64) -> Result<Vec<u8>> {
+    pub(crate) fn read_own(&self, name: &'static str, limit: Bound) -> Result<Vec<u8>> {
         let path = self.root.join(name);
         let (file, _) = open_regular(&path).map_err(|error| match error.kind() {
             ErrorKind::NotFound => self.unusable(&format!("it has no file `{name}`")),
             _ => Error::system("open", &path)(error),
         })?;
         let mut bytes = Vec::new();
-        file.take(limit + 1)
+        file.take(limit.bytes.saturating_add(1))
             .read_to_end(&mut bytes)
             .map_err(Error::system("read", &path))?;
         let size = bytes.len() as u64;
-        if size > limit {
+        if size > limit.bytes {
             return Err(Error::Invalid {
                 what: path.display().to_string(),
                 source: Box::new(corten_spec::Error::TooLarge {

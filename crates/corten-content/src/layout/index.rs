@@ -139,11 +139,12 @@ impl<'a> LayoutIndex<'a> {
         let bytes = serde_json::to_vec(&fields).expect("raw values are written as they are");
         // One entry more than can be read back would lose all of them.
         let size = bytes.len() as u64;
-        if size > Index::LIMIT {
+        let limit = Index::limit();
+        if size > limit.bytes {
             let source = corten_spec::Error::TooLarge {
                 document: "index.json",
                 size,
-                limit: Index::LIMIT,
+                limit,
             };
             return Err(invalid(what, source));
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use corten_content::store::verify_blob;
 use corten_content::{Error as ContentError, Result as ContentResult, Source};
-use corten_spec::{Descriptor, Digest, DocumentType, Index, Layout, media_type};
+use corten_spec::{Bound, Descriptor, Digest, DocumentType, Index, Layout, media_type};
 use serde_json::Value;
 
 use super::ValidateOptions;
@@ -37,7 +37,7 @@ pub fn validate_layout(directory: &Path, options: &ValidateOptions) -> Result<Ve
 
 fn check_header(findings: &mut Findings, directory: &Path) -> Result<()> {
     let mut report = Report::of_file(findings, Layout::FILE);
-    let bytes = match read_file(directory, Layout::FILE, Layout::LIMIT)? {
+    let bytes = match read_file(directory, Layout::FILE, Layout::limit())? {
         Found::Bytes(bytes) => bytes,
         Found::Nothing => {
             let fault = Fault::missing("a file with `{\"imageLayoutVersion\":\"1.0.0\"}`");
@@ -76,7 +76,7 @@ fn check_header(findings: &mut Findings, directory: &Path) -> Result<()> {
 fn check_entries(walk: &mut Walk<'_>, directory: &Path) -> Result<()> {
     let name = Layout::INDEX_FILE;
     let mut report = Report::of_file(&mut walk.findings, name);
-    let bytes = match read_file(directory, name, Index::LIMIT)? {
+    let bytes = match read_file(directory, name, Index::limit())? {
         Found::Bytes(bytes) => bytes,
         Found::Nothing => {
             report.whole(must("LAY-07"), Fault::missing("an index"));
@@ -86,7 +86,7 @@ fn check_entries(walk: &mut Walk<'_>, directory: &Path) -> Result<()> {
         Found::Other(what) => {
             report.whole(
                 must("LAY-07"),
-                Fault::differs(what, "a file of at most 4 MiB"),
+                Fault::differs(what, format!("a file of at most {} bytes", Index::limit())),
             );
             walk.is_incomplete = true;
             return Ok(());
@@ -191,7 +191,7 @@ enum Found {
     Other(String),
 }
 
-fn read_file(directory: &Path, name: &str, limit: u64) -> Result<Found> {
+fn read_file(directory: &Path, name: &str, limit: Bound) -> Result<Found> {
     let path = directory.join(name);
     let metadata = match fs::metadata(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
@@ -200,7 +200,7 @@ fn read_file(directory: &Path, name: &str, limit: u64) -> Result<Found> {
     if !metadata.is_file() {
         return Ok(Found::Other("no regular file".to_owned()));
     }
-    if metadata.len() > limit {
+    if metadata.len() > limit.bytes {
         return Ok(Found::Other(format!("a file of {} bytes", metadata.len())));
     }
     let bytes = fs::read(&path).map_err(Error::system("read", &path))?;

@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 use corten_content::graph::MAX_DEPTH;
 use corten_content::{Error as ContentError, Source};
 use corten_layer::Tree;
-use corten_spec::{Descriptor, Digest, DocumentType, ImageConfig, Index, Kind, Manifest, Platform};
+use corten_spec::{
+    Bound, Descriptor, Digest, DocumentType, ImageConfig, Index, Kind, Manifest, Platform,
+};
 
 use super::annotations::Holder;
 use super::config::{ConfigParts, check_config};
@@ -146,7 +148,7 @@ impl<'a> Walk<'a> {
             self.report(content).whole(must("LAY-18"), message);
             return Ok(());
         }
-        let Some(bytes) = self.document(content, Index::LIMIT, sparse())? else {
+        let Some(bytes) = self.document(content, Index::limit(), sparse())? else {
             return Ok(());
         };
         let mut report = self.report(content);
@@ -222,7 +224,7 @@ impl<'a> Walk<'a> {
     }
 
     fn manifest(&mut self, content: &Descriptor, depth: usize) -> Result<()> {
-        let Some(bytes) = self.document(content, Manifest::LIMIT, sparse())? else {
+        let Some(bytes) = self.document(content, Manifest::limit(), sparse())? else {
             return Ok(());
         };
         let mut report = self.report(content);
@@ -257,7 +259,7 @@ impl<'a> Walk<'a> {
         parts: &ManifestParts,
     ) -> Result<Option<Platform>> {
         self.reach(config);
-        let bytes = self.document(config, ImageConfig::LIMIT, missing())?;
+        let bytes = self.document(config, ImageConfig::limit(), missing())?;
         let config = bytes.and_then(|bytes| check_config(&mut self.report(config), config, &bytes));
         let is_artifact = |layer: &Option<Descriptor>| {
             let kind = layer.as_ref().map(Descriptor::kind);
@@ -343,7 +345,7 @@ impl<'a> Walk<'a> {
     fn document(
         &mut self,
         content: &Descriptor,
-        limit: u64,
+        limit: Bound,
         missing: Rule,
     ) -> Result<Option<Vec<u8>>> {
         match corten_content::read(self.source, content, limit) {

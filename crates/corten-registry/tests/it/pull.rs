@@ -210,3 +210,35 @@ fn a_list_without_an_end_is_given_up() {
         chain(&error)
     );
 }
+
+/// Nothing says how long the manifest of a tag will be.
+#[test]
+fn a_manifest_without_an_end_names_the_limit() {
+    let transport = std::sync::Arc::new(Long);
+    let client = corten_registry::Client::over(crate::settings(), transport);
+    let reference = "registry.example/a:1".parse().unwrap();
+    let source = corten_registry::Repository::new(&client, &reference).unwrap();
+    let error = source.resolve("1").unwrap_err();
+    assert!(
+        chain(&error).contains("is longer than 16777216 bytes"),
+        "{}",
+        chain(&error)
+    );
+}
+
+struct Long;
+
+impl corten_registry::transport::Transport for Long {
+    fn send(
+        &self,
+        _request: corten_registry::transport::Request,
+    ) -> corten_registry::Result<corten_registry::transport::Response> {
+        let page = corten_registry::transport::Headers::new()
+            .with("Content-Type", "application/vnd.oci.image.index.v1+json");
+        Ok(corten_registry::transport::Response {
+            status: 200,
+            headers: page,
+            body: Box::new(std::io::repeat(b' ')),
+        })
+    }
+}

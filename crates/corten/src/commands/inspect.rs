@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use corten_content::{ImageDocuments, Layout, Source, load_image, read};
 use corten_image::outline;
-use corten_spec::{ChainId, Descriptor, DocumentType as _, Index, Kind, Platform};
+use corten_spec::{ChainId, Descriptor, DocumentLimits, Index, Kind, Platform};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -93,7 +93,8 @@ fn inspect(args: &InspectArgs, ctx: &Context) -> Result<(), CommandError> {
             .map_err(CommandError::caused)?;
     }
     if args.raw {
-        let bytes = read(source, &content, Index::LIMIT).map_err(CommandError::caused)?;
+        let bytes = read(source, &content, DocumentLimits::installed().either())
+            .map_err(CommandError::caused)?;
         return ctx.output.bytes(&bytes);
     }
     let image = load_image(source, &content, platform).map_err(CommandError::caused)?;

@@ -74,3 +74,64 @@ fn what_is_read_meets_the_limits() {
     );
     program.ok(&[&other[..], &["--limit", "entries=1000"]].concat());
 }
+
+/// Wherever a document comes from, its limit is the one that the command line gives.
+#[test]
+fn documents_meet_their_limits_in_every_place() {
+    let program = Program::with_base();
+    program.ok(&["copy", "base", "oci:layout:v1"]);
+    program.ok(&["save", "base", "-o", "oci.tar"]);
+    program.ok(&["copy", "base", "docker-archive:docker.tar:base"]);
+    let places = ["base", "oci:layout:v1", "oci-archive:oci.tar"];
+    for place in places {
+        for name in ["manifest_bytes", "config_bytes"] {
+            refused(&program, &["inspect", place], name);
+        }
+        refused(&program, &["inspect", "--raw", place], "index_bytes");
+        program.ok(&["inspect", place, "--limit", "manifest_bytes=1MiB"]);
+    }
+    let docker = "docker-archive:docker.tar:base";
+    refused(&program, &["inspect", docker], "config_bytes");
+    refused(&program, &["copy", "base", "oci:other"], "manifest_bytes");
+    let validated = ["validate", "oci:layout", "--limit", "manifest_bytes=3"];
+    let ran = program.run(&validated);
+    assert_eq!(ran.code, 3);
+    assert!(ran.stdout.contains("CNS-09"), "{}", ran.stdout);
+}
+
+/// Runs `args` with the limit `name` too low, and expects an error that names it.
+#[track_caller]
+fn refused(program: &Program, args: &[&str], name: &str) {
+    let limit = format!("{name}=3");
+    // What may be a manifest or an index has the larger of the two limits.
+    let both = ["--limit", "manifest_bytes=3", "--limit", &limit];
+    let more = if name == "index_bytes" {
+        &both[..]
+    } else {
+        &both[2..]
+    };
+    let ran = program.run(&[args, more].concat());
+    assert_eq!(ran.code, 1, "{args:?}: {}", ran.stderr);
+    let hint = format!("hint: pass `--limit {name}=VALUE`");
+    assert!(ran.stderr.contains(&hint), "{args:?}: {}", ran.stderr);
+    assert!(
+        ran.stderr.contains("the limit is 3"),
+        "{args:?}: {}",
+        ran.stderr
+    );
+}
+
+/// The list that a wrong name gets, and the page, have every limit.
+#[test]
+fn every_limit_is_told_and_documented() {
+    let program = Program::new();
+    let ran = program.run(&["df", "--limit", "colour=3"]);
+    let (_, list) = ran.stderr.split_once("there are ").unwrap();
+    let mut told: Vec<&str> = list.lines().next().unwrap().split(", ").collect();
+    let page = include_str!("../../../../docs/reference/limits.md");
+    let row = |line: &'static str| line.strip_prefix("| `")?.split_once('`');
+    let mut documented: Vec<&str> = page.lines().filter_map(row).map(|(name, _)| name).collect();
+    told.sort_unstable();
+    documented.sort_unstable();
+    assert_eq!(told, documented);
+}
