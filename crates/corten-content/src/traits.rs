@@ -37,6 +37,15 @@ pub trait Source: Send + Sync {
     /// says.
     fn fetch(&self, content: &Descriptor, offset: u64) -> Result<Box<dyn Read + Send + '_>>;
 
+    /// Tells whether `content` is here, without reading it; its bytes may still be wrong.
+    fn holds(&self, content: &Descriptor) -> Result<bool> {
+        match self.fetch(content, 0) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Lists the manifests here that name `subject` as their subject, such as its signatures.
     fn referrers(&self, _subject: &Digest) -> Result<Vec<Descriptor>> {
         Ok(Vec::new())

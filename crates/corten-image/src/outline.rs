@@ -1,6 +1,6 @@
 //! The graph that an image is, as a tree: indexes, manifests, configs, layers, and what refers to them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use corten_content::graph::MAX_DEPTH;
 use corten_content::{Error as ContentError, Result, Source, load};
@@ -56,7 +56,7 @@ pub enum Role {
 /// How much is known of content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// It was read, or is nothing that has to be.
+    /// It was read, or it is there and nothing that has to be read.
     Known,
     /// It stands elsewhere in the tree, with what is beneath it.
     Repeated,
@@ -71,12 +71,13 @@ pub enum State {
 
 /// Reads the documents that `root` leads to, and those that name them as their subjects.
 ///
-/// What is absent or damaged is told in its place, and nothing stops for it: layers are not read, and
-/// what cannot be read has no children.
+/// What is absent or damaged is told in its place, and nothing stops for it. Layers are not read, only
+/// looked for; what cannot be read has no children.
 pub fn outline(source: &dyn Source, root: &Descriptor) -> Node {
     let mut outline = Outline {
         source,
         seen: HashSet::new(),
+        found: HashMap::new(),
         n_bytes: 0,
     };
     outline.document(root, None, 0)
@@ -85,6 +86,7 @@ pub fn outline(source: &dyn Source, root: &Descriptor) -> Node {
 struct Outline<'a> {
     source: &'a dyn Source,
     seen: HashSet<Digest>,
+    found: HashMap<Digest, State>,
     n_bytes: u64,
 }
 
@@ -99,6 +101,7 @@ impl Outline<'_> {
         let mut node = leaf(role.unwrap_or(own), content);
         node.artifact_type.clone_from(&content.artifact_type);
         if is_blob {
+            node.state = self.look_for(content);
             return node;
         }
         if !self.seen.insert(content.digest.clone()) {
@@ -173,15 +176,38 @@ impl Outline<'_> {
             } else {
                 Role::Blob
             };
-            node.children.push(leaf(role, layer));
+            let mut child = leaf(role, layer);
+            child.state = self.look_for(layer);
+            node.children.push(child);
         }
         Ok(())
+    }
+
+    /// Tells whether content that is not read is there; each is asked for once.
+    fn look_for(&mut self, content: &Descriptor) -> State {
+        if let Some(state) = self.found.get(&content.digest) {
+            return state.clone();
+        }
+        // What a descriptor embeds need not be anywhere else (DSC-11).
+        let is_there = match content.embedded() {
+            Ok(Some(_)) => Ok(true),
+            Ok(None) | Err(_) => self.source.holds(content),
+        };
+        let state = match is_there {
+            Ok(true) => State::Known,
+            Ok(false) => State::Absent,
+            Err(error) => state_of(&error),
+        };
+        self.found.insert(content.digest.clone(), state.clone());
+        state
     }
 
     /// Reads a config for the ids of the layers; one of an unknown type is bytes (MAN-09).
     fn config(&mut self, content: &Descriptor) -> (Node, Vec<DiffId>) {
         if content.kind() != Kind::Config {
-            return (leaf(Role::Blob, content), Vec::new());
+            let mut node = leaf(Role::Blob, content);
+            node.state = self.look_for(content);
+            return (node, Vec::new());
         }
         let mut node = leaf(Role::Config { image_id: None }, content);
         self.n_bytes = self.n_bytes.saturating_add(content.size);

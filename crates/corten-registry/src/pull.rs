@@ -59,6 +59,23 @@ impl Source for Repository {
         })
     }
 
+    fn holds(&self, content: &Descriptor) -> ContentResult<bool> {
+        let asked = self.first_of_endpoints(|endpoint| {
+            self.ask_for(endpoint, content)
+                .map_err(|error| self.error(error, content.digest.as_str()))
+        });
+        match asked {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            // There are servers that refuse HEAD, above all where they redirect to.
+            Err(_) => match self.fetch(content, 0) {
+                Ok(_) => Ok(true),
+                Err(error) if error.is_not_found() => Ok(false),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
     fn referrers(&self, subject: &Digest) -> ContentResult<Vec<Descriptor>> {
         self.referrers_of_type(subject, None)
     }
@@ -103,6 +120,18 @@ impl Repository {
             }
         }
         ask(&self.origin)
+    }
+
+    /// Asks for `content` without its bytes.
+    fn ask_for(&self, endpoint: &Endpoint, content: &Descriptor) -> Result<()> {
+        let is_manifest = is_manifest(content.kind());
+        let folder = if is_manifest { "manifests" } else { "blobs" };
+        let mut call = endpoint.pull(Method::Head, &format!("{folder}/{}", content.digest));
+        if is_manifest {
+            call.headers
+                .add("Accept", &format!("{}, {ACCEPT}", content.media_type));
+        }
+        self.client.expect(call, &[200]).map(drop)
     }
 
     fn resolve_at(&self, endpoint: &Endpoint, name: &str) -> ContentResult<Descriptor> {

@@ -84,6 +84,34 @@ fn an_image_with_all_that_can_be_in_it() {
 }
 
 #[test]
+fn blobs_that_are_not_there_are_told() {
+    let content = Memory::new();
+    let root = Image::builder().layer(b"a").layer(b"b").build_in(&content);
+    let bytes = corten_content::read(&content, &root, 1 << 20).unwrap();
+    let manifest: Manifest = serde_json::from_slice(&bytes).unwrap();
+    content.remove(&manifest.layers[1].digest);
+    let expected = [
+        "manifest",
+        " config true",
+        " layer 1 true",
+        " layer 2 true absent",
+    ];
+    expect(&content, &root, &expected);
+
+    // An artifact, one of whose blobs is in its descriptor and nowhere else.
+    let mut embedded = Descriptor::of(OCI_EMPTY, b"{}");
+    embedded.data = Some("e30=".to_owned());
+    let gone = Descriptor::of("x/y", b"gone");
+    let artifact = Manifest::oci(embedded, vec![gone.clone(), gone]);
+    let root = content.add(OCI_MANIFEST, &document::to_bytes(&artifact));
+    expect(
+        &content,
+        &root,
+        &["manifest", " blob", " blob absent", " blob absent"],
+    );
+}
+
+#[test]
 fn ids_and_where_others_keep_them() {
     let image = Image::builder()
         .layer(b"a")

@@ -211,6 +211,32 @@ fn a_list_without_an_end_is_given_up() {
     );
 }
 
+#[test]
+fn what_is_there_is_told_without_its_bytes() {
+    #[track_caller]
+    fn check(quirks: Quirks, expected: &[&str]) {
+        let fake = Fake::start(quirks);
+        let digest = fake.put_blob("acme/app", b"hello");
+        let source = repository(&fake);
+        let there = Descriptor::new("application/octet-stream", digest, 5);
+        let absent = Descriptor::of("application/octet-stream", b"absent");
+        assert!(source.holds(&there).unwrap());
+        assert!(!source.holds(&absent).unwrap());
+        let lines = fake.lines();
+        let methods: Vec<_> = lines
+            .iter()
+            .map(|line| line.split_once(' ').unwrap().0)
+            .collect();
+        assert_eq!(methods, expected);
+    }
+    check(Quirks::default(), &["HEAD", "HEAD"]);
+    let no_head = Quirks {
+        no_head: true,
+        ..Quirks::default()
+    };
+    check(no_head, &["HEAD", "GET", "HEAD", "GET"]);
+}
+
 /// Nothing says how long the manifest of a tag will be.
 #[test]
 fn a_manifest_without_an_end_names_the_limit() {
