@@ -129,7 +129,7 @@ impl Repository {
         let mut call = endpoint.pull(Method::Head, &format!("{folder}/{}", content.digest));
         if is_manifest {
             call.headers
-                .add("Accept", &format!("{}, {ACCEPT}", content.media_type));
+                .add("Accept", format!("{}, {ACCEPT}", content.media_type));
         }
         self.client.expect(call, &[200]).map(drop)
     }

@@ -29,6 +29,8 @@ Places:
   oci:DIR[:TAG|@DIGEST]        an image layout
   oci-archive:FILE[:TAG]       an image layout in a tar
   docker-archive:FILE[:NAME]   what `docker save` writes
+Where only a NAME may stand, what begins like another place is refused; an image of such a name is \
+written in full, as in `docker.io/library/oci:out`.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 content did not verify; `run` hands on that of the \
 program it ran.";

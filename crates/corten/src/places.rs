@@ -1,6 +1,6 @@
 //! Where images are: what users write for a place, and how it is opened.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -67,14 +67,20 @@ impl FromStr for Name {
     }
 }
 
-/// Reads what an image is to be called; what would be read as another place where images are named
-/// cannot be.
-pub(crate) fn new_name(text: &str) -> Result<Name, String> {
+/// Reads what an image of the local store is called, or is to be called.
+///
+/// What would be read as another place where any place may stand is refused: `oci:out` is a reference
+/// by its grammar, but who writes it means the directory `out`, and who has an image of that name can
+/// write it in full.
+pub(crate) fn store_name(text: &str) -> Result<Name, String> {
     let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
     if NOT_YET.contains(&scheme) || !matches!(text.parse(), Ok(Place::Store(_)) | Err(_)) {
-        return Err(format!(
-            "`{scheme}:` begins another place than the local store; `docker.io/library/{text}` is a name"
-        ));
+        let mut message = format!("`{scheme}:` begins another place than the local store");
+        let full = format!("docker.io/library/{text}");
+        if full.parse::<Name>().is_ok() {
+            write!(message, "; `{full}` is a name").expect("writing to a string does not fail");
+        }
+        return Err(message);
     }
     text.parse()
 }

@@ -9,7 +9,7 @@ use crate::compression::CompressionArgs;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::images::{bring_all, find_to_read};
-use crate::places::{Name, Place, new_name};
+use crate::places::{Name, Place, store_name};
 use crate::registry::RegistryArgs;
 use crate::wanted::Wanted;
 
@@ -20,7 +20,7 @@ pub(crate) struct RewriteArgs {
     #[arg(value_name = "PLACE")]
     pub(crate) place: Place,
     /// What the result is to be called in the local store
-    #[arg(value_name = "NAME", value_parser = new_name)]
+    #[arg(value_name = "NAME", value_parser = store_name)]
     name: Name,
     /// Of an image for several platforms, use this one [default: this machine's]
     #[arg(long, value_name = "OS/ARCH", conflicts_with = "all")]

@@ -13,7 +13,7 @@ use corten_tar::Timestamp;
 use crate::compression::CompressionArgs;
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::places::{Name, new_name};
+use crate::places::{Name, store_name};
 use crate::timestamp::Seconds;
 
 /// Make an image of one layer from the tar of a root file system
@@ -25,7 +25,7 @@ pub(crate) struct ImportArgs {
     #[arg(value_name = "ROOTFS.tar")]
     tar: PathBuf,
     /// What the image is to be called
-    #[arg(long, short, value_name = "NAME", value_parser = new_name)]
+    #[arg(long, short, value_name = "NAME", value_parser = store_name)]
     tag: Name,
     /// What the image runs on
     #[arg(long, value_name = "OS/ARCH")]

@@ -11,7 +11,7 @@ use corten_transport::Format;
 
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::places::{Name, open_archive};
+use crate::places::{Name, open_archive, store_name};
 use crate::transfer::fetch;
 
 /// Read the images of an archive into the local store
@@ -23,7 +23,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     input: PathBuf,
     /// What the only image is to be called, instead of what the archive says
-    #[arg(long, short, value_name = "NAME")]
+    #[arg(long, short, value_name = "NAME", value_parser = store_name)]
     tag: Option<Name>,
 }
 

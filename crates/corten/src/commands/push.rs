@@ -8,7 +8,7 @@ use corten_spec::Platform;
 use crate::context::Context;
 use crate::conversion::ConversionArgs;
 use crate::error::CommandError;
-use crate::places::{Name, Place};
+use crate::places::{Name, Place, store_name};
 use crate::registry::RegistryArgs;
 use crate::transfer::{Part, transfer_as};
 
@@ -18,7 +18,7 @@ use crate::transfer::{Part, transfer_as};
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {
     /// What to push
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = store_name)]
     name: Name,
     /// Where to push it, as in `docker://HOST/REPOSITORY:TAG` [default: what NAME says]
     #[arg(value_name = "DESTINATION")]

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::images::{Pull, find};
 use crate::output::Format;
-use crate::places::{Name, Place, new_name};
+use crate::places::{Name, Place, store_name};
 use crate::registry::RegistryArgs;
 use crate::timestamp::Seconds;
 use crate::wanted::Wanted;
@@ -30,7 +30,7 @@ pub(crate) struct RepackArgs {
     #[arg(value_name = "BUNDLE")]
     bundle: PathBuf,
     /// What the image is to be called
-    #[arg(value_name = "NAME", value_parser = new_name)]
+    #[arg(value_name = "NAME", value_parser = store_name)]
     name: Name,
     /// Where the image that the bundle was made from is, if it is not in the local store any more
     #[arg(long, value_name = "PLACE")]

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::places::Name;
+use crate::places::{Name, store_name};
 
 /// Remove names from the local store
 ///
@@ -14,7 +14,7 @@ use crate::places::Name;
 #[derive(Debug, Args)]
 pub(crate) struct RmArgs {
     /// What to remove; a digest removes what was kept without a name
-    #[arg(value_name = "NAME", required = true)]
+    #[arg(value_name = "NAME", required = true, value_parser = store_name)]
     names: Vec<Name>,
 }
 

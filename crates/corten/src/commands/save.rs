@@ -10,14 +10,14 @@ use corten_transport::{ArchiveWriter, Format};
 
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::places::Name;
+use crate::places::{Name, store_name};
 use crate::transfer::{Part, fetch};
 
 /// Write images of the local store to an archive
 #[derive(Debug, Args)]
 pub(crate) struct SaveArgs {
     /// What to save
-    #[arg(value_name = "NAME", required = true)]
+    #[arg(value_name = "NAME", required = true, value_parser = store_name)]
     names: Vec<Name>,
     /// The file to write; `-` for standard output
     #[arg(long, short, value_name = "FILE")]

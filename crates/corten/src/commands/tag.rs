@@ -7,16 +7,16 @@ use corten_content::{Sink, Source};
 
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::places::{Name, new_name};
+use crate::places::{Name, store_name};
 
 /// Give an image of the local store another name
 #[derive(Debug, Args)]
 pub(crate) struct TagArgs {
     /// What the image is called, or its digest
-    #[arg(value_name = "OLD")]
+    #[arg(value_name = "OLD", value_parser = store_name)]
     old: Name,
     /// What it is to be called, too; an image that has the name now loses it
-    #[arg(value_name = "NEW", value_parser = new_name)]
+    #[arg(value_name = "NEW", value_parser = store_name)]
     new: Name,
 }
 

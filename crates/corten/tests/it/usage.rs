@@ -64,6 +64,20 @@ fn wrong_usage_ends_with_2() {
     check(&["squash", "--layers", "1", "a", "oci:out"], other);
     check(&["import", "a.tar", "--tag", "oci:out"], other);
     check(&["repack", "bundle", "oci:out"], other);
+    check(&["build", ".", "-t", "oci:out"], other);
+    check(&["load", "-t", "oci:out"], other);
+    check(&["save", "oci:out"], other);
+    check(&["push", "oci:out"], other);
+    check(&["rm", "oci:out"], other);
+    check(&["tag", "oci:out", "a"], other);
+    let name = "the local store; `docker.io/library/docker-archive:x` is a name";
+    check(&["build", ".", "-t", "docker-archive:x"], name);
+    check(
+        &["tag", "a", "docker://x"],
+        "`docker:` begins another place than the local store\n",
+    );
+    let ran = Program::new().run(&["tag", "a", "docker.io/library/oci:out"]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
     check(&["inspect", "Debian"], "is not an image reference");
     check(
         &["build", "-"],

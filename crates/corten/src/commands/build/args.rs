@@ -10,7 +10,7 @@ use crate::bases::{NamedContext, parse_context};
 use crate::env;
 use crate::error::CommandError;
 use crate::images::Pull;
-use crate::places::Name;
+use crate::places::{Name, store_name};
 use crate::timestamp::Seconds;
 
 /// What is read: the context and the Dockerfile.
@@ -32,7 +32,7 @@ pub(crate) struct SourceArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ImageArgs {
     /// What the image is to be called; may be repeated
-    #[arg(long, short, value_name = "NAME")]
+    #[arg(long, short, value_name = "NAME", value_parser = store_name)]
     pub(crate) tag: Vec<Name>,
     /// Build this stage [default: the last one]
     #[arg(long, value_name = "STAGE")]
