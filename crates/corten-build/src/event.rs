@@ -17,6 +17,8 @@ pub enum Event<'a> {
         total: usize,
         /// The instruction as the Dockerfile has it.
         text: &'a str,
+        /// The line that it begins on, from 1; that of FROM for a trigger of an image.
+        line: usize,
     },
     /// A step was found in the cache.
     Cached {
@@ -25,6 +27,13 @@ pub enum Event<'a> {
     },
     /// A step is done.
     Done {
+        /// Which.
+        step: usize,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A step failed, and with it the build.
+    Failed {
         /// Which.
         step: usize,
         /// How long it took.

@@ -40,40 +40,40 @@ impl Builder<'_> {
         state: &mut StageState,
         task: &Task<'_>,
     ) -> Result<()> {
-        let Task {
-            step,
-            stage: name,
-            number,
-            total,
-            instruction,
-        } = *task;
         (self.listener)(Event::Step {
-            step,
-            stage: name,
-            number,
-            total,
-            text: &instruction.original,
+            step: task.step,
+            stage: task.stage,
+            number: task.number,
+            total: task.total,
+            text: &task.instruction.original,
+            line: task.span().line,
         });
         let started = Instant::now();
-        let resolved = resolve(instruction, state).map_err(|one| self.refused(&one))?;
+        let done = self.take(stage, state, task);
+        let (step, took) = (task.step, started.elapsed());
+        (self.listener)(match done {
+            Ok(()) => Event::Done { step, took },
+            Err(_) => Event::Failed { step, took },
+        });
+        done
+    }
+
+    /// Takes a step: does it, and applies it to `stage` and `state`.
+    fn take(&self, stage: &mut Stage, state: &mut StageState, task: &Task<'_>) -> Result<()> {
+        let resolved = resolve(task.instruction, state).map_err(|one| self.refused(&one))?;
         let shown = resolved.created_by.as_deref();
         let made = self.execute(stage, &resolved.step, shown, task);
-        let made = made.map_err(|error| self.located(error, instruction))?;
+        let made = made.map_err(|error| self.located(error, task.instruction))?;
         apply(&mut stage.config, &resolved.step);
         let mut is_empty = true;
-        if let Some(Made {
-            outcome,
-            entries,
-            is_cached,
-        }) = made
-        {
-            if is_cached {
-                (self.listener)(Event::Cached { step });
+        if let Some(made) = made {
+            if made.is_cached {
+                (self.listener)(Event::Cached { step: task.step });
             }
-            stage.created = Some(outcome.created);
-            if let Some(layer) = outcome.layer {
+            stage.created = Some(made.outcome.created);
+            if let Some(layer) = made.outcome.layer {
                 is_empty = false;
-                stage.push(layer, entries.as_deref())?;
+                stage.push(layer, made.entries.as_deref())?;
             }
         }
         if let Some(created_by) = resolved.created_by {
@@ -81,8 +81,6 @@ impl Builder<'_> {
             let entry = history(&created, created_by, is_empty);
             stage.config.history.push(entry);
         }
-        let took = started.elapsed();
-        (self.listener)(Event::Done { step, took });
         Ok(())
     }
 

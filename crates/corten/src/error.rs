@@ -202,6 +202,9 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
     if let Some(error) = as_error::<corten_sandbox::Error>(error) {
         return sandbox_hint(error);
     }
+    if let Some(corten_build::Error::Run { status, .. }) = as_error(error) {
+        return status_hint(status).map(str::to_owned);
+    }
     if let Some(hint) = full_disk_hint(error) {
         return Some(hint);
     }
@@ -250,6 +253,19 @@ fn full_disk_hint(error: &(dyn StdError + 'static)) -> Option<String> {
         output::size(free.f_blocks * free.f_frsize),
         near.display()
     ))
+}
+
+/// Says what shells and kernels mean by how a command ended.
+fn status_hint(status: &str) -> Option<&'static str> {
+    match status {
+        "exit status 126" => Some("126 is a shell's word for a file that cannot be executed"),
+        "exit status 127" => Some(
+            "127 is a shell's word for a command that it does not find: is it installed in this \
+             stage, and in `PATH`?",
+        ),
+        "exit status 137" | "signal 9" => Some("it was killed, as happens when memory runs out"),
+        _ => None,
+    }
 }
 
 fn limit_hint(limit: &str) -> String {

@@ -1,8 +1,10 @@
 //! Everything that is printed: data on standard output, everything else on standard error.
 
 use std::io::{self, ErrorKind, IsTerminal as _, Read, Write};
+use std::sync::LazyLock;
 
 use clap::ValueEnum;
+use indicatif::MultiProgress;
 use serde::Serialize;
 
 use crate::error::CommandError;
@@ -140,10 +142,17 @@ pub(crate) fn error(text: &str) {
     tell(text);
 }
 
-/// Writes lines to standard error at once, so that those of several threads do not mix.
+/// Writes lines to standard error at once, so that those of several threads do not mix, and above the
+/// bars, if there are any.
 pub(crate) fn tell(text: &str) {
     // Nobody is left to be told if it cannot be written.
-    io::stderr().write_all(format!("{text}\n").as_bytes()).ok();
+    bars().suspend(|| io::stderr().write_all(format!("{text}\n").as_bytes()).ok());
+}
+
+/// Returns what all bars are drawn by: the terminal is one, whatever goes on at the same time.
+pub(crate) fn bars() -> &'static MultiProgress {
+    static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+    &BARS
 }
 
 fn print(bytes: &[u8], end: &[u8]) -> Result<(), CommandError> {

@@ -220,7 +220,7 @@ impl Site {
                 happened.steps.get_mut(&place).unwrap().push_str(" CACHED");
             }
             Event::Warning(text) => happened.warnings.push(format!("warning: {text}")),
-            Event::Done { .. } | Event::Output { .. } => {}
+            Event::Done { .. } | Event::Failed { .. } | Event::Output { .. } => {}
         }
     }
 

@@ -1,13 +1,17 @@
-//! A build on its way: on a terminal the steps that run with their last lines, elsewhere every line.
+//! A build on its way: on a terminal the steps that run with their last lines, elsewhere every line,
+//! for programs an object each.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+mod json;
+mod live;
+mod plain;
+
+use std::time::Instant;
 
 use clap::ValueEnum;
 use corten_build::Event;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use self::live::Live;
+use self::plain::Plain;
 use crate::output::{self, Output, Verbosity};
 
 /// How a build is shown.
@@ -16,9 +20,15 @@ pub(crate) enum Style {
     /// What suits where it is shown.
     #[default]
     Auto,
+    /// The steps that run, with their last lines.
+    Tty,
     /// Line by line.
     Plain,
+    /// An object of JSON on each line.
+    #[value(alias = "rawjson")]
+    Json,
     /// Not at all.
+    #[value(alias = "none")]
     Quiet,
 }
 
@@ -27,33 +37,16 @@ pub(crate) enum Style {
 pub(crate) struct BuildView {
     output: Output,
     kind: Kind,
-    all: MultiProgress,
-    /// The steps that run, by their numbers.
-    steps: Mutex<BTreeMap<usize, Step>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Kind {
-    Live,
-    Plain,
+    Live(Live),
+    Plain(Plain),
+    Json(Instant),
     Quiet,
 }
 
-/// A step that runs.
-#[derive(Debug)]
-struct Step {
-    number: usize,
-    title: String,
-    started: Instant,
-    is_cached: bool,
-    /// The end of a line that has not come yet.
-    partial: Vec<u8>,
-    last: VecDeque<String>,
-    bar: Option<ProgressBar>,
-}
-
-/// How many lines of a step's output a terminal shows.
-const SHOWN_LINES: usize = 6;
 /// A line that has no end is cut: memory does not grow with what a command writes.
 const LONGEST_LINE: usize = 16 << 10;
 
@@ -63,133 +56,61 @@ impl BuildView {
         let kind = match style {
             _ if output.verbosity == Verbosity::Quiet => Kind::Quiet,
             Style::Quiet => Kind::Quiet,
-            Style::Auto if output.is_live => Kind::Live,
-            Style::Auto | Style::Plain => Kind::Plain,
+            Style::Json => Kind::Json(Instant::now()),
+            Style::Tty => Kind::Live(Live::new()),
+            Style::Auto if output.is_live => Kind::Live(Live::new()),
+            Style::Auto | Style::Plain => Kind::Plain(Plain::default()),
         };
-        Self {
-            output,
-            kind,
-            all: MultiProgress::new(),
-            steps: Mutex::default(),
-        }
+        Self { output, kind }
     }
 
     /// Shows what happened.
     pub(crate) fn show(&self, event: Event<'_>) {
-        match event {
-            Event::Warning(text) => self.all.suspend(|| self.output.warn(text)),
-            _ if self.kind == Kind::Quiet => {}
-            Event::Step {
-                step,
-                stage,
-                number,
-                total,
-                text,
-            } => {
-                let stage = stage_name(stage);
-                let title = format!("[{stage} {number}/{total}] {}", one_line(text));
-                self.begin(step, title);
-            }
-            Event::Cached { step } => self.with(step, |step| step.is_cached = true),
-            Event::Output { step, bytes } => self.with(step, |step| step.output(bytes)),
-            Event::Done { step, took } => self.end(step, took),
+        match (&self.kind, event) {
+            (Kind::Json(begun), event) => output::tell(&json::line(&event, begun.elapsed())),
+            (_, Event::Warning(text)) => self.output.warn(text),
+            (Kind::Live(live), event) => live.show(event),
+            (Kind::Plain(plain), event) => plain.show(event),
+            (Kind::Quiet, _) => {}
         }
     }
 
-    /// Takes away what is left of steps that failed, or that were going on when another did.
+    /// Takes away what is left of steps that were going on when another failed.
     pub(crate) fn finish(&self) {
-        for step in std::mem::take(&mut *self.steps()).into_values() {
-            if let Some(bar) = step.bar {
-                bar.finish_and_clear();
-                output::tell(&format!("{} FAILED", step.title));
-            }
-        }
-    }
-
-    fn steps(&self) -> MutexGuard<'_, BTreeMap<usize, Step>> {
-        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn with(&self, step: usize, change: impl FnOnce(&mut Step)) {
-        if let Some(step) = self.steps().get_mut(&step) {
-            change(step);
-        }
-    }
-
-    fn begin(&self, number: usize, title: String) {
-        let bar = (self.kind == Kind::Live).then(|| {
-            let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}\n{prefix}");
-            let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
-            let bar = ProgressBar::new_spinner()
-                .with_style(style)
-                .with_message(title.clone());
-            let bar = self.all.add(bar);
-            bar.enable_steady_tick(Duration::from_millis(100));
-            bar
-        });
-        if self.kind == Kind::Plain {
-            output::tell(&format!("#{number} {title}"));
-        }
-        let step = Step {
-            number,
-            title,
-            started: Instant::now(),
-            is_cached: false,
-            partial: Vec::new(),
-            last: VecDeque::new(),
-            bar,
-        };
-        self.steps().insert(number, step);
-    }
-
-    fn end(&self, step: usize, took: Duration) {
-        let Some(mut step) = self.steps().remove(&step) else {
-            return;
-        };
-        if !step.partial.is_empty() {
-            step.line();
-        }
-        let how = if step.is_cached {
-            "CACHED".to_owned()
-        } else {
-            format!("DONE {:.1}s", took.as_secs_f32())
-        };
-        match step.bar.take() {
-            Some(bar) => {
-                bar.finish_and_clear();
-                self.all
-                    .suspend(|| output::tell(&format!("{} {how}", step.title)));
-            }
-            None => output::tell(&format!("#{} {how}", step.number)),
+        if let Kind::Live(live) = &self.kind {
+            live.finish();
         }
     }
 }
 
-impl Step {
-    fn output(&mut self, bytes: &[u8]) {
+/// The end of a command's output that has no line break yet.
+#[derive(Debug, Default)]
+struct Lines(Vec<u8>);
+
+impl Lines {
+    /// Adds what was written, and returns the lines that are whole now.
+    fn add(&mut self, bytes: &[u8]) -> Vec<String> {
+        let mut lines = Vec::new();
         for part in bytes.split_inclusive(|&byte| byte == b'\n') {
-            self.partial.extend_from_slice(part);
-            if part.ends_with(b"\n") || self.partial.len() > LONGEST_LINE {
-                self.line();
+            self.0.extend_from_slice(part);
+            if part.ends_with(b"\n") || self.0.len() > LONGEST_LINE {
+                lines.extend(self.end());
             }
         }
+        lines
     }
 
-    /// Shows the line that has come.
-    fn line(&mut self) {
-        let line = printable(&self.partial);
-        self.partial.clear();
-        if let Some(bar) = &self.bar {
-            self.last.push_back(format!("  {line}"));
-            while self.last.len() > SHOWN_LINES {
-                self.last.pop_front();
-            }
-            bar.set_prefix(Vec::from(self.last.clone()).join("\n"));
-        } else {
-            let seconds = self.started.elapsed().as_secs_f32();
-            output::tell(&format!("#{} {seconds:.3} {line}", self.number));
-        }
+    /// Returns what came after the last line break, if anything did.
+    fn end(&mut self) -> Option<String> {
+        let line = std::mem::take(&mut self.0);
+        (!line.is_empty()).then(|| printable(&line))
     }
+}
+
+/// Returns what a step is called.
+fn title(stage: &str, number: usize, total: usize, text: &str) -> String {
+    let stage = stage_name(stage);
+    format!("[{stage} {number}/{total}] {}", one_line(text))
 }
 
 /// Returns what a stage is called: one without a name has a number.
@@ -238,6 +159,16 @@ mod tests {
         check(b"10%\r20%\r\n", "20%");
         check(b"\x1b[31mred\x07\n", "[31mred");
         check(b"\xff\n", "\u{fffd}");
+    }
+
+    #[test]
+    fn output_comes_in_lines() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.add(b"a"), [""; 0]);
+        assert_eq!(lines.add(b"b\nc\nd"), ["ab", "c"]);
+        assert_eq!(lines.end().as_deref(), Some("d"));
+        assert_eq!(lines.end(), None);
+        assert_eq!(lines.add(&vec![b'x'; LONGEST_LINE + 1]).len(), 1);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use corten_content::Progress;
 use corten_content::progress::Outcome;
 use corten_spec::{Descriptor, Digest};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::{self, Output, Verbosity};
 
@@ -14,7 +14,6 @@ use crate::output::{self, Output, Verbosity};
 #[derive(Debug)]
 pub(crate) struct Transfers {
     output: Output,
-    all: MultiProgress,
     bars: Mutex<HashMap<Digest, ProgressBar>>,
 }
 
@@ -26,7 +25,6 @@ impl Transfers {
     pub(crate) fn new(output: Output) -> Self {
         Self {
             output,
-            all: MultiProgress::new(),
             bars: Mutex::default(),
         }
     }
@@ -51,8 +49,7 @@ impl Transfers {
             short(&content.digest),
             output::size(content.size)
         );
-        // The bars are drawn again below the line.
-        self.all.suspend(|| output::tell(&line));
+        output::tell(&line);
     }
 }
 
@@ -69,7 +66,7 @@ impl Progress for Transfers {
             .with_style(style)
             .with_prefix(short(&content.digest));
         bar.set_position(offset);
-        let bar = self.all.add(bar);
+        let bar = output::bars().add(bar);
         self.bars().insert(content.digest.clone(), bar);
     }
 
