@@ -1,7 +1,7 @@
 //! Parser directives: `# escape=`, `# syntax=`, `# check=`.
 
+use crate::check::Check;
 use crate::diagnostic::{Diagnostic, Span};
-use crate::suggest;
 
 /// What the first comment lines of a Dockerfile ask of its parser.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,45 +23,41 @@ pub struct Directive<T> {
     pub span: Span,
 }
 
-/// The options of `# check=skip=A,B;error=true;experimental=C`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Check {
-    /// Names of rules that are not applied; `all` for every one.
-    pub skip: Vec<String>,
-    /// Names of experimental rules that are applied; `all` for every one.
-    pub experimental: Vec<String>,
-    /// Whether a finding fails the build.
-    pub error: bool,
-}
-
 /// Reads directives until the first line that is none.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     pub(crate) directives: Directives,
+    begun: bool,
+    /// Behind `#!` the other directives count, but the escape character does not change.
+    has_shebang: bool,
     done: bool,
 }
 
 impl Reader {
-    /// Looks at one line without its leading blanks and line end.
-    pub(crate) fn line(&mut self, line: &str, span: Span) -> Result<(), Diagnostic> {
+    /// Looks at one line without its leading blanks and line end; tells whether it is a directive.
+    pub(crate) fn line(&mut self, line: &str, span: Span) -> Result<bool, Diagnostic> {
         if self.done {
-            return Ok(());
+            return Ok(false);
         }
-        let Some((name, value)) = split(line) else {
+        if !std::mem::replace(&mut self.begun, true) && line.starts_with("#!") {
+            self.has_shebang = true;
+            return Ok(false);
+        }
+        let Some((name, value)) = line.strip_prefix('#').and_then(split) else {
             self.done = true;
-            return Ok(());
+            return Ok(false);
         };
         match name.to_ascii_lowercase().as_str() {
             "syntax" => {
                 once("syntax", self.directives.syntax.as_ref(), span)?;
                 // BuildKit takes the first word as the image and hands the rest to it.
                 let image = value.split(' ').next().unwrap_or(value);
-                known_syntax(image, span)?;
                 self.directives.syntax = Some(Directive {
                     value: image.to_owned(),
                     span,
                 });
             }
+            "escape" if self.has_shebang => {}
             "escape" => {
                 once("escape", self.directives.escape.as_ref(), span)?;
                 let escape = match value {
@@ -80,18 +76,21 @@ impl Reader {
             }
             "check" => {
                 once("check", self.directives.check.as_ref(), span)?;
-                let value = check(value, span)?;
-                self.directives.check = Some(Directive { value, span });
+                // Behind a blank there may be a remark.
+                let options = value.split(' ').next().unwrap_or(value);
+                let check = Check::parse(options)
+                    .map_err(|message| Diagnostic::new(message, span).with_label("in `check`"))?;
+                self.directives.check = Some(Directive { value: check, span });
             }
             _ => self.done = true,
         }
-        Ok(())
+        Ok(!self.done)
     }
 }
 
-/// Cuts `# name = value`.
-fn split(line: &str) -> Option<(&str, &str)> {
-    let (name, value) = line.strip_prefix('#')?.trim_start().split_once('=')?;
+/// Cuts `name = value`.
+pub(crate) fn split(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.trim_start().split_once('=')?;
     let name = name.trim_end_matches(|c: char| c.is_ascii_whitespace());
     let value = value.trim_matches(|c: char| c.is_ascii_whitespace());
     let named = name.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -105,68 +104,4 @@ fn once<T>(name: &str, earlier: Option<&Directive<T>>, span: Span) -> Result<(),
     };
     let label = format!("the first is on line {}", earlier.span.line);
     Err(Diagnostic::new(format!("the `{name}` directive is given twice"), span).with_label(label))
-}
-
-/// Accepts the images whose grammar is the built-in one.
-///
-/// BuildKit would pull and run the image. There is nothing here to run it with, so a grammar that is
-/// not known to be ours is refused, never guessed.
-fn known_syntax(image: &str, span: Span) -> Result<(), Diagnostic> {
-    let short = image.strip_prefix("docker.io/").unwrap_or(image);
-    let name = short.split('@').next().unwrap_or(short);
-    let known = match name.strip_prefix("docker/dockerfile") {
-        Some("" | ":latest" | ":1") => true,
-        Some(tag) => tag.strip_prefix(":1.").is_some_and(|rest| {
-            rest.split('.').count() <= 2
-                && rest
-                    .split('.')
-                    .all(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-        }),
-        None => false,
-    };
-    if known {
-        return Ok(());
-    }
-    Err(Diagnostic::new(
-        format!("the Dockerfile syntax `{image}` is not supported"),
-        span,
-    )
-    .with_hint("the built-in grammar is that of `docker/dockerfile:1`; remove the line or name it"))
-}
-
-fn check(value: &str, span: Span) -> Result<Check, Diagnostic> {
-    let mut check = Check::default();
-    let rules = |list: &str| -> Vec<String> {
-        list.split(',')
-            .map(|rule| rule.trim().to_owned())
-            .filter(|rule| !rule.is_empty())
-            .collect()
-    };
-    for option in value
-        .split(';')
-        .map(str::trim)
-        .filter(|option| !option.is_empty())
-    {
-        let (name, value) = option.split_once('=').unwrap_or((option, ""));
-        match (name.trim(), value.trim()) {
-            ("skip", list) => check.skip = rules(list),
-            ("experimental", list) => check.experimental = rules(list),
-            ("error", "true" | "1" | "t" | "T" | "TRUE" | "True") => check.error = true,
-            ("error", "false" | "0" | "f" | "F" | "FALSE" | "False") => check.error = false,
-            ("error", other) => {
-                let message = format!("`{other}` is neither true nor false");
-                return Err(Diagnostic::new(message, span).with_label("in `error`"));
-            }
-            (unknown, _) => {
-                let diagnostic = Diagnostic::new(format!("unknown check option `{unknown}`"), span);
-                return Err(
-                    match suggest::nearest(unknown, ["skip", "error", "experimental"]) {
-                        Some(near) => diagnostic.with_label(format!("did you mean `{near}`?")),
-                        None => diagnostic,
-                    },
-                );
-            }
-        }
-    }
-    Ok(check)
 }

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::heredoc::{self, Heredoc};
 use crate::instruction::{self, Context, From, Instruction, Kind};
 use crate::lexer::{self, Logical, Source};
+use crate::syntax::{self, Grammar};
 
 /// A parsed Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct Dockerfile {
     pub stages: Vec<Stage>,
     /// What is worth saying though it is no error.
     pub notes: Vec<Diagnostic>,
+    /// The last lines of the instructions that have an empty line inside.
+    pub(crate) interrupted: Vec<Span>,
 }
 
 /// A FROM and the instructions that follow it.
@@ -29,6 +32,12 @@ pub struct Stage {
     pub from: From,
     /// Where FROM is.
     pub span: Span,
+    /// The number of its last line.
+    pub last_line: usize,
+    /// FROM as written, with its continuations joined.
+    pub original: String,
+    /// The comments right above it, without their number signs.
+    pub comments: Vec<String>,
     /// What follows, FROM not included.
     pub instructions: Vec<Instruction>,
 }
@@ -60,12 +69,20 @@ pub struct Stage {
 /// );
 /// ```
 pub fn parse(text: &str) -> Result<Dockerfile, Error> {
+    let (dockerfile, diagnostics) = parse_partly(text);
+    if diagnostics.is_empty() {
+        Ok(dockerfile)
+    } else {
+        Err(Error::Syntax { diagnostics })
+    }
+}
+
+/// Reads as much as can be understood, and what cannot.
+pub(crate) fn parse_partly(text: &str) -> (Dockerfile, Vec<Diagnostic>) {
     let mut parser = Parser::new();
     let mut source = Source::new(text);
     if let Err(diagnostic) = parser.read(&mut source) {
-        return Err(Error::Syntax {
-            diagnostics: vec![diagnostic],
-        });
+        return (parser.dockerfile, vec![diagnostic]);
     }
     if parser.dockerfile.stages.is_empty() && parser.errors.is_empty() {
         let message = if parser.dockerfile.global_args.is_empty() {
@@ -77,13 +94,7 @@ pub fn parse(text: &str) -> Result<Dockerfile, Error> {
             .errors
             .push(Diagnostic::new(message, source.end_span()));
     }
-    if parser.errors.is_empty() {
-        Ok(parser.dockerfile)
-    } else {
-        Err(Error::Syntax {
-            diagnostics: parser.errors,
-        })
-    }
+    (parser.dockerfile, parser.errors)
 }
 
 /// Parses what an image's config keeps of an ONBUILD; every span is `from`.
@@ -114,6 +125,8 @@ struct Parser {
     /// For triggers: the FROM that stands for their places, and what was read.
     trigger_of: Option<Span>,
     triggers: Vec<Instruction>,
+    /// The comments since the last instruction.
+    comments: Vec<String>,
 }
 
 impl Parser {
@@ -124,6 +137,7 @@ impl Parser {
             global_args: Vec::new(),
             stages: Vec::new(),
             notes: Vec::new(),
+            interrupted: Vec::new(),
         };
         Self {
             reader: Reader::default(),
@@ -132,6 +146,7 @@ impl Parser {
             in_stage: false,
             trigger_of: None,
             triggers: Vec::new(),
+            comments: Vec::new(),
         }
     }
 
@@ -143,8 +158,12 @@ impl Parser {
             let line = line.trim_end_matches(['\r', '\n']);
             let text = line.trim_start();
             let offset = offset + line.len() - text.len();
-            self.reader
+            let is_directive = self
+                .reader
                 .line(text, source.span(offset..offset + text.len()))?;
+            if lexer::is_comment(text) && !is_directive {
+                self.comment(line);
+            }
             self.dockerfile.escape = self
                 .reader
                 .directives
@@ -160,13 +179,34 @@ impl Parser {
             }
         }
         self.dockerfile.directives = std::mem::take(&mut self.reader.directives);
-        if let Some(syntax) = &self.dockerfile.directives.syntax {
-            let message = format!("the built-in grammar is used for `{}`", syntax.value);
-            self.dockerfile
-                .notes
-                .push(Diagnostic::new(message, syntax.span));
+        let Some(asked) = &self.dockerfile.directives.syntax else {
+            return Ok(());
+        };
+        match syntax::grammar(&asked.value) {
+            Grammar::Close(note) => {
+                let note = Diagnostic::new(note, asked.span);
+                self.dockerfile.notes.push(note);
+            }
+            // What is no Dockerfile has one fault, not as many as it has lines. Otherwise the plan
+            // decides: a build argument may choose the grammar.
+            Grammar::Foreign if !self.errors.is_empty() => {
+                self.errors = vec![syntax::refused(&asked.value, asked.span)];
+            }
+            Grammar::BuiltIn | Grammar::Foreign => {}
         }
         Ok(())
+    }
+
+    /// Keeps a comment for the instruction below; an empty one cuts off those above.
+    ///
+    /// Of an indented one BuildKit takes a blank for the number sign, and keeps the sign.
+    fn comment(&mut self, line: &str) {
+        let mut chars = line.chars();
+        chars.next();
+        match chars.as_str().trim() {
+            "" => self.comments.clear(),
+            comment => self.comments.push(comment.to_owned()),
+        }
     }
 
     fn instruction(
@@ -174,12 +214,10 @@ impl Parser {
         source: &mut Source<'_>,
         logical: &Logical,
     ) -> Result<(), Diagnostic> {
-        for offset in &logical.empty_lines {
-            let message = "an empty line inside an instruction";
-            self.dockerfile
-                .notes
-                .push(Diagnostic::new(message, source.span(*offset..*offset)));
+        if logical.has_empty_line {
+            self.dockerfile.interrupted.push(source.last_span());
         }
+        let comments = std::mem::take(&mut self.comments);
         let escape = self.dockerfile.escape;
         let range = 0..logical.text.len();
         let whole = source.span(logical.source_range(&range));
@@ -189,6 +227,8 @@ impl Parser {
             logical,
             escape,
             trigger_of: self.trigger_of,
+            last_line: self.trigger_of.map_or(source.position(), |from| from.line),
+            comments: &comments,
         };
         let instruction = instruction::parse(context, range, &heredocs);
         if logical
@@ -214,6 +254,9 @@ impl Parser {
                 self.dockerfile.stages.push(Stage {
                     from,
                     span,
+                    last_line: instruction.last_line,
+                    original: instruction.original,
+                    comments: instruction.comments,
                     instructions: Vec::new(),
                 });
             }

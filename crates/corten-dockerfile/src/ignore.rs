@@ -110,6 +110,18 @@ impl Ignore {
         self.rules.is_empty()
     }
 
+    /// Tells whether a `!` pattern takes something back.
+    pub(crate) fn has_exceptions(&self) -> bool {
+        self.rules.iter().any(|rule| rule.exception)
+    }
+
+    /// Tells whether a pattern alone leaves out everything in the root.
+    pub(crate) fn empties_root(&self) -> bool {
+        let all: [&[u8]; 3] = [b"*", b"**", b"**/*"];
+        let mut rules = self.rules.iter().filter(|rule| !rule.exception);
+        rules.any(|rule| all.contains(&rule.pattern.text.as_slice()))
+    }
+
     /// Decides about a path relative to the context's root, with slashes, without `.` and `..`.
     ///
     /// A directory that is excluded may hold files that are not: see

@@ -23,8 +23,9 @@ pub(crate) struct Logical {
     pub(crate) text: String,
     /// (offset in `text`, offset in the source), ascending.
     pieces: Vec<(usize, usize)>,
-    /// Lines between the first and the last that hold nothing: BuildKit will refuse them one day.
-    pub(crate) empty_lines: Vec<usize>,
+    /// Whether a line between the first and the last holds nothing: BuildKit will refuse that one
+    /// day.
+    pub(crate) has_empty_line: bool,
 }
 
 impl<'a> Source<'a> {
@@ -109,6 +110,13 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Returns the place of the line that was read last.
+    pub(crate) fn last_span(&self) -> Span {
+        let start = self.next.checked_sub(1).and_then(|last| self.line(last));
+        let (start, _) = start.unwrap_or_default();
+        self.span(start..start)
+    }
+
     /// Returns the span of the last line: where something was missing.
     pub(crate) fn end_span(&self) -> Span {
         self.span(self.text.trim_end().len()..self.text.len())
@@ -129,7 +137,7 @@ impl<'a> Source<'a> {
                 continue;
             }
             if line.trim_start().is_empty() {
-                logical.empty_lines.push(offset);
+                logical.has_empty_line = true;
                 continue;
             }
             continues = logical.push(offset, line, escape);

@@ -35,6 +35,7 @@
 //! );
 //! ```
 
+mod check;
 mod diagnostic;
 mod directive;
 mod document;
@@ -48,6 +49,7 @@ mod ignore;
 mod instruction;
 mod json;
 mod lexer;
+mod lint;
 mod onbuild;
 mod path;
 mod pattern;
@@ -55,13 +57,16 @@ mod plan;
 mod platform;
 mod resolve;
 mod scope;
+mod settings;
 mod step;
 mod suggest;
+mod syntax;
 mod unsupported;
 mod words;
 
+pub use check::Check;
 pub use diagnostic::{Diagnostic, Span, render};
-pub use directive::{Check, Directive, Directives};
+pub use directive::{Directive, Directives};
 pub use document::{Dockerfile, Stage, parse};
 pub use error::Error;
 pub use expand::{Expanded, expand, expand_words};
@@ -73,8 +78,9 @@ pub use instruction::{
     Arg, Command, Copy, CopySource, From, Healthcheck, HealthcheckTest, Instruction, Kind, Mount,
     Network, OnBuild, Origin, Pair, Run,
 };
+pub use lint::{Finding, Lint, LintBase, LintOptions, LintScope, Rule, lint};
 pub use onbuild::triggers;
-pub use plan::{Plan, PlanOptions, PlannedStage, plan};
+pub use plan::{Plan, PlanOptions, PlannedStage, plan, plan_targets};
 pub use platform::Platform;
 pub use resolve::{BaseConfig, StageState, resolve};
 pub use scope::Base;

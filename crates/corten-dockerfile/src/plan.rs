@@ -9,6 +9,7 @@ use crate::instruction::{Instruction, Kind};
 use crate::platform::Platform;
 use crate::resolve::{BaseConfig, StageState};
 use crate::scope::{self, Base, Scope};
+use crate::settings;
 use crate::suggest;
 use crate::words::Word;
 
@@ -33,8 +34,10 @@ pub struct Plan {
     /// The numbers of the stages that are needed, in the order of the Dockerfile; no other has to be
     /// looked at.
     pub needed: Vec<usize>,
-    /// The number of the stage that is wanted.
+    /// The number of the stage that is wanted; of several the first.
     pub target: usize,
+    /// The numbers of all stages that are wanted, in the order in which they were asked for.
+    pub targets: Vec<usize>,
     /// Build arguments that no ARG takes, nor the builder itself.
     pub unconsumed: Vec<String>,
     /// The value of `SOURCE_DATE_EPOCH` from the build arguments or a global ARG, unless empty.
@@ -73,6 +76,26 @@ const PROXIES: [&str; 5] = [
 /// A FROM that names nothing, an unknown target, and in the stages that are needed a `--from` that
 /// is not an earlier stage.
 pub fn plan(dockerfile: &Dockerfile, options: &PlanOptions<'_>) -> Result<Plan, Diagnostic> {
+    plan_targets(dockerfile, options, options.target.as_slice())
+}
+
+/// Works out what one build of all `targets` needs; `options.target` is not looked at.
+///
+/// Without any target the last stage is wanted, and a stage that is named twice is wanted once.
+///
+/// # Errors
+///
+/// As for [`plan`], and where `TARGETSTAGE` would have to be several targets at once.
+pub fn plan_targets(
+    dockerfile: &Dockerfile,
+    options: &PlanOptions<'_>,
+    targets: &[&str],
+) -> Result<Plan, Diagnostic> {
+    let options = &PlanOptions {
+        target: targets.first().copied(),
+        ..*options
+    };
+    settings::check(dockerfile, options.build_args)?;
     let mut scope = scope_of(dockerfile, options)?;
     let mut stages = Vec::new();
     for (index, stage) in dockerfile.stages.iter().enumerate() {
@@ -83,7 +106,11 @@ pub fn plan(dockerfile: &Dockerfile, options: &PlanOptions<'_>) -> Result<Plan, 
         stages.push(planned);
     }
     let source_date_epoch = lookup(&scope, "SOURCE_DATE_EPOCH");
-    let target = target(options.target, &stages, &scope)?;
+    let wanted = wanted(targets, &stages, &scope)?;
+    if wanted.len() > 1 {
+        one_target_stage(dockerfile)?;
+    }
+    let target = wanted.first().copied().unwrap_or_default();
     let unconsumed = unconsumed(dockerfile, options.build_args);
     let scope = Arc::new(scope);
     let needed = Vec::new();
@@ -91,11 +118,12 @@ pub fn plan(dockerfile: &Dockerfile, options: &PlanOptions<'_>) -> Result<Plan, 
         stages,
         needed,
         target,
+        targets: wanted,
         unconsumed,
         source_date_epoch,
         scope,
     };
-    plan.needed = plan.closure(&[target])?;
+    plan.needed = plan.closure(&plan.targets)?;
     Ok(plan)
 }
 
@@ -201,7 +229,10 @@ fn mounted(mount: &crate::instruction::Mount) -> Option<Word> {
     })
 }
 
-fn scope_of(dockerfile: &Dockerfile, options: &PlanOptions<'_>) -> Result<Scope, Diagnostic> {
+pub(crate) fn scope_of(
+    dockerfile: &Dockerfile,
+    options: &PlanOptions<'_>,
+) -> Result<Scope, Diagnostic> {
     let mut global_args = predefined(dockerfile, options);
     for instruction in &dockerfile.global_args {
         let Kind::Arg(args) = &instruction.kind else {
@@ -331,11 +362,54 @@ fn planned(
     })
 }
 
-fn target(
-    wanted: Option<&str>,
+fn wanted(
+    targets: &[&str],
     stages: &[PlannedStage],
     scope: &Scope,
-) -> Result<usize, Diagnostic> {
+) -> Result<Vec<usize>, Diagnostic> {
+    let mut wanted = Vec::new();
+    for target in targets {
+        let index = find(Some(target), stages, scope)?;
+        if !wanted.contains(&index) {
+            wanted.push(index);
+        }
+    }
+    if wanted.is_empty() {
+        wanted.push(find(None, stages, scope)?);
+    }
+    Ok(wanted)
+}
+
+/// Refuses `TARGETSTAGE`, which has one value in a build, where there are several targets.
+fn one_target_stage(dockerfile: &Dockerfile) -> Result<(), Diagnostic> {
+    const NAME: &str = "TARGETSTAGE";
+    let froms = dockerfile.stages.iter().flat_map(|stage| {
+        let words = [Some(&stage.from.base), stage.from.platform.as_ref()];
+        words.into_iter().flatten()
+    });
+    let in_stages = dockerfile
+        .stages
+        .iter()
+        .flat_map(|stage| &stage.instructions);
+    let args = dockerfile.global_args.iter().chain(in_stages);
+    let args = args.filter_map(|instruction| match &instruction.kind {
+        Kind::Arg(args) => Some(args),
+        _ => None,
+    });
+    let args = args
+        .flatten()
+        .flat_map(|arg| [Some(&arg.name), arg.default.as_ref()]);
+    let found = froms
+        .chain(args.flatten())
+        .find(|word| word.text.contains(NAME));
+    let Some(word) = found else {
+        return Ok(());
+    };
+    let message = format!("`{NAME}` cannot be several targets at once");
+    Err(Diagnostic::new(message, word.span).with_hint("build the targets one after the other"))
+}
+
+fn find(wanted: Option<&str>, stages: &[PlannedStage], scope: &Scope) -> Result<usize, Diagnostic> {
     let last = stages.len().saturating_sub(1);
     let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else {
         return Ok(last);
@@ -394,7 +468,7 @@ fn unconsumed(dockerfile: &Dockerfile, build_args: &BTreeMap<String, String>) ->
     }
     let built_in = |name: &str| {
         PROXIES.iter().any(|proxy| proxy.eq_ignore_ascii_case(name))
-            || name.starts_with("BUILDKIT_")
+            || settings::is_known(name)
             || name == "SOURCE_DATE_EPOCH"
             || ["BUILD", "TARGET"].iter().any(|side| {
                 name.strip_prefix(side).is_some_and(|rest| {

@@ -27,6 +27,7 @@ pub(super) fn pairs(fields: &Fields<'_>) -> Result<Vec<Pair>, Diagnostic> {
         return Ok(vec![Pair {
             key: fields.word(key),
             value: fields.word(value),
+            legacy: true,
         }]);
     }
     words
@@ -49,6 +50,7 @@ pub(super) fn pairs(fields: &Fields<'_>) -> Result<Vec<Pair>, Diagnostic> {
             Ok(Pair {
                 key: word(key),
                 value: word(value),
+                legacy: false,
             })
         })
         .collect()
@@ -84,12 +86,13 @@ pub(super) fn args(fields: &Fields<'_>) -> Result<Vec<Arg>, Diagnostic> {
 
 pub(super) fn from(fields: &Fields<'_>) -> Result<From, Diagnostic> {
     let mut words = fields.words().into_iter();
-    let (base, name) = match (words.next(), words.next(), words.next(), words.next()) {
-        (Some(base), None, None, None) => (base, None),
+    let (base, keyword, name) = match (words.next(), words.next(), words.next(), words.next()) {
+        (Some(base), None, None, None) => (base, None, None),
         (Some(base), Some(keyword), Some(name), None)
             if keyword.text.eq_ignore_ascii_case("as") =>
         {
-            (base, Some(stage_name(&name)?))
+            let name = stage_name(&name)?;
+            (base, Some(keyword), Some(name))
         }
         (None, ..) => {
             return Err(Diagnostic::new(
@@ -109,6 +112,7 @@ pub(super) fn from(fields: &Fields<'_>) -> Result<From, Diagnostic> {
     Ok(From {
         platform: flags::value(&fields.flags, "platform"),
         base,
+        keyword,
         name,
     })
 }

@@ -25,6 +25,10 @@ pub struct Instruction {
     pub keyword: Span,
     /// From the name to the last argument; here-documents are not included.
     pub span: Span,
+    /// The number of its last line, with its here-documents.
+    pub last_line: usize,
+    /// The comments right above it, without their number signs.
+    pub comments: Vec<String>,
     /// The flags as written.
     pub flags: Vec<Flag>,
     /// The text with its continuations joined.
@@ -90,6 +94,8 @@ pub struct From {
     pub platform: Option<Word>,
     /// The image or stage.
     pub base: Word,
+    /// AS, as written.
+    pub keyword: Option<Word>,
     /// The name after AS, in lower case.
     pub name: Option<Word>,
 }
@@ -110,6 +116,8 @@ pub struct Pair {
     pub key: Word,
     /// The value.
     pub value: Word,
+    /// Whether a blank stands where the equals sign belongs.
+    pub legacy: bool,
 }
 
 /// A name of ARG with its default.

@@ -42,6 +42,10 @@ pub(crate) struct Context<'a> {
     pub(crate) escape: char,
     /// For a trigger of a base image: the place that stands for all of its places.
     pub(crate) trigger_of: Option<Span>,
+    /// The number of the last line, here-documents included.
+    pub(crate) last_line: usize,
+    /// The comments right above.
+    pub(crate) comments: &'a [String],
 }
 
 /// An instruction cut into name, flags and arguments.
@@ -137,6 +141,8 @@ pub(crate) fn parse(
         name,
         keyword,
         span,
+        last_line: context.last_line,
+        comments: context.comments.to_vec(),
         flags,
         original,
         origin,

@@ -3,7 +3,7 @@
 mod copy;
 mod ports;
 mod run;
-mod show;
+pub(crate) mod show;
 mod signal;
 
 use std::collections::BTreeSet;
@@ -90,6 +90,11 @@ impl StageState {
             index,
             scope,
         }
+    }
+
+    /// Returns the character that escapes.
+    pub(crate) fn escape(&self) -> char {
+        self.scope.escape
     }
 
     /// Build arguments of the base stage stay visible, but its ENV wins over them again.

@@ -40,7 +40,7 @@ pub(super) fn healthcheck(check: &HealthcheckStep) -> String {
 }
 
 /// A string in Go's syntax.
-fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

@@ -8,6 +8,7 @@
 mod expand;
 mod hostile;
 mod ignore;
+mod lint;
 mod parse;
 mod plan;
 mod resolve;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use corten_dockerfile::unsupported;
-use corten_dockerfile::{Base, Diagnostic, Plan, PlanOptions, Platform, parse, plan, render};
+use corten_dockerfile::{
+    Base, Diagnostic, Plan, PlanOptions, Platform, parse, plan, plan_targets, render,
+};
 
 fn make(text: &str, target: Option<&str>, args: &[(&str, &str)]) -> Result<Plan, Diagnostic> {
     let dockerfile = parse(text).unwrap();
@@ -210,7 +212,7 @@ fn build_arguments_nobody_takes() {
     check(
         "FROM a",
         &["HTTP_PROXY", "no_proxy", "BUILDKIT_X", "SOURCE_DATE_EPOCH"],
-        &[],
+        &["BUILDKIT_X"],
     );
     check(
         "FROM a",
@@ -288,4 +290,79 @@ fn source_date_epoch() {
         Some("8")
     );
     assert_eq!(epoch("FROM a\nARG SOURCE_DATE_EPOCH=8", &[]), None);
+}
+
+#[test]
+fn grammars_and_settings() {
+    #[track_caller]
+    fn check(text: &str, args: &[(&str, &str)], expected: Option<&str>) {
+        let found = make(text, None, args).err().map(|error| error.message);
+        assert_eq!(found.as_deref(), expected, "{text:?} {args:?}");
+    }
+
+    let foreign = "# syntax=other/front:1\nFROM a";
+    check("# syntax=docker/dockerfile:1-labs\nFROM a", &[], None);
+    check(
+        foreign,
+        &[],
+        Some("the Dockerfile syntax `other/front:1` is not supported"),
+    );
+    check(foreign, &[("BUILDKIT_SYNTAX", "dockerfile.v0")], None);
+    check(
+        "FROM a",
+        &[("BUILDKIT_SYNTAX", "x/y:1 --option")],
+        Some("the Dockerfile syntax `x/y:1` is not supported"),
+    );
+    check("FROM a", &[("BUILDKIT_DOCKERFILE_CHECK", "skip=all")], None);
+    check("FROM a", &[("BUILDKIT_MULTI_PLATFORM", "0")], None);
+    for name in [
+        "BUILDKIT_CACHE_MOUNT_NS",
+        "BUILDKIT_CONTEXT_KEEP_GIT_DIR",
+        "BUILDKIT_MULTI_PLATFORM",
+        "BUILDKIT_SANDBOX_HOSTNAME",
+    ] {
+        let message = format!("the build argument `{name}` is not supported");
+        check("FROM a", &[(name, "1")], Some(&message));
+    }
+    let plan = make("FROM a", None, &[("BUILDKIT_INLINE_CACHE", "1")]).unwrap();
+    assert_eq!(plan.unconsumed, ["BUILDKIT_INLINE_CACHE"]);
+}
+
+#[test]
+fn several_targets() {
+    #[track_caller]
+    fn check(text: &str, targets: &[&str], expected: Result<(&[usize], &[usize]), &str>) {
+        let platform = Platform::new("linux", "amd64", "");
+        let options = PlanOptions {
+            target: None,
+            build_args: &BTreeMap::new(),
+            platform: &platform,
+            build_platform: &platform,
+        };
+        let found = plan_targets(&parse(text).unwrap(), &options, targets);
+        let found = found.map(|plan| {
+            assert_eq!(plan.target, plan.targets[0]);
+            (plan.targets, plan.needed)
+        });
+        let found = found.map_err(|error| error.message);
+        let expected = expected.map(|(targets, needed)| (targets.to_vec(), needed.to_vec()));
+        assert_eq!(
+            found,
+            expected.map_err(str::to_owned),
+            "{text:?} {targets:?}"
+        );
+    }
+
+    let text = "FROM a AS x\nFROM b AS y\nFROM c AS unused\nFROM y AS z\n";
+    check(text, &[], Ok((&[3], &[1, 3])));
+    check(text, &["z", "x"], Ok((&[3, 0], &[0, 1, 3])));
+    check(text, &["X", "x"], Ok((&[0], &[0])));
+    check(text, &["x", "q"], Err("there is no stage `q`"));
+    let text = "FROM a AS x\nFROM a AS y\nARG TARGETSTAGE\n";
+    check(text, &["x"], Ok((&[0], &[0])));
+    check(
+        text,
+        &["x", "y"],
+        Err("`TARGETSTAGE` cannot be several targets at once"),
+    );
 }
