@@ -1,5 +1,7 @@
 //! A request from beginning to end: credentials, redirects, repetitions, refusals.
 
+use std::collections::HashSet;
+use std::error::Error as StdError;
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::atomic::Ordering;
@@ -30,10 +32,12 @@ struct Shared {
     transport: Arc<dyn Transport>,
     memory: Memory,
     warnings: Mutex<Vec<Warning>>,
+    passed_over: Mutex<HashSet<String>>,
     referrers_tags: Mutex<()>,
 }
 
-/// What a registry wants its users to know (distribution-spec, Warnings).
+/// What a registry wants its users to know (distribution-spec, Warnings), or what we want them to know
+/// about it: that a mirror is of no use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// The registry's host.
@@ -89,6 +93,7 @@ impl Client {
             transport,
             memory: Memory::default(),
             warnings: Mutex::default(),
+            passed_over: Mutex::default(),
             referrers_tags: Mutex::default(),
         }))
     }
@@ -128,7 +133,7 @@ impl Client {
         Self::over(settings, Arc::clone(&self.0.transport)).ping(host)
     }
 
-    /// Returns what registries warned about so far, each once, in order.
+    /// Returns what registries warned about and which mirrors failed so far, each once, in order.
     pub fn warnings(&self) -> Vec<Warning> {
         lock(&self.0.warnings).clone()
     }
@@ -414,6 +419,24 @@ impl Client {
             url: start,
             limit: redirect::LIMIT,
         })
+    }
+
+    /// Keeps a warning that `mirror` is of no use for `registry`, for its first failure only.
+    pub(crate) fn note_passed_over(&self, mirror: &str, registry: &str, error: &dyn StdError) {
+        if !lock(&self.0.passed_over).insert(mirror.to_owned()) {
+            return;
+        }
+        let mut text = format!("passed over as a mirror of `{registry}`: {error}");
+        let mut source = error.source();
+        while let Some(cause) = source {
+            text = format!("{text}: {cause}");
+            source = cause.source();
+        }
+        lock(&self.0.warnings).push(Warning {
+            host: mirror.to_owned(),
+            // What the mirror said is one line here.
+            text: text.lines().map(str::trim).collect::<Vec<_>>().join(" "),
+        });
     }
 
     fn note_warnings(&self, host: &str, headers: &Headers) {

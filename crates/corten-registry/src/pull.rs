@@ -115,7 +115,14 @@ impl Repository {
         for mirror in &self.mirrors {
             match ask(mirror) {
                 Err(ContentError::Cancelled) => return Err(ContentError::Cancelled),
-                Err(_) => {}
+                // A mirror need not have everything; any other failure is one that somebody can mend.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => {
+                    // The outermost level only says that the repository failed.
+                    let reason = std::error::Error::source(&error).unwrap_or(&error);
+                    self.client
+                        .note_passed_over(&mirror.host, &self.origin.host, reason);
+                }
                 found => return found,
             }
         }

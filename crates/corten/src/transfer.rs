@@ -113,7 +113,12 @@ fn transfer_for(
 ) -> Result<Descriptor, CommandError> {
     let chosen = part
         .choose(&*opened.source, &opened.name)
-        .map_err(CommandError::caused)?;
+        .map_err(|error| {
+            // A mirror that failed may be what there is to mend.
+            let clients = opened.client.iter();
+            clients.for_each(|client| show_warnings(ctx, client));
+            CommandError::caused(error)
+        })?;
     let converted = conversion
         .map(|options| converted(ctx, &chosen, &chosen.root, options))
         .transpose()?;

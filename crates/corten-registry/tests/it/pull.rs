@@ -160,6 +160,56 @@ fn a_mirror_is_asked_first_and_the_registry_after_it() {
 }
 
 #[test]
+fn a_mirror_that_fails_is_told_once() {
+    #[track_caller]
+    fn check(quirks: Quirks, is_alive: bool, expected: &str) {
+        let (mirror, origin) = (Fake::start(quirks), Fake::start(Quirks::default()));
+        origin.put_manifest("acme/app", "1", media_type::OCI_INDEX, INDEX);
+        origin.put_blob("acme/app", b"hello");
+        let host = if is_alive {
+            mirror.host.clone()
+        } else {
+            // Nobody listens at a port that was just given back.
+            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            port.local_addr().unwrap().to_string()
+        };
+        let mut settings = crate::settings();
+        settings.mirrors.push(Mirror {
+            of: origin.host.clone(),
+            base: format!("http://{host}"),
+        });
+        let client = corten_registry::Client::new(settings).unwrap();
+        let reference = format!("{}/acme/app", origin.host).parse().unwrap();
+        let source = corten_registry::Repository::new(&client, &reference).unwrap();
+        source.resolve("1").unwrap();
+        let content = Descriptor::of("a/b", b"hello");
+        assert_eq!(
+            corten_content::read(&source, &content, 100).unwrap(),
+            b"hello"
+        );
+        let warnings = client.warnings();
+        if expected.is_empty() {
+            assert_eq!(warnings, []);
+            return;
+        }
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert_eq!(warnings[0].host, host);
+        let text = &warnings[0].text;
+        let start = format!("passed over as a mirror of `{}`: ", origin.host);
+        assert!(text.starts_with(&start), "{text}");
+        assert!(text.contains(expected), "{text}");
+    }
+    check(Quirks::default(), false, "refused");
+    let closed = Quirks {
+        auth: crate::fake::Auth::Basic,
+        ..Quirks::default()
+    };
+    check(closed, true, "there are none");
+    // It has nothing, which is no failure.
+    check(Quirks::default(), true, "");
+}
+
+#[test]
 fn warnings_are_collected_once_each() {
     let fake = Fake::start(Quirks {
         warning: Some(r#"299 - "this repository moves""#),
