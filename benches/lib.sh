@@ -3,17 +3,8 @@
 # defines `prepare`, which is not measured, and `round`, which measures every contender once; $ROUND is 0
 # while they warm up.
 
-started=()
-
-end_started() {
-    { set +x; } 2>/dev/null
-    local pid
-    for pid in "${started[@]}"; do
-        kill "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
-    done
-}
-trap end_started EXIT
+# shellcheck source=scripts/peers.sh
+source "$HERE/../scripts/peers.sh"
 
 result() { printf '%s\t%s\n' "$NAME" "$(IFS=$'\t' && echo "$*")" >>"$RESULTS"; }
 title() { result title "$*"; }
@@ -63,7 +54,7 @@ count_syncs() {
 base_tar() {
     local tar=$CACHE/debian.tar
     if [[ ! -s $tar ]]; then
-        SOURCE_DATE_EPOCH=1704067200 mmdebstrap --quiet --format=tar --variant=minbase bookworm "$tar.tmp" >&2
+        make_base "$tar.tmp" >&2
         mv "$tar.tmp" "$tar"
     fi
     echo "$tar"
@@ -88,75 +79,33 @@ big_layout() {
     echo "$layout"
 }
 
-free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
-# fresh_registry: starts Debian's registry, empty, on loopback and sets $REGISTRY to its address.
+# fresh_registry: starts the registry, empty, and sets $REGISTRY to its address.
 fresh_registry() {
-    local port limit=$((SECONDS + 20))
-    end_started 2>/dev/null
-    started=()
+    end_started
     rm -rf "$CASE/registry"
-    port=$(free_port)
-    cat >"$CASE/registry.yml" <<CONFIG
-version: 0.1
-log: {level: error, accesslog: {disabled: true}}
-storage: {filesystem: {rootdirectory: $CASE/registry}}
-http: {addr: "127.0.0.1:$port"}
-CONFIG
-    docker-registry serve "$CASE/registry.yml" >"$CASE/registry.log" 2>&1 &
-    started+=($!)
-    REGISTRY=127.0.0.1:$port
-    until curl -fsS "http://$REGISTRY/v2/" >/dev/null 2>&1; do
-        ((SECONDS < limit)) || { echo "the registry does not answer" && return 1; }
-        sleep 0.05
-    done
+    start_registry
     set -x
 }
 
 # need_image_in_registry: pushes the base to a registry, and sets $IMAGE to its name.
 need_image_in_registry() {
-    containers_config
+    containers_conf
     need_base
     fresh_registry
     IMAGE=$REGISTRY/base:latest
     corten --root "$CASE/base-store" push base "docker://$IMAGE"
 }
 
-# until_true SECONDS COMMAND...: waits until the command succeeds.
-until_true() {
-    local limit=$((SECONDS + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        ((SECONDS < limit)) || { echo "in vain: $*" && return 1; }
-        sleep 0.05
-    done
-}
-
 # need_daemons: starts containerd and dockerd, with stores of the case's own.
 need_daemons() {
-    cat >containerd.toml <<CONFIG
-version = 2
-root = "$CASE/containerd"
-state = "$CASE/containerd-run"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
-[grpc]
-address = "$CASE/containerd.sock"
-CONFIG
-    containerd -c containerd.toml >containerd.log 2>&1 &
-    started+=($!)
-    dockerd --iptables=false --ip6tables=false --bridge=none --data-root "$CASE/docker" \
-        --exec-root "$CASE/docker-run" --pidfile "$CASE/docker.pid" --host "unix://$CASE/docker.sock" \
-        --storage-driver overlay2 >docker.log 2>&1 &
-    started+=($!)
-    until_true 30 ctr --address containerd.sock version
-    until_true 30 docker --host "unix://$CASE/docker.sock" version
+    start_containerd
+    spawn_docker "$CASE/docker-run"
+    until_true 30 peer_docker version
 }
 
 # need_archives LAYOUT NAME: the image as the archives that the daemons read.
 need_archives() {
-    containers_config
+    containers_conf
     skopeo copy --quiet --policy policy.json "oci:$1:$2" "oci-archive:image.oci.tar:$2"
     skopeo copy --quiet --policy policy.json "oci:$1:$2" "docker-archive:image.docker.tar:$2:latest"
     cat image.oci.tar image.docker.tar | wc -c
@@ -174,13 +123,13 @@ round_of_roots() {
     measure 'umoci unpack' umoci unpack --image "$1:$2" theirs
     forget theirs
     measure 'ctr images import' ctr --address containerd.sock images import image.oci.tar
-    ctr --address containerd.sock images ls --quiet |
+    peer_ctr images ls --quiet |
         xargs ctr --address containerd.sock images rm --sync
     measure 'podman load' podman $(storage "$CASE/theirs") load --quiet --input image.oci.tar \
         --signature-policy policy.json
     forget theirs run
     measure 'docker load' docker --host "unix://$CASE/docker.sock" load --quiet --input image.docker.tar
-    docker --host "unix://$CASE/docker.sock" image rm --force "$2:latest"
+    peer_docker image rm --force "$2:latest"
     mkdir plain
     floor 'tar -xzf of each layer' bash -c "
         jq --raw-output '.layers[].digest | split(\":\")[1]' $1/blobs/sha256/$(manifest_of "$1") |
@@ -193,14 +142,6 @@ round_of_roots() {
 # manifest_of LAYOUT: the hex digits of its only manifest.
 manifest_of() { jq --raw-output '.manifests[0].digest | split(":")[1]' "$1/index.json"; }
 
-# containers_config: what buildah, podman and skopeo read instead of the machine's own.
-containers_config() {
-    printf '[engine]\nruntime="runc"\nevents_logger="file"\ncgroup_manager="cgroupfs"\n[containers]\nnetns="host"\n' \
-        >"$CASE/containers.conf"
-    printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$CASE/policy.json"
-    export CONTAINERS_CONF=$CASE/containers.conf
-}
-
 # storage DIR: options of buildah and podman for a store of the case's own.
 storage() { echo --root "$1" --runroot "$CASE/run" --storage-driver overlay; }
 
@@ -210,7 +151,7 @@ forget() { rm -rf "$@" && sync --file-system "$CASE"; }
 # need_stores: stores of ours and of buildah with the base, which an image was built on already, so that it
 # is unpacked in both. `fresh` copies them: no build of a measurement knows of another.
 need_stores() {
-    containers_config
+    containers_conf
     need_base
     mkdir warm
     printf 'FROM base\nRUN true\n' >warm/Dockerfile

@@ -4,7 +4,7 @@
 prepare() {
     title 'Import (pack): Debian minbase, 170 MB, as an image with a gzip layer'
     note 'corten reads the tar, the others a directory with the same files; one row has tar in front'
-    containers_config
+    containers_conf
     TAR=$(base_tar)
     mkdir rootfs
     tar --extract --numeric-owner --file "$TAR" --directory rootfs

@@ -4,7 +4,7 @@
 prepare() {
     title 'Push of Debian to an empty registry on loopback'
     note 'the time of the registry, which hashes all it gets, is in every figure'
-    containers_config
+    containers_conf
     need_base
 }
 

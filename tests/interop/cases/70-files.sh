@@ -111,23 +111,12 @@ JS
 
 case_containerd_unpacks_our_gzip() {
     need_base
-    need containerd ctr
-    cat >containerd.toml <<CONFIG
-version = 2
-root = "$CASE/containerd"
-state = "$CASE/containerd-run"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
-[grpc]
-address = "$CASE/containerd.sock"
-CONFIG
-    containerd --config containerd.toml >containerd.log 2>&1 &
-    started+=($!)
-    until_true 30 ctr --address "$CASE/containerd.sock" version
+    start_containerd
     corten --root "$BASE_STORE" save --format oci-archive -o app.tar app
     # It checks every DiffID.
-    ctr --address "$CASE/containerd.sock" images import --snapshotter native app.tar
+    peer_ctr images import --snapshotter native app.tar
     mkdir mounted
-    ctr --address "$CASE/containerd.sock" images mount --snapshotter native docker.io/library/app:latest mounted
+    peer_ctr images mount --snapshotter native docker.io/library/app:latest mounted
     corten --root "$BASE_STORE" cat app /etc/os-release | cmp - mounted/usr/lib/os-release
-    ctr --address "$CASE/containerd.sock" images unmount mounted
+    peer_ctr images unmount mounted
 }
