@@ -1,9 +1,7 @@
 //! From the last stage to an image: config, manifest, names.
 
-use std::io::Write;
-
-use corten_content::{IngestPlan, Sink, Store};
-use corten_spec::{Descriptor, ImageId, Manifest, annotations, document, media_type};
+use corten_content::{Store, put};
+use corten_spec::{Family, ImageId, Manifest, annotations, document, media_type};
 
 use crate::stage::Stage;
 use crate::{BuildRequest, Built, Result};
@@ -21,8 +19,9 @@ pub(crate) fn finish(
     config.config.labels.extend(request.labels.clone());
     let config = put(store, media_type::OCI_CONFIG, &document::to_bytes(&config))?;
 
-    let layers = stage.layers.iter().map(|layer| oci(&layer.blob)).collect();
-    let mut manifest = Manifest::oci(config.clone(), layers);
+    let layers = stage.layers.iter();
+    let layers = layers.map(|layer| Family::Oci.describe(&layer.blob));
+    let mut manifest = Manifest::oci(config.clone(), layers.collect());
     if let Some(base) = &stage.base {
         // Both or neither: a digest says nothing without the name that it was found under (ANN-13,
         // ANN-14).
@@ -45,32 +44,4 @@ pub(crate) fn finish(
         manifest,
         image_id: ImageId(config.digest),
     })
-}
-
-fn put(store: &Store, media_type: &str, bytes: &[u8]) -> Result<Descriptor> {
-    let content = Descriptor::of(media_type, bytes);
-    if !store.contains(&content)? {
-        let mut ingest = store.ingest(&IngestPlan::of(&content)?)?;
-        ingest.write_all(bytes).map_err(|error| {
-            corten_content::Error::stream(format!("store `{}`", content.digest), error)
-        })?;
-        ingest.commit(Some(&content))?;
-    }
-    Ok(content)
-}
-
-/// Returns the descriptor of a layer as an OCI manifest names it: Docker's types become the OCI
-/// types of the same bytes (MT-07).
-fn oci(blob: &Descriptor) -> Descriptor {
-    let media_type = match blob.media_type.as_str() {
-        media_type::DOCKER_LAYER => media_type::OCI_LAYER,
-        media_type::DOCKER_LAYER_GZIP => media_type::OCI_LAYER_GZIP,
-        media_type::DOCKER_LAYER_ZSTD => media_type::OCI_LAYER_ZSTD,
-        media_type::DOCKER_LAYER_FOREIGN => media_type::OCI_LAYER_FOREIGN_GZIP,
-        other => other,
-    };
-    Descriptor {
-        media_type: media_type.to_owned(),
-        ..blob.clone()
-    }
 }

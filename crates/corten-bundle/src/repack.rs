@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use corten_content::ImageDocuments;
-use corten_image::import::{put, rfc_3339};
+use corten_content::{ImageDocuments, put};
+use corten_image::import::rfc_3339;
 use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
 use corten_layer::changeset::Change;
@@ -13,7 +13,7 @@ use corten_layer::diff::{SameContent, diff};
 use corten_layer::scan::Found;
 use corten_layer::{Changeset, Data, Shown, Tree, emit, path};
 use corten_snapshot::{Bytes, LayerRef, PackOptions, Packer, Snapshots, layers_of};
-use corten_spec::{Descriptor, History, document, media_type};
+use corten_spec::{Descriptor, Family, History, document, media_type};
 use corten_tar::Timestamp;
 
 use crate::clock::Clock;
@@ -294,31 +294,26 @@ fn store_image(
     config.created = created;
     config.rootfs.diff_ids.push(layer.diff_id.clone());
     let config_type = &image.manifest.value.config.media_type;
-    let store = snapshots.store();
-    let config = put(store, config_type, &document::to_bytes(&config))?;
+    let put = |media_type: &str, bytes: &[u8]| {
+        put(snapshots.store(), media_type, bytes).map_err(corten_image::Error::from)
+    };
+    let config = put(config_type, &document::to_bytes(&config))?;
     let mut manifest = image.manifest.value.clone();
     let manifest_type = &image.manifest.descriptor.media_type;
-    let mut blob = layer.blob.clone();
-    if manifest_type == media_type::DOCKER_MANIFEST {
-        docker_type(&layer.blob.media_type).clone_into(&mut blob.media_type);
-    }
-    manifest.layers.push(blob);
+    manifest
+        .layers
+        .push(if manifest_type == media_type::DOCKER_MANIFEST {
+            Family::Docker.describe(&layer.blob)
+        } else {
+            layer.blob.clone()
+        });
     manifest.config = config;
     let platform = Some(image.config.value.platform());
-    let manifest = put(store, manifest_type, &document::to_bytes(&manifest))?;
+    let manifest = put(manifest_type, &document::to_bytes(&manifest))?;
     Ok(Descriptor {
         platform,
         ..manifest
     })
-}
-
-fn docker_type(oci: &str) -> &str {
-    match oci {
-        media_type::OCI_LAYER => media_type::DOCKER_LAYER,
-        media_type::OCI_LAYER_GZIP => media_type::DOCKER_LAYER_GZIP,
-        media_type::OCI_LAYER_ZSTD => media_type::DOCKER_LAYER_ZSTD,
-        other => other,
-    }
 }
 
 fn newest(changes: &Changeset) -> Timestamp {

@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use corten_content::{IngestPlan, Sink, Store};
+use corten_content::{Store, put};
 use corten_layer::bytes::TreeContents;
 use corten_layer::path::WHITEOUT_PREFIX;
 use corten_layer::{LayerBytes, Resolver, Tree, emit};
@@ -115,20 +115,6 @@ fn config_of(platform: &Platform, created: Timestamp, diff_id: DiffId) -> ImageC
         ..History::default()
     }];
     config
-}
-
-/// Stores `bytes`, a document, and returns what names it.
-pub fn put(store: &Store, media_type: &str, bytes: &[u8]) -> Result<Descriptor> {
-    let content = Descriptor::of(media_type, bytes);
-    let mut ingest = store.ingest(&IngestPlan::of(&content)?)?;
-    let offset = usize::try_from(ingest.offset()).unwrap_or(usize::MAX);
-    ingest
-        .write_all(bytes.get(offset..).unwrap_or_default())
-        .map_err(|error| {
-            corten_content::Error::stream(format!("store {}", content.digest), error)
-        })?;
-    ingest.commit(Some(&content))?;
-    Ok(content)
 }
 
 fn newest(tree: &Tree) -> Timestamp {

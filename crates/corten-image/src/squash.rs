@@ -6,16 +6,15 @@
 
 use std::collections::BTreeMap;
 
-use corten_content::{ImageDocuments, Store, load, load_image};
+use corten_content::{ImageDocuments, Store, load, load_image, put};
 use corten_layer::bytes::TreeContents;
 use corten_layer::diff::{diff, same_bytes};
 use corten_layer::{Contents, File, emit};
 use corten_snapshot::{Bytes, LayerRef, PackOptions, Packer, Snapshots, layers_of};
 use corten_spec::{
-    Descriptor, Digest, History, Index, Kind, Manifest, Platform, document, media_type,
+    Descriptor, Digest, Family, History, Index, Kind, Manifest, Platform, document, media_type,
 };
 
-use crate::import::put;
 use crate::{Error, Result};
 
 /// How layers are squashed.
@@ -67,7 +66,7 @@ pub fn squash(
     let platform = config.platform();
     let config = put(store, media_type::OCI_CONFIG, &document::to_bytes(&config))?;
 
-    let blobs = kept.iter().map(|layer| oci(&layer.blob));
+    let blobs = kept.iter().map(|layer| Family::Oci.describe(&layer.blob));
     let blobs = blobs.chain([layer.blob]).collect();
     let manifest = Manifest {
         annotations: image.manifest.value.annotations.clone(),
@@ -221,11 +220,9 @@ impl<E: From<Error>> Platforms<'_, E> {
             annotations: index.value.annotations,
             ..Index::oci(manifests)
         };
-        Ok(put(
-            self.store,
-            media_type::OCI_INDEX,
-            &document::to_bytes(&index),
-        )?)
+        let index = document::to_bytes(&index);
+        let index = put(self.store, media_type::OCI_INDEX, &index).map_err(Error::from)?;
+        Ok(index)
     }
 }
 
@@ -238,22 +235,6 @@ fn is_image(entry: &Descriptor) -> bool {
             entry.artifact_type.is_none() && !entry.platform.as_ref().is_some_and(is_unknown)
         }
         Kind::Config | Kind::Layer { .. } | Kind::Schema1 | Kind::Other => false,
-    }
-}
-
-/// Returns the descriptor of a layer as an OCI manifest names it: Docker's types become the OCI types of
-/// the same bytes (MT-07).
-fn oci(blob: &Descriptor) -> Descriptor {
-    let media_type = match blob.media_type.as_str() {
-        media_type::DOCKER_LAYER => media_type::OCI_LAYER,
-        media_type::DOCKER_LAYER_GZIP => media_type::OCI_LAYER_GZIP,
-        media_type::DOCKER_LAYER_ZSTD => media_type::OCI_LAYER_ZSTD,
-        media_type::DOCKER_LAYER_FOREIGN => media_type::OCI_LAYER_FOREIGN_GZIP,
-        other => other,
-    };
-    Descriptor {
-        media_type: media_type.to_owned(),
-        ..blob.clone()
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::Descriptor;
 use crate::media_type::{
     DOCKER_CONFIG, DOCKER_INDEX, DOCKER_LAYER, DOCKER_LAYER_FOREIGN, DOCKER_LAYER_FOREIGN_PLAIN,
     DOCKER_LAYER_GZIP, DOCKER_LAYER_ZSTD, DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_LAYER,
@@ -48,6 +49,17 @@ impl Family {
                     Self::Docker => docker,
                 })
             }
+        }
+    }
+
+    /// Returns the descriptor of the same content as a document of this family names it. A type that
+    /// the family has no name for stays (MT-07).
+    #[must_use]
+    pub fn describe(self, content: &Descriptor) -> Descriptor {
+        let media_type = self.name_for(&content.media_type);
+        Descriptor {
+            media_type: media_type.unwrap_or(&content.media_type).to_owned(),
+            ..content.clone()
         }
     }
 }
