@@ -3,11 +3,14 @@
 //! ```text
 //! cache/sha256-…      one record, JSON:
 //!                     {"version":2,"layer":{"blob":…,"diffId":…}|null,"created":"…","below":[…]}
+//! cache/digests/…     digests of files of contexts
+//! cache/explain/…     what went into the latest keys, to tell what changed
 //! ```
 //!
 //! A record is written to a temporary name and renamed, and not synced: one that a power failure
 //! damaged is no hit. It may be deleted at any time, and one whose blob is gone is no hit either.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -151,14 +154,14 @@ pub fn cached_layers(store: &Store) -> Result<Vec<(Descriptor, Vec<DiffId>)>> {
 pub fn prune(store: &Store, max_age: Duration) -> Result<usize> {
     let now = SystemTime::now();
     let mut n_removed = 0;
-    for path in records(store)? {
+    for path in records(store)?.into_iter().chain(notes(store)?) {
         let used = fs::metadata(&path).and_then(|metadata| metadata.modified());
         let used = used.map_err(Error::system("read", &path))?;
         // One from the future is as good as new.
         let age = now.duration_since(used).unwrap_or_default();
         if max_age.is_zero() || age > max_age {
             fs::remove_file(&path).map_err(Error::system("remove", &path))?;
-            n_removed += 1;
+            n_removed += usize::from(is_record(&path));
         }
     }
     Ok(n_removed)
@@ -180,6 +183,10 @@ pub struct CacheReport {
 /// Looks at all build records.
 pub fn check_cache(store: &Store) -> Result<CacheReport> {
     let mut report = CacheReport::default();
+    for path in notes(store)? {
+        let metadata = fs::metadata(&path).map_err(Error::system("read", &path))?;
+        report.disk_bytes += metadata.blocks() * 512;
+    }
     for path in records(store)? {
         let metadata = fs::metadata(&path).map_err(Error::system("read", &path))?;
         report.n_records += 1;
@@ -214,13 +221,31 @@ pub fn remove_records(useless: &[(PathBuf, String)]) -> Result<()> {
     Ok(())
 }
 
+/// Lists the records; directories beside them hold what may be forgotten.
 fn records(store: &Store) -> Result<Vec<PathBuf>> {
-    let directory = store.cache_dir();
-    let entries = match fs::read_dir(&directory) {
+    let mut paths = list(&store.cache_dir())?;
+    paths.retain(|path| is_record(path));
+    Ok(paths)
+}
+
+fn is_record(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str);
+    name.is_some_and(|name| name.starts_with("sha256-"))
+}
+
+/// Lists what makes builds quicker or tells about them, and is no record.
+fn notes(store: &Store) -> Result<Vec<PathBuf>> {
+    let mut paths = list(&crate::digests::directory(store))?;
+    paths.extend(list(&crate::explain::directory(store))?);
+    Ok(paths)
+}
+
+fn list(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(Error::system("list", &directory))?,
+        entries => entries.map_err(Error::system("list", directory))?,
     };
-    let paths = entries.map(|entry| Ok(entry.map_err(Error::system("list", &directory))?.path()));
+    let paths = entries.map(|entry| Ok(entry.map_err(Error::system("list", directory))?.path()));
     paths.collect()
 }
 

@@ -36,12 +36,19 @@ impl Made {
 impl Builder<'_> {
     /// Starts a key with what every step depends on.
     pub(crate) fn key(&self, kind: &str, stage: &Stage) -> Key {
-        let mut key = Key::new(kind);
-        key.text(&stage.chain());
-        key.optional(self.clamp.map(|clamp| clamp.seconds.to_string()).as_deref());
+        let mut key = Key::new(kind, &stage.ledger);
+        let chain = stage.chain();
+        let clamp = self.clamp.map(|clamp| clamp.seconds.to_string());
         let pack = &self.request.pack;
-        key.text(&format!("{:?} {:?}", pack.compression, pack.level));
+        let compression = format!("{:?} {:?}", pack.compression, pack.level);
+        key.text(&chain);
+        key.optional(clamp.as_deref());
+        key.text(&compression);
         key.list(&[corten_tar::GZIP_NAME, corten_tar::ZSTD_NAME]);
+        let account = key.account();
+        account.input("layers beneath", &chain);
+        account.input("latest time", clamp.as_deref().unwrap_or("none"));
+        account.input("compression", &compression);
         key
     }
 

@@ -13,6 +13,7 @@ use corten_layer::{Contents, Data, Item, Meta, Put, Tree, TreeBuilder};
 use rustix::fs::OFlags;
 
 use crate::Result;
+use crate::digests::Stamp;
 use crate::reach::{Position, Reach};
 
 /// What a directory of the host holds, as a tree: copying from it is copying from any tree.
@@ -36,6 +37,8 @@ struct HostFile {
     path: Vec<u8>,
     size: u64,
     ctime: (i64, u32),
+    mtime: (i64, u32),
+    device: u64,
     inode: u64,
 }
 
@@ -134,6 +137,8 @@ impl Scan<'_> {
                     path: path.to_vec(),
                     size: found.size,
                     ctime: found.ctime,
+                    mtime: (found.meta.mtime.seconds, found.meta.mtime.nanoseconds),
+                    device: found.inode.0,
                     inode: found.inode.1,
                 })),
                 sparse: None,
@@ -167,15 +172,37 @@ fn owned_by_root(found: &Found) -> Meta {
     Meta::new(found.meta.mode, 0, 0, found.meta.mtime).with_extended(xattrs, Vec::new())
 }
 
+impl HostFiles {
+    /// Returns what tells the directory from others on this machine.
+    pub(crate) fn identity(&self) -> io::Result<(u64, u64)> {
+        let stat = rustix::fs::fstat(&self.root)?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+
+    /// Returns what tells the content of a file from what it was before and from that of others.
+    pub(crate) fn stamp(&self, file: &File) -> Option<Stamp> {
+        let found = self.found_of(file)?;
+        Some(Stamp {
+            device: found.device,
+            inode: found.inode,
+            size: found.size,
+            mtime: found.mtime,
+            ctime: found.ctime,
+        })
+    }
+
+    fn found_of(&self, file: &File) -> Option<&HostFile> {
+        let Data::External(number) = file.data else {
+            return None;
+        };
+        self.found.get(usize::try_from(number).ok()?)
+    }
+}
+
 impl Contents for HostFiles {
     /// Opens a file, and fails if it is not the one that was examined.
     fn open<'a>(&'a self, file: &'a File) -> io::Result<Box<dyn Read + Send + 'a>> {
-        let Data::External(number) = file.data else {
-            return Err(io::Error::other("the file is not in the context"));
-        };
-        let found = usize::try_from(number)
-            .ok()
-            .and_then(|number| self.found.get(number));
+        let found = self.found_of(file);
         let found = found.ok_or_else(|| io::Error::other("the file is not in the context"))?;
         // Opening a pipe that took the file's place must not wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;

@@ -1,22 +1,31 @@
 //! Digests of what a COPY takes, for its key: content and attributes, never times.
 
+mod known;
+
 use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 
-use corten_layer::tree::{File, Kind};
+use corten_content::Store;
+use corten_layer::tree::{File, Kind, Node};
 use corten_layer::{Contents, NodeId, Tree, path};
 use corten_spec::{Algorithm, Digest, Hasher};
 
+pub(crate) use known::{Stamp, directory};
+
 use crate::copy::{Selected, SourceTree};
+use crate::explain::{FileKind, Hash, Note, hash_of};
 use crate::key::Key;
 use crate::{Error, Result};
+use known::Known;
 
 /// Adds what is `selected` in `source`, with all that is below, to `key`: names, types, modes,
 /// owners, attributes, contents and links.
 pub(crate) fn add_selected<'a>(
     key: &mut Key,
+    store: &Store,
     source: &SourceTree<'_>,
     selected: impl Iterator<Item = &'a Selected>,
 ) -> Result<()> {
@@ -31,50 +40,107 @@ pub(crate) fn add_selected<'a>(
             Kind::Directory(_) | Kind::Symlink(_) | Kind::Device { .. } | Kind::Fifo => None,
         })
         .collect();
-    let mut digests = digests_of(&files, source.contents)?.into_iter();
+    let mut digests = digests_of(store, &files, source)?.into_iter();
     let mut links = HashMap::new();
+    key.count(places.len());
     for (number, place) in places.iter().enumerate() {
         if place.depth == 0 {
             links.clear();
         }
-        key.number(place.depth);
-        key.bytes(path::split(&place.path).1);
         let node = source.tree.node(place.node);
-        for number in [node.meta.mode, node.meta.uid, node.meta.gid] {
-            key.number(i64::from(number));
-        }
-        let xattrs = node.meta.xattrs();
-        key.number(i64::try_from(xattrs.len()).unwrap_or(i64::MAX));
-        for (name, value) in xattrs {
-            key.bytes(name);
-            key.bytes(value);
-        }
         // Numbers of inodes differ from machine to machine; which names share one does not.
         let first = match node.n_links {
             0 | 1 => number,
             _ => *links.entry(place.node).or_insert(number),
         };
-        key.number(i64::try_from(number - first).unwrap_or(i64::MAX));
-        match &node.kind {
-            Kind::File(_) => key.text(digests.next().as_ref().map_or("", Digest::as_str)),
-            Kind::Directory(_) => key.text("directory"),
-            Kind::Symlink(target) => {
-                key.text("symlink");
-                key.bytes(target);
+        let content = match &node.kind {
+            Kind::File(_) => digests.next().unwrap_or_default(),
+            Kind::Directory(_) | Kind::Symlink(_) | Kind::Device { .. } | Kind::Fifo => {
+                Hash::default()
             }
-            Kind::Device {
-                block,
-                major,
-                minor,
-            } => {
-                key.text(if *block { "block" } else { "char" });
-                key.number(i64::from(*major));
-                key.number(i64::from(*minor));
-            }
-            Kind::Fifo => key.text("fifo"),
-        }
+        };
+        add_place(key, place, node, number - first, &content);
     }
     Ok(())
+}
+
+/// Adds one path. `to_link` is how many places before it the same file was, 0 for none.
+fn add_place(key: &mut Key, place: &Place, node: &Node, to_link: usize, content: &Hash) {
+    key.number(place.depth);
+    key.bytes(path::split(&place.path).1);
+    for number in [node.meta.mode, node.meta.uid, node.meta.gid] {
+        key.number(i64::from(number));
+    }
+    let xattrs = node.meta.xattrs();
+    key.count(xattrs.len());
+    let mut rest = Rest::default();
+    rest.add(&node.meta.uid.to_le_bytes());
+    rest.add(&node.meta.gid.to_le_bytes());
+    for (name, value) in xattrs {
+        key.bytes(name);
+        key.bytes(value);
+        rest.add(name);
+        rest.add(value);
+    }
+    key.count(to_link);
+    let mut content = *content;
+    let kind = match &node.kind {
+        Kind::File(_) => {
+            key.text("file");
+            key.bytes(&content);
+            FileKind::File
+        }
+        Kind::Directory(_) => {
+            key.text("directory");
+            FileKind::Directory
+        }
+        Kind::Symlink(target) => {
+            key.text("symlink");
+            key.bytes(target);
+            content = hash_of(&Digest::sha256(target));
+            FileKind::Symlink
+        }
+        Kind::Device {
+            block,
+            major,
+            minor,
+        } => {
+            key.text(if *block { "block" } else { "char" });
+            key.number(i64::from(*major));
+            key.number(i64::from(*minor));
+            rest.add(&major.to_le_bytes());
+            rest.add(&minor.to_le_bytes());
+            FileKind::Other
+        }
+        Kind::Fifo => {
+            key.text("fifo");
+            FileKind::Other
+        }
+    };
+    key.account().files.push(&Note {
+        path: &place.path,
+        kind,
+        mode: node.meta.mode,
+        rest: rest.0,
+        content,
+    });
+}
+
+/// A digest that only has to show a change to who asks why a step was no hit (FNV-1a).
+struct Rest(u32);
+
+impl Default for Rest {
+    fn default() -> Self {
+        Self(0x811c_9dc5)
+    }
+}
+
+impl Rest {
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+        }
+    }
 }
 
 /// A path of the source, and how far below what was selected it is.
@@ -104,8 +170,40 @@ fn add_below(places: &mut Vec<Place>, tree: &Tree, selected: &Selected) {
     }
 }
 
+/// Returns the digests of `files`, in their order: those that are known, and the others computed.
+fn digests_of(
+    store: &Store,
+    files: &[(&[u8], &File)],
+    source: &SourceTree<'_>,
+) -> Result<Vec<Hash>> {
+    let Some(host) = source.host else {
+        return compute(files, source.contents);
+    };
+    let known = Known::open(store, host);
+    let stamps: Vec<_> = files.iter().map(|(_, file)| host.stamp(file)).collect();
+    let find = |stamp: &Option<Stamp>| stamp.as_ref().and_then(|stamp| known.find(stamp));
+    let mut digests: Vec<Option<Hash>> = stamps.iter().map(find).collect();
+    let unknown = |(file, digest): (&_, &Option<Hash>)| digest.is_none().then_some(*file);
+    let missing: Vec<_> = files.iter().zip(&digests).filter_map(unknown).collect();
+    // Before the first of them is opened: what changes from now on gets a later time.
+    let now = SystemTime::now();
+    let mut computed = compute(&missing, source.contents)?.into_iter();
+    let mut new = Vec::new();
+    for (digest, stamp) in digests.iter_mut().zip(&stamps) {
+        if digest.is_none() {
+            *digest = computed.next();
+            if let (Some(stamp), Some(digest)) = (stamp, digest) {
+                new.push((*stamp, *digest));
+            }
+        }
+    }
+    // What cannot be kept is computed again the next time.
+    known.add(new, now).ok();
+    Ok(digests.into_iter().flatten().collect())
+}
+
 /// Returns the digests of `files`, in their order, computed on two threads.
-fn digests_of(files: &[(&[u8], &File)], contents: &dyn Contents) -> Result<Vec<Digest>> {
+fn compute(files: &[(&[u8], &File)], contents: &dyn Contents) -> Result<Vec<Hash>> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(files.len()));
     let work = || -> Result<()> {
@@ -119,7 +217,8 @@ fn digests_of(files: &[(&[u8], &File)], contents: &dyn Contents) -> Result<Vec<D
             }
             let mut digests = Vec::with_capacity(RUN);
             for (number, (path, file)) in run {
-                digests.push((number, digest_of(path, file, contents, &mut buf)?));
+                let digest = digest_of(path, file, contents, &mut buf)?;
+                digests.push((number, hash_of(&digest)));
             }
             results
                 .lock()

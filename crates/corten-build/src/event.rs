@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::explain::Reason;
+
 /// Something that happened. Steps of different stages run side by side; their numbers tell them apart.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
@@ -24,6 +26,13 @@ pub enum Event<'a> {
     Cached {
         /// Which.
         step: usize,
+    },
+    /// A step was not found in the cache; told only if that was asked for.
+    Missed {
+        /// Which.
+        step: usize,
+        /// Why.
+        reasons: &'a [Reason],
     },
     /// A step is done.
     Done {

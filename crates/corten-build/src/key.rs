@@ -2,18 +2,31 @@
 
 use corten_spec::{Algorithm, Digest, Hasher};
 
-/// A key being computed. Every field goes in with its length, so that no two lists of fields give
-/// the same bytes.
+use crate::explain::{Account, Ledger};
+
+mod inputs;
+
+/// A key being computed. Every field goes in with its length, and every list with its number of
+/// fields, so that no two different inputs give the same bytes.
 #[derive(Debug)]
-pub(crate) struct Key(Hasher);
+pub(crate) struct Key {
+    hasher: Hasher,
+    /// What went in, for who wants to know what changed.
+    account: Account,
+    ledger: Ledger,
+}
 
 /// Changed whenever the meaning of a key, or the layer that a step makes, changes.
-const VERSION: &str = "corten build 1";
+pub(crate) const VERSION: &str = "corten build 2";
 
 impl Key {
-    /// Starts the key of a step called `kind`.
-    pub(crate) fn new(kind: &str) -> Self {
-        let mut key = Self(Hasher::new(Algorithm::Sha256));
+    /// Starts the key of a step called `kind`, which is entered into `ledger` when it is complete.
+    pub(crate) fn new(kind: &str, ledger: &Ledger) -> Self {
+        let mut key = Self {
+            hasher: Hasher::new(Algorithm::Sha256),
+            account: Account::default(),
+            ledger: ledger.clone(),
+        };
         key.text(VERSION);
         key.text(kind);
         key
@@ -21,8 +34,8 @@ impl Key {
 
     /// Adds a field.
     pub(crate) fn bytes(&mut self, field: &[u8]) {
-        self.0.update(&(field.len() as u64).to_le_bytes());
-        self.0.update(field);
+        self.hasher.update(&(field.len() as u64).to_le_bytes());
+        self.hasher.update(field);
     }
 
     /// Adds a field of text.
@@ -41,17 +54,38 @@ impl Key {
         self.bytes(&field.to_le_bytes());
     }
 
+    /// Adds how many fields follow.
+    pub(crate) fn count(&mut self, n_fields: usize) {
+        self.number(i64::try_from(n_fields).unwrap_or(i64::MAX));
+    }
+
     /// Adds a list, whose length counts.
     pub(crate) fn list<T: AsRef<str>>(&mut self, fields: &[T]) {
-        self.number(i64::try_from(fields.len()).unwrap_or(i64::MAX));
+        self.count(fields.len());
         for field in fields {
             self.text(field.as_ref());
         }
     }
 
+    /// Adds pairs of a name and a value.
+    pub(crate) fn pairs(&mut self, pairs: &[(String, String)]) {
+        self.count(pairs.len());
+        for (name, value) in pairs {
+            self.text(name);
+            self.text(value);
+        }
+    }
+
+    /// Returns what is told about the key's inputs; it does not count for the key.
+    pub(crate) fn account(&mut self) -> &mut Account {
+        &mut self.account
+    }
+
     /// Returns the key.
     pub(crate) fn finish(self) -> Digest {
-        self.0.finish()
+        let digest = self.hasher.finish();
+        self.ledger.enter(self.account);
+        digest
     }
 }
 
@@ -62,7 +96,7 @@ mod tests {
     #[test]
     fn fields_do_not_run_into_each_other() {
         let key = |lists: &[&[&str]]| {
-            let mut key = Key::new("x");
+            let mut key = Key::new("x", &Ledger::default());
             for list in lists {
                 key.list(list);
             }

@@ -31,6 +31,8 @@ pub struct BuildRequest {
     pub labels: BTreeMap<String, String>,
     /// Whether steps are looked up in the cache.
     pub cache: CacheUse,
+    /// Whether it is told why a step was no hit, by [`Event::Missed`](crate::Event::Missed).
+    pub explain: bool,
     /// What times become.
     pub clamp: Option<Clamp>,
     /// How layers are compressed.
@@ -67,6 +69,7 @@ impl BuildRequest {
             platform: Platform::host(),
             labels: BTreeMap::new(),
             cache: CacheUse::Use,
+            explain: false,
             clamp: None,
             pack: PackOptions::default(),
             limits: LayerLimits::default(),

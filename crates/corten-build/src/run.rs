@@ -63,19 +63,7 @@ impl Builder<'_> {
 
     fn run_key(&self, stage: &Stage, run: &RunStep) -> Digest {
         let mut key = self.key("run", stage);
-        key.list(&run.command);
-        for (name, value) in &run.env {
-            key.list(&[name, value]);
-        }
-        key.text(&run.workdir);
-        key.text(&run.user);
-        key.text(match run.network {
-            Network::Default | Network::Host => "host",
-            Network::None => "none",
-        });
-        if let Some(script) = &run.script {
-            key.list(&[&script.path, &script.content]);
-        }
+        key.run(run);
         key.finish()
     }
 

@@ -9,6 +9,7 @@ use corten_spec::{ChainId, DiffId, ImageConfig};
 use corten_tar::Located;
 
 use crate::Result;
+use crate::explain::Ledger;
 
 /// A stage, or an image that files are copied from.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub(crate) struct Stage {
     /// When the latest of its own steps was made that did anything to files, or the image it is based
     /// on; RFC 3339.
     pub(crate) created: Option<String>,
+    /// What went into the keys of the step that is being executed.
+    pub(crate) ledger: Ledger,
     /// The tree of the first so many layers; nothing is read before it is needed.
     tree: Option<(usize, Arc<Tree>)>,
 }
@@ -48,7 +51,11 @@ impl Shared {
 
     /// Returns a stage that begins where this one ended.
     pub(crate) fn begin_on(&self) -> Stage {
-        self.lock().clone()
+        Stage {
+            // Stages are built side by side, and each has its own steps.
+            ledger: Ledger::default(),
+            ..self.lock().clone()
+        }
     }
 
     pub(crate) fn layers(&self) -> Vec<LayerRef> {
@@ -77,6 +84,7 @@ impl Stage {
             config,
             base,
             created,
+            ledger: Ledger::default(),
             tree: None,
         }
     }

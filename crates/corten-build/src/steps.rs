@@ -9,6 +9,7 @@ use crate::build::Builder;
 use crate::commit::Made;
 use crate::error::{StepError, StepResult};
 use crate::event::Event;
+use crate::explain::Ending;
 use crate::image::{apply, history};
 use crate::stage::Stage;
 use crate::{Error, Result};
@@ -63,6 +64,12 @@ impl Builder<'_> {
         let resolved = resolve(task.instruction, state).map_err(|one| self.refused(&one))?;
         let shown = resolved.created_by.as_deref();
         let made = self.execute(stage, &resolved.step, shown, task);
+        let ending = match &made {
+            Ok(made) if made.as_ref().is_some_and(|made| made.is_cached) => Ending::Hit,
+            Ok(_) => Ending::Made,
+            Err(_) => Ending::Failed,
+        };
+        self.account_for(stage, task, ending);
         let made = made.map_err(|error| self.located(error, task.instruction))?;
         apply(&mut stage.config, &resolved.step);
         let mut is_empty = true;
@@ -126,6 +133,8 @@ impl Builder<'_> {
         let mut key = self.key("workdir", stage);
         key.text(path);
         key.text(&user);
+        key.account().input("directory", path);
+        key.account().input("user", &user);
         let key = key.finish();
         self.once(&key, || {
             let owner = self.with_contents(stage, |tree, contents| {

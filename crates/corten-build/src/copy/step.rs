@@ -61,16 +61,19 @@ impl Examined<'_> {
                 tree,
                 contents,
                 owners: SourceOwners::Keep,
+                host: None,
             },
             (Self::Host(host), _) => SourceTree {
                 tree: &host.tree,
                 contents: &host.files,
                 owners: SourceOwners::Root,
+                host: Some(&host.files),
             },
             (Self::Layers { .. } | Self::Nothing, _) => SourceTree {
                 tree: empty_tree(),
                 contents: &NOTHING,
                 owners: SourceOwners::Keep,
+                host: None,
             },
         }
     }
@@ -85,6 +88,7 @@ impl Builder<'_> {
         if let Some(layered) = self.layered(&place) {
             let mut key = self.copy_key("copy of layers", stage, copy);
             key.text(&layered.chain());
+            key.account().input("source's layers", &layered.chain());
             keys.push(key.finish());
         }
         for key in &keys {
@@ -200,21 +204,7 @@ impl Builder<'_> {
 
     fn copy_key(&self, kind: &str, stage: &Stage, copy: &CopyStep) -> crate::key::Key {
         let mut key = self.key(kind, stage);
-        key.text(&copy.dest);
-        key.optional(copy.chown.as_deref());
-        key.optional(
-            copy.chmod
-                .as_ref()
-                .map(|mode| format!("{mode:?}"))
-                .as_deref(),
-        );
-        key.number(i64::from(copy.add));
-        for source in &copy.sources {
-            match source {
-                Source::Path(path) => key.list(&["path", path]),
-                Source::Inline { name, content } => key.list(&["text", name, content]),
-            }
-        }
+        key.copy(copy);
         key
     }
 
@@ -232,7 +222,7 @@ impl Builder<'_> {
             Item::Selected(selected) => Some(selected),
             Item::Text { .. } => None,
         });
-        add_selected(&mut key, source, selected)?;
+        add_selected(&mut key, self.store, source, selected)?;
         Ok(key.finish())
     }
 

@@ -142,6 +142,9 @@ fn a_record_whose_layer_is_gone_is_a_miss() {
     assert_eq!(misses(&site), ["ADD --chown=app f /y"]);
     // So is one that is damaged.
     for name in names_in(&site.store.cache_dir()) {
+        if !name.starts_with("sha256-") {
+            continue;
+        }
         sketch::write(&site.store.cache_dir().join(name), b"{\"version\":1,");
     }
     assert_eq!(site.build(DOCKERFILE), first);
@@ -177,4 +180,132 @@ fn records_name_what_they_need() {
     assert_eq!(corten_build::cached_layers(&site.store).unwrap(), []);
     site.build(DOCKERFILE);
     assert_eq!(misses(&site).len(), 4);
+}
+
+#[test]
+fn misses_are_explained() {
+    #[track_caller]
+    fn check(
+        site: &Site,
+        former: &str,
+        change: impl FnOnce(&Site),
+        latter: &str,
+        expected: &[&str],
+    ) {
+        site.build(former);
+        change(site);
+        site.build(latter);
+        let reasons = site.reasons();
+        assert_eq!(reasons.len(), expected.len(), "{reasons:?}");
+        for (reason, expected) in reasons.iter().zip(expected) {
+            assert!(reason.starts_with(expected), "{reasons:?}");
+        }
+    }
+    let copy = "FROM base\nCOPY d /out/\n";
+    let site = || {
+        let mut site = Site::new(CONTEXT);
+        site.request.explain = true;
+        site
+    };
+    check(&site(), copy, |_| {}, copy, &[]);
+    check(
+        &site(),
+        copy,
+        |site| sketch::write(&site.path("d/a"), b"x"),
+        copy,
+        &[
+            "file `d/a`: sha256:559aead08264d5795d3909718cdd05abd49572e84fe55590eef31a88a08fdffd became sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881",
+        ],
+    );
+    check(
+        &site(),
+        copy,
+        |site| fs::remove_file(site.path("d/a")).unwrap(),
+        copy,
+        &["file `d/a`: removed"],
+    );
+    check(
+        &site(),
+        copy,
+        |site| sketch::write(&site.path("d/n"), b"x"),
+        copy,
+        &["file `d/n`: added"],
+    );
+    let private = fs::Permissions::from_mode(0o600);
+    check(
+        &site(),
+        copy,
+        |site| fs::set_permissions(site.path("d/a"), private).unwrap(),
+        copy,
+        &["file `d/a`: file of mode 0644 became file of mode 0600"],
+    );
+    // The text is another, so the step is found by its number.
+    check(
+        &site(),
+        copy,
+        |_| {},
+        "FROM base\nCOPY --chown=7 d /out/\n",
+        &["--chown: `` became `7`"],
+    );
+    check(
+        &site(),
+        copy,
+        |_| {},
+        "FROM scratch\nCOPY d /out/\n",
+        &["layers beneath: `sha256:"],
+    );
+    check(
+        &site(),
+        copy,
+        |_| {},
+        "FROM base AS other\nCOPY d /o/\n",
+        &["no earlier build of this step is on record"],
+    );
+    let delete = |site: &Site| corten_build::prune_cache(&site.store, std::time::Duration::ZERO);
+    check(
+        &site(),
+        copy,
+        |site| assert!(delete(site).unwrap() > 0),
+        copy,
+        &["no earlier build of this step is on record"],
+    );
+    check(
+        &site(),
+        copy,
+        |site| {
+            for name in names_in(&site.store.cache_dir()) {
+                if name.starts_with("sha256-") {
+                    fs::remove_file(site.store.cache_dir().join(name)).unwrap();
+                }
+            }
+        },
+        copy,
+        &["its inputs are as they were"],
+    );
+}
+
+#[test]
+fn an_explanation_is_only_given_when_asked_for() {
+    let site = Site::new(CONTEXT);
+    site.build("FROM base\nCOPY d /out/\n");
+    assert_eq!(site.reasons(), [""; 0]);
+}
+
+/// A digest is taken from the table only while the file is the same, however it was changed.
+#[test]
+fn known_digests_do_not_hide_changes() {
+    let dockerfile = "FROM base\nCOPY d /out/\n";
+    let site = Site::new(CONTEXT);
+    let path = site.path("d/a");
+    site.build(dockerfile);
+    let tables = || names_in(&site.store.cache_dir().join("digests"));
+    // Nothing was left alone for long enough.
+    assert_eq!(tables(), [""; 0]);
+    // As if the whole context were old: a table of another content for the same stamps would lie.
+    for content in ["B", "C"] {
+        sketch::write(&path, content.as_bytes());
+        sketch::touch(&path, 5);
+        site.build(dockerfile);
+        assert_eq!(misses(&site), ["COPY d /out/"], "{content}");
+    }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Site {
 #[derive(Default)]
 struct Happened {
     warnings: Vec<String>,
+    /// Why steps were no hits, in the order in which they ended.
+    reasons: Vec<String>,
     /// Stage and number of each step, by its number in the build.
     places: HashMap<usize, Place>,
     steps: BTreeMap<Place, String>,
@@ -219,6 +221,9 @@ impl Site {
                 let place = happened.places[&step].clone();
                 happened.steps.get_mut(&place).unwrap().push_str(" CACHED");
             }
+            Event::Missed { reasons, .. } => happened
+                .reasons
+                .extend(reasons.iter().map(ToString::to_string)),
             Event::Warning(text) => happened.warnings.push(format!("warning: {text}")),
             Event::Done { .. } | Event::Failed { .. } | Event::Output { .. } => {}
         }
@@ -230,6 +235,11 @@ impl Site {
         let happened = self.happened.lock().unwrap();
         let steps = happened.steps.values();
         happened.warnings.iter().chain(steps).cloned().collect()
+    }
+
+    /// Returns why steps of the last build were no hits, if the request wants to know.
+    pub(crate) fn reasons(&self) -> Vec<String> {
+        self.happened.lock().unwrap().reasons.clone()
     }
 
     /// Returns which names the last build asked for.

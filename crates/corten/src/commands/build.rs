@@ -1,6 +1,7 @@
 //! `corten build`
 
 mod args;
+mod caching;
 mod outputs;
 mod request;
 
@@ -37,6 +38,8 @@ pub(crate) struct BuildArgs {
     /// How to show what happens
     #[arg(long, value_enum, default_value_t)]
     pub(crate) progress: Style,
+    #[command(flatten)]
+    pub(crate) caching: caching::CachingArgs,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
 }

@@ -55,9 +55,6 @@ pub(crate) struct StepArgs {
     /// Set a variable that ARG declares; without a value, to what it is here
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(crate) build_arg: Vec<String>,
-    /// Run every step, also those whose result is known
-    #[arg(long)]
-    pub(crate) no_cache: bool,
     /// When to ask registries for base images
     #[arg(long, value_enum, default_value_t)]
     pub(crate) pull: Pull,

@@ -60,11 +60,12 @@ pub(super) fn request(args: &BuildArgs, ctx: &Context) -> Result<BuildRequest, C
         build_args,
         platform: args.image.platform(),
         labels: args.image.label.iter().map(label).collect(),
-        cache: if args.steps.no_cache {
+        cache: if args.caching.no_cache {
             CacheUse::Ignore
         } else {
             CacheUse::Use
         },
+        explain: args.caching.explain,
         clamp: clamp.map(|seconds| Clamp(seconds.0)),
         pack: PackOptions {
             max_bytes: limits.archive.total_bytes,

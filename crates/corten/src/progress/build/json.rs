@@ -35,6 +35,11 @@ fn value(event: &Event<'_>) -> Value {
             "line": line,
         }),
         Event::Cached { step } => json!({ "event": "cached", "step": step }),
+        Event::Missed { step, reasons } => json!({
+            "event": "missed",
+            "step": step,
+            "reasons": reasons.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        }),
         Event::Output { step, bytes } => json!({
             "event": "output",
             "step": step,

@@ -78,6 +78,11 @@ impl Live {
                     step.is_cached = true;
                 }
             }
+            Event::Missed { step, reasons } => {
+                for reason in reasons {
+                    output::tell(&format!("#{step} not cached: {reason}"));
+                }
+            }
             Event::Output { step, bytes } => {
                 if let Some(step) = state.steps.get_mut(&step) {
                     step.output(bytes);

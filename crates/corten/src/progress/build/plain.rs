@@ -48,6 +48,11 @@ impl Plain {
                     step.is_cached = true;
                 }
             }
+            Event::Missed { step, reasons } => {
+                for reason in reasons {
+                    output::tell(&format!("#{step} not cached: {reason}"));
+                }
+            }
             Event::Output { step, bytes } => {
                 if let Some(running) = steps.get_mut(&step) {
                     for line in running.lines.add(bytes) {
