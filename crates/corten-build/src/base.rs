@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use corten_content::ImageDocuments;
+use corten_dockerfile::Ignore;
 use corten_spec::{Digest, Platform};
 
 /// Finds what names in a Dockerfile stand for.
@@ -24,8 +25,13 @@ pub trait Bases: Sync {
 pub enum Named {
     /// An image in the store.
     Image(Box<BaseImage>),
-    /// A directory, which only `--from` can use.
-    Directory(PathBuf),
+    /// A directory or an uncompressed tar, which only `--from` can use.
+    Directory {
+        /// Where it is.
+        path: PathBuf,
+        /// What is left out of a directory.
+        ignore: Ignore,
+    },
 }
 
 /// An image in the store.

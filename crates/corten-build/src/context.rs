@@ -1,33 +1,43 @@
-//! Directories of the host that files are copied from: the build context and named ones.
+//! What files of the host are copied from: directories and tars, the build context and named ones.
 
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use corten_dockerfile::Ignore;
 use corten_layer::beneath::{Links, Root};
 use corten_layer::scan::{Descend, Found, FoundKind, Xattrs, ctime_of, inspect_root, scan};
-use corten_layer::tree::File;
+use corten_layer::tree::{File, Kind};
 use corten_layer::{Contents, Data, Item, Meta, Put, Tree, TreeBuilder};
+use corten_tar::LayerLimits;
 use rustix::fs::OFlags;
 
-use crate::Result;
+use crate::copy::{Archive, SourceOwners};
 use crate::digests::Stamp;
 use crate::reach::{Position, Reach};
+use crate::{Error, Result};
 
-/// What a directory of the host holds, as a tree: copying from it is copying from any tree.
+/// What a directory or a tar of the host holds, as a tree: copying from it is copying from any tree.
 #[derive(Debug)]
 pub(crate) struct HostTree {
-    pub(crate) tree: Tree,
+    pub(crate) tree: Arc<Tree>,
     pub(crate) files: HostFiles,
     /// The part that was examined.
     pub(crate) reach: Reach,
 }
 
-/// The files of a [`HostTree`], by the number that [`Data::External`] holds.
+/// The files of a [`HostTree`].
 #[derive(Debug)]
-pub(crate) struct HostFiles {
+pub(crate) enum HostFiles {
+    Directory(DirectoryFiles),
+    Archive(Archive),
+}
+
+/// The files of a directory, by the number that [`Data::External`] holds.
+#[derive(Debug)]
+pub(crate) struct DirectoryFiles {
     root: Root,
     found: Vec<HostFile>,
 }
@@ -43,6 +53,44 @@ struct HostFile {
 }
 
 impl HostTree {
+    /// Examines `path`, a directory as [`scan`](Self::scan) does, or an uncompressed tar, all of it.
+    pub(crate) fn open(
+        path: &Path,
+        ignore: &Ignore,
+        reach: Reach,
+        limits: &LayerLimits,
+    ) -> Result<Self> {
+        if path.is_file() {
+            return Self::of_tar(path, limits);
+        }
+        Self::scan(path, ignore, reach)
+    }
+
+    fn of_tar(path: &Path, limits: &LayerLimits) -> Result<Self> {
+        let file = fs::File::open(path).map_err(Error::system("open", path))?;
+        let archive = Archive::of_file(file, limits).map_err(|source| {
+            use std::os::unix::ffi::OsStrExt as _;
+            Error::Archive {
+                path: path.as_os_str().as_bytes().into(),
+                source,
+            }
+        })?;
+        Ok(Self {
+            tree: Arc::clone(&archive.tree),
+            files: HostFiles::Archive(archive),
+            reach: Reach::all(),
+        })
+    }
+
+    /// Returns whose the files are in the image unless `--chown` says it: as for BuildKit, a tar says
+    /// so itself, and the owners on this machine mean nothing in an image.
+    pub(crate) fn owners(&self) -> SourceOwners {
+        match self.files {
+            HostFiles::Directory(_) => SourceOwners::Root,
+            HostFiles::Archive(_) => SourceOwners::Keep,
+        }
+    }
+
     /// Examines what is below `path` and in `reach`, and `ignore` does not leave out.
     ///
     /// If a symbolic link leads out of `reach`, everything below `path` is examined: with the whole
@@ -50,7 +98,7 @@ impl HostTree {
     ///
     /// Files belong to root in the tree, as they will in the image; sockets, which no layer can hold,
     /// are left out.
-    pub(crate) fn scan(path: &Path, ignore: &Ignore, reach: Reach) -> Result<Self> {
+    fn scan(path: &Path, ignore: &Ignore, reach: Reach) -> Result<Self> {
         match Self::scan_part(path, ignore, reach)? {
             Some(part) => Ok(part),
             None => Ok(Self::scan_part(path, ignore, Reach::all())?
@@ -79,11 +127,60 @@ impl HostTree {
         }
         let (tree, found) = (part.tree.finish(), part.found);
         Ok(Some(Self {
-            tree,
-            files: HostFiles { root, found },
+            tree: Arc::new(tree),
+            files: HostFiles::Directory(DirectoryFiles { root, found }),
             reach,
         }))
     }
+}
+
+/// Reads the file `name` of the context at `path`, a directory or an uncompressed tar; `None` if there
+/// is no such file. Links are followed inside the context.
+///
+/// # Errors
+/// Fails if the file is longer than `longest` bytes, or the tar is damaged.
+pub fn read_context_file(
+    path: &Path,
+    name: &Path,
+    limits: &LayerLimits,
+    longest: u64,
+) -> Result<Option<Vec<u8>>> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let failed = |error| Error::system("read", path.join(name))(error);
+    let bytes = name.as_os_str().as_bytes();
+    if !path.is_file() {
+        let root = Root::open(path)?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let file = match root.open_at(bytes, flags, Links::FollowInside) {
+            Ok(file) => fs::File::from(file),
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(failed(error.into())),
+        };
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Ok(None);
+        }
+        return read_to(file, longest).map(Some).map_err(failed);
+    }
+    let host = HostTree::of_tar(path, limits)?;
+    let Some(id) = host.tree.follow(bytes)? else {
+        return Ok(None);
+    };
+    let Kind::File(file) = &host.tree.node(id).kind else {
+        return Ok(None);
+    };
+    let content = host.files.open(file).map_err(failed)?;
+    read_to(content, longest).map(Some).map_err(failed)
+}
+
+fn read_to(content: impl Read, longest: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    content.take(longest + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > longest {
+        return Err(io::Error::other(format!(
+            "it is longer than {longest} bytes"
+        )));
+    }
+    Ok(bytes)
 }
 
 struct Scan<'a> {
@@ -173,6 +270,16 @@ fn owned_by_root(found: &Found) -> Meta {
 }
 
 impl HostFiles {
+    /// Returns the files of a directory: those of a tar have nothing that outlives the build.
+    pub(crate) fn directory(&self) -> Option<&DirectoryFiles> {
+        match self {
+            Self::Directory(files) => Some(files),
+            Self::Archive(_) => None,
+        }
+    }
+}
+
+impl DirectoryFiles {
     /// Returns what tells the directory from others on this machine.
     pub(crate) fn identity(&self) -> io::Result<(u64, u64)> {
         let stat = rustix::fs::fstat(&self.root)?;
@@ -200,6 +307,15 @@ impl HostFiles {
 }
 
 impl Contents for HostFiles {
+    fn open<'a>(&'a self, file: &'a File) -> io::Result<Box<dyn Read + Send + 'a>> {
+        match self {
+            Self::Directory(files) => files.open(file),
+            Self::Archive(archive) => archive.open(file),
+        }
+    }
+}
+
+impl Contents for DirectoryFiles {
     /// Opens a file, and fails if it is not the one that was examined.
     fn open<'a>(&'a self, file: &'a File) -> io::Result<Box<dyn Read + Send + 'a>> {
         let found = self.found_of(file);

@@ -20,7 +20,7 @@ pub(crate) use archive::Archive;
 pub(crate) use select::{Selected, select};
 
 use crate::chmod::symbolic;
-use crate::context::HostFiles;
+use crate::context::DirectoryFiles;
 use crate::error::StepError;
 
 /// Where files are copied from.
@@ -31,7 +31,7 @@ pub(crate) struct SourceTree<'a> {
     /// Whether owners are kept, as they are for other stages, or become root.
     pub(crate) owners: SourceOwners,
     /// The same as `contents`, if they are files of the host.
-    pub(crate) host: Option<&'a HostFiles>,
+    pub(crate) host: Option<&'a DirectoryFiles>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

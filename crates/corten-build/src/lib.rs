@@ -44,6 +44,7 @@ mod workdir;
 pub use base::{BaseImage, Bases, Named, NoBases};
 pub use build::{Built, build};
 pub use cache::{CacheReport, cached_layers, check_cache, prune as prune_cache, remove_records};
+pub use context::read_context_file;
 pub use error::{Error, Result};
 pub use event::{Event, Listener};
 pub use explain::Reason;

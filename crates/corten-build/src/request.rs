@@ -15,9 +15,9 @@ pub struct BuildRequest {
     pub file_name: String,
     /// Its text.
     pub text: String,
-    /// The directory that COPY and ADD take files from.
+    /// The directory that COPY and ADD take files from, or an uncompressed tar.
     pub context: PathBuf,
-    /// What is left out of the context.
+    /// What is left out of the context, if it is a directory.
     pub ignore: Ignore,
     /// Where `ignore` was read from, for messages.
     pub ignore_file: String,

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use corten_dockerfile::{Ignore, Instruction, Source};
+use corten_dockerfile::{Instruction, Source};
 use corten_snapshot::layers_of;
 use corten_spec::Platform;
 
@@ -47,7 +47,7 @@ impl<'a> Sources<'a> {
     pub(crate) fn base_image(&self, name: &str, platform: &Platform) -> Result<Box<BaseImage>> {
         match self.find(name, platform)? {
             Named::Image(image) => Ok(image),
-            Named::Directory(path) => Err(Error::Base {
+            Named::Directory { path, .. } => Err(Error::Base {
                 name: name.to_owned(),
                 source: format!(
                     "`{}` is a directory, and FROM needs an image",
@@ -62,8 +62,9 @@ impl<'a> Sources<'a> {
     pub(crate) fn named(&self, name: &str, platform: &Platform) -> Result<Origin> {
         let key = (name.to_owned(), platform.clone());
         self.named.get(key, || match self.find(name, platform)? {
-            Named::Directory(path) => {
-                let host = HostTree::scan(&path, &Ignore::default(), Reach::all())?;
+            Named::Directory { path, ignore } => {
+                let limits = &self.request.limits;
+                let host = HostTree::open(&path, &ignore, Reach::all(), limits)?;
                 Ok(Origin::Host(Arc::new(host)))
             }
             Named::Image(image) => {
@@ -89,7 +90,8 @@ impl<'a> Sources<'a> {
                 .filter(|reach| reach.covers(wanted))
                 .unwrap_or_else(Reach::all),
         };
-        let host = HostTree::scan(&self.request.context, &self.request.ignore, reach)?;
+        let request = self.request;
+        let host = HostTree::open(&request.context, &request.ignore, reach, &request.limits)?;
         Ok(Arc::clone(context.insert(Arc::new(host))))
     }
 

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use corten_build::{BaseImage, Bases, Named};
 use corten_content::Store;
+use corten_dockerfile::Ignore;
 use corten_spec::{Platform, Reference};
 
+use crate::build_context::{ContextPlace, OpenContext, open_named};
 use crate::context::Context;
+use crate::dockerfile;
 use crate::error::CommandError;
 use crate::images::{Found, Pull, find};
 use crate::places::{Name, Place};
@@ -22,6 +26,8 @@ pub(crate) enum NamedContext {
     Image(Place),
     /// A directory.
     Directory(PathBuf),
+    /// A git repository, or a file by HTTP.
+    Remote(ContextPlace),
 }
 
 /// Reads `NAME=PLACE`; what names no kind of place is a directory.
@@ -38,11 +44,14 @@ pub(crate) fn parse_context(text: &str) -> Result<(String, NamedContext), String
             NamedContext::Image(Place::Store(reference.parse()?)),
         ));
     }
+    if let Some(remote) = remote(place)? {
+        return Ok((name.to_owned(), NamedContext::Remote(remote)));
+    }
     let scheme = place.split_once(':').map(|(scheme, _)| scheme);
     let context = match scheme {
-        Some("https" | "http" | "git" | "ssh" | "target") => {
+        Some("target") => {
             return Err(format!(
-                "`{place}` is not supported yet; a context is a directory or an image"
+                "`{place}` is a target of a bake file; name it there, in `contexts`"
             ));
         }
         // buildx writes `oci-layout://DIR`.
@@ -60,6 +69,14 @@ pub(crate) fn parse_context(text: &str) -> Result<(String, NamedContext), String
     Ok((name.to_owned(), context))
 }
 
+/// A text that could be a path is one here, if there is something at it.
+fn remote(place: &str) -> Result<Option<ContextPlace>, String> {
+    if Path::new(place).exists() {
+        return Ok(None);
+    }
+    ContextPlace::remote(place).map_err(|error| error.into_cause().to_string())
+}
+
 /// Finds images for one build.
 #[derive(Debug)]
 pub(crate) struct StoreBases<'a> {
@@ -73,6 +90,8 @@ pub(crate) struct StoreBases<'a> {
     pub(crate) pull: Pull,
     /// How registries are reached.
     pub(crate) registry: &'a RegistryArgs,
+    /// Keeps what was fetched for named contexts until the build is done.
+    pub(crate) fetched: Mutex<Vec<OpenContext>>,
 }
 
 impl Bases for StoreBases<'_> {
@@ -90,6 +109,7 @@ impl StoreBases<'_> {
         let reference: Option<Reference> = name.parse().ok().map(Reference::or_latest);
         let place = match self.context(name, reference.as_ref()) {
             Some(NamedContext::Directory(path)) => return directory(name, path),
+            Some(NamedContext::Remote(place)) => return self.fetch(place),
             Some(NamedContext::Image(place)) => place.clone(),
             // A digest alone names an image too, the one that an earlier build printed.
             None => Place::Store(name.parse::<Name>().map_err(CommandError::failed)?),
@@ -113,6 +133,17 @@ impl StoreBases<'_> {
             reference,
             digest: content.digest,
         })))
+    }
+
+    fn fetch(&self, place: &ContextPlace) -> Result<Named, CommandError> {
+        let context = open_named(place, self.ctx, self.registry)?;
+        let path = context.path.clone();
+        let mut kept = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push(context);
+        Ok(Named::Directory {
+            path,
+            ignore: Ignore::default(),
+        })
     }
 
     /// Contexts may be named as the Dockerfile names the image, or in full.
@@ -140,7 +171,11 @@ fn directory(name: &str, path: &Path) -> Result<Named, CommandError> {
         );
         return Err(CommandError::failed(text));
     }
-    Ok(Named::Directory(path.to_owned()))
+    let ignore = dockerfile::read_context_ignore(path)?;
+    Ok(Named::Directory {
+        path: path.to_owned(),
+        ignore,
+    })
 }
 
 #[cfg(test)]
@@ -158,6 +193,7 @@ mod tests {
                     NamedContext::Directory(path) => {
                         (name, format!("directory {}", path.display()))
                     }
+                    NamedContext::Remote(_) => (name, "remote".to_owned()),
                 });
             let expected = expected.map(|(name, context)| (name.to_owned(), context.to_owned()));
             assert_eq!(found, expected, "{text:?}");
@@ -173,7 +209,11 @@ mod tests {
             "a=docker://x.io/a",
             Some(("a", "image docker://x.io/a:latest")),
         );
-        check("a=https://x.io/a.git", None);
+        check("a=https://x.io/a.git#v1", Some(("a", "remote")));
+        check("a=git@x.io:a", Some(("a", "remote")));
+        check("a=https://x.io/file", Some(("a", "remote")));
+        check("a=https://x.io/a.git?x=y", None);
+        check("a=target:base", None);
         check("a=", None);
         check("a", None);
     }

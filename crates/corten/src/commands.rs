@@ -42,7 +42,7 @@ use crate::error::CommandError;
 /// of a user namespace.
 pub(crate) fn needs_root(command: &Command, ctx: &Context) -> bool {
     match command {
-        Command::Build(args) => build::needs_root(args),
+        Command::Build(args) => build::needs_root(args, ctx),
         Command::Run(_) => true,
         Command::Unpack(args) => unpack::needs_root(args),
         Command::Repack(args) => repack::needs_root(args),

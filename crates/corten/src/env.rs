@@ -34,9 +34,25 @@ pub(crate) struct Environment {
     pub(crate) https_proxy: Option<String>,
     /// `no_proxy` or `NO_PROXY`: the hosts that are reached directly.
     pub(crate) no_proxy: Option<String>,
+    /// What `git` needs of the environment: `PATH`, `SSH_AUTH_SOCK` and the proxies, in small letters
+    /// and capitals.
+    pub(crate) for_git: Vec<(&'static str, OsString)>,
     /// `TERM`: a terminal called `dumb` gets plain lines.
     pub(crate) term: Option<String>,
 }
+
+const FOR_GIT: [&str; 10] = [
+    "ALL_PROXY",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "PATH",
+    "SSH_AUTH_SOCK",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
 
 impl Environment {
     /// Reads the environment. A variable that is empty counts as unset.
@@ -56,6 +72,10 @@ impl Environment {
             http_proxy: lookup("http_proxy"),
             https_proxy: lookup("https_proxy").or_else(|| lookup("HTTPS_PROXY")),
             no_proxy: lookup("no_proxy").or_else(|| lookup("NO_PROXY")),
+            for_git: FOR_GIT
+                .iter()
+                .filter_map(|name| Some((*name, value(name)?)))
+                .collect(),
             term: lookup("TERM"),
         }
     }

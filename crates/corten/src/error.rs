@@ -71,6 +71,14 @@ impl CommandError {
         }
     }
 
+    /// Returns an error about content that is not what it should be.
+    pub(crate) fn unverified(text: impl Into<String>) -> Self {
+        Self {
+            kind: Kind::Unverified,
+            ..Self::failed(text)
+        }
+    }
+
     /// Returns an error about the arguments.
     pub(crate) fn usage(text: impl Into<String>) -> Self {
         Self {

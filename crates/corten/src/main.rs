@@ -8,6 +8,7 @@
 //! on is safe at every instant, since nothing has its name before it is whole.
 
 mod bases;
+mod build_context;
 mod cli;
 mod commands;
 mod compression;
@@ -24,9 +25,11 @@ mod outputs;
 mod places;
 mod progress;
 mod registry;
+mod remotes;
 mod rewrite;
 mod rootfs;
 mod roots;
+mod scratch;
 mod selection;
 mod timestamp;
 mod transfer;

@@ -69,11 +69,18 @@ impl RegistryArgs {
             mirrors: self.mirrors(&ctx.env)?,
             plain_http: only(self.plain_http),
             insecure: only(self.insecure),
+            ..self.settings(ctx)
+        };
+        Client::new(settings).map_err(CommandError::caused)
+    }
+
+    /// Returns how any server is reached: what trusts a registry more than others is left out.
+    pub(crate) fn settings(&self, ctx: &Context) -> Settings {
+        Settings {
             ca_file: self.ca_file.clone(),
             proxies: proxies(&ctx.env),
             ..Settings::default()
-        };
-        Client::new(settings).map_err(CommandError::caused)
+        }
     }
 
     /// Returns the repository that `reference` names.

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek as _, Write as _};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use corten_layer::bytes::open_file;
 use corten_layer::changeset::check_names;
@@ -15,7 +16,7 @@ use corten_tar::{Decoder, EntryKind, LayerLimits, Limits, Reader};
 /// An archive, uncompressed into a file that has no name.
 #[derive(Debug)]
 pub(crate) struct Archive {
-    pub(crate) tree: Tree,
+    pub(crate) tree: Arc<Tree>,
     /// The directories that have an entry of their own.
     directories: HashSet<Vec<u8>>,
     spool: Spool,
@@ -69,11 +70,15 @@ impl Archive {
                 maximum,
             }));
         }
-        spool.rewind().map_err(failed)?;
-        let mut reader = Reader::new(
-            io::BufReader::with_capacity(1 << 20, &spool),
-            limits.archive,
-        );
+        Self::of_file(spool, limits).map(Some)
+    }
+
+    /// Returns the archive that the uncompressed tar `file` is.
+    ///
+    /// Its entries are taken as those of a file system, not of a layer.
+    pub(crate) fn of_file(mut file: fs::File, limits: &LayerLimits) -> Result<Self, Failure> {
+        file.rewind()?;
+        let mut reader = Reader::new(io::BufReader::with_capacity(1 << 20, &file), limits.archive);
         let mut entries = Vec::new();
         while let Some(located) = reader.next_entry()? {
             // In a layer such a name would delete another: what is a file here has no place there.
@@ -87,11 +92,11 @@ impl Archive {
             .filter(|located| located.entry.kind == EntryKind::Directory)
             .map(|located| path::components(&located.entry.path).names.join(&b'/'))
             .collect();
-        Ok(Some(Self {
-            tree,
+        Ok(Self {
+            tree: Arc::new(tree),
             directories,
-            spool: Spool(spool),
-        }))
+            spool: Spool(file),
+        })
     }
 
     /// Tells whether the directory at the canonical `path` has an entry of its own.

@@ -66,8 +66,8 @@ impl Examined<'_> {
             (Self::Host(host), _) => SourceTree {
                 tree: &host.tree,
                 contents: &host.files,
-                owners: SourceOwners::Root,
-                host: Some(&host.files),
+                owners: host.owners(),
+                host: host.files.directory(),
             },
             (Self::Layers { .. } | Self::Nothing, _) => SourceTree {
                 tree: empty_tree(),

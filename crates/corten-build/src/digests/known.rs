@@ -23,7 +23,7 @@ use std::time::{Duration, SystemTime};
 use corten_content::{Store, atomic};
 use corten_spec::Digest;
 
-use crate::context::HostFiles;
+use crate::context::DirectoryFiles;
 use crate::explain::{Hash, hash_of};
 use crate::{Error, Result};
 
@@ -94,7 +94,7 @@ pub(super) struct Known {
 
 impl Known {
     /// Opens the table; one that is not there, damaged, or of another boot or store is empty.
-    pub(super) fn open(store: &Store, host: &HostFiles) -> Self {
+    pub(super) fn open(store: &Store, host: &DirectoryFiles) -> Self {
         let place = place(store, host).ok();
         let entries = place.as_ref().and_then(|(path, header)| {
             let mut bytes = fs::read(path).ok()?;
@@ -161,7 +161,7 @@ fn entry((stamp, digest): &(Stamp, Hash)) -> [u8; ENTRY] {
 }
 
 /// Returns where the table is, and what it must begin with.
-fn place(store: &Store, host: &HostFiles) -> io::Result<(PathBuf, Hash)> {
+fn place(store: &Store, host: &DirectoryFiles) -> io::Result<(PathBuf, Hash)> {
     let (device, inode) = host.identity()?;
     let context = Digest::sha256(format!("{device} {inode}").as_bytes());
     let boot = fs::read("/proc/sys/kernel/random/boot_id")?;

@@ -129,7 +129,13 @@ impl Site {
         let path = self.dir.path().join(name);
         fs::create_dir(&path).unwrap();
         sketch::make(&path, text);
-        self.names.insert(name.to_owned(), Named::Directory(path));
+        self.names.insert(
+            name.to_owned(),
+            Named::Directory {
+                path,
+                ignore: Ignore::default(),
+            },
+        );
     }
 
     fn put(&self, media_type: &str, bytes: &[u8]) -> Descriptor {

@@ -7,6 +7,7 @@ mod request;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 use clap::Args;
 use corten_content::Sink as _;
@@ -46,7 +47,7 @@ pub(crate) struct BuildArgs {
 
 pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandError> {
     let names = args.image.names()?;
-    let request = request::request(args, ctx)?;
+    let prepared = request::request(args, ctx)?;
     let store = ctx.store()?;
     let contexts: BTreeMap<_, _> = args.sources.build_context.iter().cloned().collect();
     let bases = StoreBases {
@@ -55,9 +56,10 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
         contexts: &contexts,
         pull: args.steps.pull,
         registry: &args.registry,
+        fetched: Mutex::default(),
     };
     let view = BuildView::new(ctx.output, args.progress);
-    let built = corten_build::build(&store, &request, &bases, &|event| view.show(event));
+    let built = corten_build::build(&store, &prepared.request, &bases, &|event| view.show(event));
     view.finish();
     let built = built.map_err(CommandError::caused)?;
     for name in &names {

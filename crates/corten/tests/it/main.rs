@@ -7,6 +7,7 @@
 
 mod build;
 mod bundles;
+mod contexts;
 mod files;
 mod layering;
 mod limits;

@@ -79,13 +79,10 @@ fn wrong_usage_ends_with_2() {
     let ran = Program::new().run(&["tag", "a", "docker.io/library/oci:out"]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     check(&["inspect", "Debian"], "is not an image reference");
+    check(&["build", "-"], "standard input is empty");
     check(
-        &["build", "-"],
-        "a build context cannot be read from standard input yet",
-    );
-    check(
-        &["build", "https://x.example/a.git"],
-        "cannot be used as a build context yet",
+        &["build", "https://x.example/a.git?x=1"],
+        "cannot use the git repository `https://x.example/a.git`: `x` is not known",
     );
     check(
         &["build", ".", "-o", "type=nix"],

@@ -7,6 +7,7 @@ use clap::Args;
 use corten_spec::{Platform, Reference};
 
 use crate::bases::{NamedContext, parse_context};
+use crate::build_context::is_http;
 use crate::env;
 use crate::error::CommandError;
 use crate::images::Pull;
@@ -16,14 +17,16 @@ use crate::timestamp::Seconds;
 /// What is read: the context and the Dockerfile.
 #[derive(Debug, Args)]
 pub(crate) struct SourceArgs {
-    /// The directory that COPY and ADD take files from
+    /// What COPY and ADD take files from: a directory, a tar, `-` for one on standard input, or the URL
+    /// of a tar or a git repository (`https://HOST/PATH.git#REF:SUBDIR`)
     #[arg(value_name = "CONTEXT")]
     pub(crate) context: PathBuf,
-    /// The Dockerfile; `-` for standard input [default: CONTEXT/Dockerfile]
+    /// The Dockerfile: a path, in the context if that is no directory here; a URL; `-` for standard
+    /// input [default: Dockerfile in the context]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// Say what a name in the Dockerfile stands for: a directory, or an image such as `oci:DIR` or
-    /// `docker-image://NAME`
+    /// Say what a name in the Dockerfile stands for: a directory, the URL of a git repository or of a
+    /// file, or an image such as `oci:DIR` or `docker-image://NAME`
     #[arg(long, value_name = "NAME=PLACE", value_parser = parse_context)]
     pub(crate) build_context: Vec<(String, NamedContext)>,
 }
@@ -58,6 +61,14 @@ pub(crate) struct StepArgs {
     /// When to ask registries for base images
     #[arg(long, value_enum, default_value_t)]
     pub(crate) pull: Pull,
+}
+
+impl SourceArgs {
+    /// Tells whether the Dockerfile has to be fetched.
+    pub(crate) fn has_remote_file(&self) -> bool {
+        let is_remote = |file: &PathBuf| is_http(&file.to_string_lossy());
+        self.file.as_ref().is_some_and(is_remote)
+    }
 }
 
 impl ImageArgs {

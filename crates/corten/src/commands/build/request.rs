@@ -7,17 +7,29 @@ use corten_build::{BuildRequest, Clamp};
 use corten_snapshot::PackOptions;
 
 use super::BuildArgs;
+use crate::build_context::{ContextPlace, GitDefaults, OpenContext};
 use crate::context::Context;
 use crate::dockerfile::{self, Sources};
 use crate::error::CommandError;
 use crate::timestamp::Seconds;
 
 /// Tells whether something will be run. What cannot be understood is for [`request`] to report.
-pub(crate) fn needs_root(args: &BuildArgs) -> bool {
-    let Ok(sources) = Sources::read(&args.sources.context, args.sources.file.as_deref()) else {
+///
+/// What has to be fetched is not known yet: that is done where something could be run.
+pub(crate) fn needs_root(args: &BuildArgs, ctx: &Context) -> bool {
+    if rustix::process::geteuid().is_root() {
+        return false;
+    }
+    let Ok(place) = ContextPlace::of(&args.sources.context) else {
         return false;
     };
     let build_args = args.steps.build_args(&BTreeMap::new());
+    if place.is_remote() || args.sources.has_remote_file() {
+        return corten_sandbox::probe().require().is_ok();
+    }
+    let Ok(sources) = sources(args, &place, &build_args, ctx) else {
+        return false;
+    };
     dockerfile::plan(
         &sources.text,
         args.image.target.as_deref(),
@@ -27,12 +39,41 @@ pub(crate) fn needs_root(args: &BuildArgs) -> bool {
     .is_some_and(|plan| dockerfile::has_run(&plan))
 }
 
+fn sources(
+    args: &BuildArgs,
+    place: &ContextPlace,
+    build_args: &BTreeMap<String, String>,
+    ctx: &Context,
+) -> Result<Sources, CommandError> {
+    let file = args.sources.file.as_deref();
+    if *place == ContextPlace::Stdin && file == Some("-".as_ref()) {
+        return Err(CommandError::usage(
+            "standard input cannot be both the context and the Dockerfile",
+        ));
+    }
+    let keeps_git = build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
+    let git = GitDefaults {
+        keep_git_dir: keeps_git.is_some_and(|text| text == "1" || text == "true"),
+        times_of_commit: build_args.contains_key(EPOCH),
+    };
+    let context = place.open(ctx, &args.registry, git)?;
+    Sources::read(context, file, ctx, &args.registry)
+}
+
+/// What is to be built, and what must stay until it is.
+pub(super) struct Prepared {
+    pub(super) request: BuildRequest,
+    /// Keeps what was fetched.
+    _context: OpenContext,
+}
+
 /// Returns what is to be built.
-pub(super) fn request(args: &BuildArgs, ctx: &Context) -> Result<BuildRequest, CommandError> {
-    let sources = Sources::read(&args.sources.context, args.sources.file.as_deref())?;
+pub(super) fn request(args: &BuildArgs, ctx: &Context) -> Result<Prepared, CommandError> {
     let environment = Seconds::from_environment(ctx)?;
     let inherited = environment.map(|epoch| (EPOCH.to_owned(), epoch.0.to_string()));
     let build_args = args.steps.build_args(&inherited.into_iter().collect());
+    let place = ContextPlace::of(&args.sources.context)?;
+    let sources = sources(args, &place, &build_args, ctx)?;
     let clamp = match args.image.timestamp {
         Some(timestamp) => Some(timestamp),
         None => dockerfile::plan(
@@ -53,7 +94,7 @@ pub(super) fn request(args: &BuildArgs, ctx: &Context) -> Result<BuildRequest, C
         (key.to_owned(), value.to_owned())
     };
     let limits = ctx.layer_limits();
-    Ok(BuildRequest {
+    let request = BuildRequest {
         ignore: sources.ignore,
         ignore_file: sources.ignore_file,
         target: args.image.target.clone(),
@@ -72,7 +113,11 @@ pub(super) fn request(args: &BuildArgs, ctx: &Context) -> Result<BuildRequest, C
             ..args.compression.pack()
         },
         limits,
-        ..BuildRequest::new(&sources.file_name, &sources.text, &args.sources.context)
+        ..BuildRequest::new(&sources.file_name, &sources.text, &sources.context.path)
+    };
+    Ok(Prepared {
+        request,
+        _context: sources.context,
     })
 }
 

@@ -1,0 +1,426 @@
+//! Git repositories, through the `git` program.
+//!
+//! It is given a clean environment and no configuration of the machine, so that a checkout is the
+//! same everywhere; of the user's, only the agent for SSH keys and the proxies. It never asks.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use corten_dockerfile::{GitTimes, GitUrl, is_commit, without_secrets};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+
+use crate::env::Environment;
+use crate::error::CommandError;
+
+/// A checkout.
+#[derive(Debug)]
+pub(crate) struct Checkout {
+    /// The directory that was asked for.
+    pub(crate) path: PathBuf,
+    /// The commit.
+    pub(crate) commit: String,
+}
+
+/// What a reference is in the repository.
+#[derive(Debug, PartialEq, Eq)]
+struct Resolved {
+    /// The commit, or the annotated tag.
+    object: String,
+    /// The whole name, such as `refs/heads/main`; a commit has none.
+    name: Option<String>,
+}
+
+/// Checks out what `url` names below the empty directory `into`: exactly that commit, without
+/// history, and submodules unless `url` says otherwise.
+///
+/// `.git` is left out unless `url` keeps it, and always from submodules and where only part of the
+/// repository is asked for.
+pub(crate) fn checkout(
+    url: &GitUrl,
+    into: &Path,
+    env: &Environment,
+) -> Result<Checkout, CommandError> {
+    let doing = || {
+        format!(
+            "cannot check out the git repository `{}`",
+            without_secrets(&url.remote)
+        )
+    };
+    let keeps_git = url.keep_git_dir == Some(true) && url.subdir.is_empty();
+    let tree = into.join("tree");
+    let git = Git {
+        env,
+        remote: &url.remote,
+        work_tree: &tree,
+        repository: &if keeps_git {
+            tree.join(".git")
+        } else {
+            into.join("git")
+        },
+    };
+    let check_out = || {
+        fs::create_dir(&tree).map_err(CommandError::caused)?;
+        let resolved = git.resolve(url)?;
+        git.fetch(&resolved)?;
+        let commit = git.check_commit(url, &resolved)?;
+        git.run(&["checkout", "--quiet", "--force", "--detach", &commit])?;
+        if url.submodules != Some(false) {
+            git.run(&["submodule", "update", "--init", "--recursive", "--depth=1"])?;
+        }
+        if keeps_git {
+            let remote = without_secrets(&url.remote);
+            git.run(&["remote", "add", "origin", &remote])?;
+            // It holds the URL, with its password.
+            remove_if_there(&tree.join(".git/FETCH_HEAD"))?;
+        } else {
+            remove_git_files(&tree).map_err(CommandError::caused)?;
+        }
+        let path = subdirectory(&tree, &url.subdir)?;
+        if url.times == GitTimes::Commit {
+            let time = git.time_of(&commit)?;
+            set_times(&path, time).map_err(CommandError::caused)?;
+        }
+        Ok(Checkout { path, commit })
+    };
+    check_out().map_err(|error: CommandError| error.while_doing(doing()))
+}
+
+struct Git<'a> {
+    env: &'a Environment,
+    remote: &'a str,
+    repository: &'a Path,
+    work_tree: &'a Path,
+}
+
+impl Git<'_> {
+    /// Asks the repository what `url` names.
+    fn resolve(&self, url: &GitUrl) -> Result<Resolved, CommandError> {
+        let named = url.reference.as_deref();
+        if let Some(commit) = named.filter(|text| is_commit(text)) {
+            return Ok(Resolved {
+                object: commit.to_owned(),
+                name: None,
+            });
+        }
+        if let (true, Some(commit)) = (url.fetch_by_commit, &url.checksum) {
+            return Ok(Resolved {
+                object: commit.clone(),
+                name: named.map(|name| {
+                    let is_whole = name.starts_with("refs/");
+                    if is_whole {
+                        name.to_owned()
+                    } else {
+                        format!("refs/heads/{name}")
+                    }
+                }),
+            });
+        }
+        let Some(reference) = named else {
+            let answer = self.run(&["ls-remote", "--symref", "--", self.remote, "HEAD"])?;
+            return default_branch(&answer)
+                .ok_or_else(|| CommandError::failed("it has no default branch"));
+        };
+        let peeled = format!("{reference}^{{}}");
+        let answer = self.run(&["ls-remote", "--", self.remote, reference, &peeled])?;
+        choose(&answer, reference).ok_or_else(|| {
+            CommandError::failed(format!("it has no branch, tag or reference `{reference}`"))
+        })
+    }
+
+    fn fetch(&self, wanted: &Resolved) -> Result<(), CommandError> {
+        let format = if wanted.object.len() == 64 {
+            "sha256"
+        } else {
+            "sha1"
+        };
+        let format = format!("--object-format={format}");
+        // Hooks and other templates of the machine have no place in a checkout.
+        self.run(&["init", "--quiet", "--template=", &format])?;
+        match &wanted.name {
+            Some(name) => {
+                let spec = format!("{name}:{name}");
+                self.fetch_shallow(&spec)?;
+                if self.has(&wanted.object) {
+                    return Ok(());
+                }
+                self.fetch_shallow(&wanted.object)
+            }
+            // Not every server hands out a commit by its digest; those give everything.
+            None => self
+                .fetch_shallow(&wanted.object)
+                .or_else(|_| self.fetch_all()),
+        }
+    }
+
+    fn fetch_shallow(&self, what: &str) -> Result<(), CommandError> {
+        let options = [
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--force",
+            "--update-head-ok",
+        ];
+        let place = ["--", self.remote, what];
+        let shallow = self.run(&[&options[..], &["--depth=1"], &place].concat());
+        match shallow {
+            // A server that hands out plain files cannot leave history out.
+            Err(error) if error.to_string().contains("shallow") => {
+                self.run(&[&options[..], &place].concat()).map(drop)
+            }
+            other => other.map(drop),
+        }
+    }
+
+    fn fetch_all(&self) -> Result<(), CommandError> {
+        let all = "+refs/*:refs/corten/*";
+        self.run(&["fetch", "--quiet", "--no-tags", "--", self.remote, all])
+            .map(drop)
+    }
+
+    fn has(&self, object: &str) -> bool {
+        self.run(&["cat-file", "-e", object]).is_ok()
+    }
+
+    /// Returns the commit that was fetched, which has to be the one that `url` pins.
+    fn check_commit(&self, url: &GitUrl, resolved: &Resolved) -> Result<String, CommandError> {
+        let peeled = format!("{}^{{commit}}", resolved.object);
+        let commit = self.run(&["rev-parse", "--verify", "--quiet", &peeled]);
+        let commit = commit
+            .map_err(|_| CommandError::failed(format!("it has no commit `{}`", resolved.object)))?
+            .trim()
+            .to_owned();
+        let Some(expected) = &url.checksum else {
+            return Ok(commit);
+        };
+        let expected = expected.to_ascii_lowercase();
+        if commit.starts_with(&expected) || resolved.object.starts_with(&expected) {
+            return Ok(commit);
+        }
+        Err(CommandError::unverified(format!(
+            "the commit is not the one that was asked for\n    expected {expected}\n    received {commit}"
+        )))
+    }
+
+    fn time_of(&self, commit: &str) -> Result<i64, CommandError> {
+        let text = self.run(&["show", "--no-patch", "--format=%ct", commit])?;
+        let time = text.trim().parse();
+        time.map_err(|_| CommandError::failed(format!("the commit `{commit}` has no time")))
+    }
+
+    /// Runs git, and returns what it printed.
+    fn run(&self, args: &[&str]) -> Result<String, CommandError> {
+        let output = self.command(args).output().map_err(|error| {
+            CommandError::doing("cannot start `sh`, which sets the umask for `git`", error)
+        })?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(failure(
+            &output,
+            args.first().copied().unwrap_or_default(),
+            self.remote,
+        ))
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("sh");
+        // Modes in the image must not depend on who builds it.
+        command.args(["-c", "umask 022 && exec git \"$@\"", "git"]);
+        // A repository must not name files of this machine as its submodules.
+        command.args([
+            "-c",
+            "protocol.file.allow=user",
+            "-c",
+            "advice.detachedHead=false",
+        ]);
+        command.args([
+            "-c",
+            "core.hooksPath=/dev/null",
+            "-c",
+            "init.defaultBranch=master",
+        ]);
+        command.arg("--git-dir").arg(self.repository);
+        command.arg("--work-tree").arg(self.work_tree);
+        command.args(args).current_dir(self.work_tree);
+        command.stdin(Stdio::null()).env_clear();
+        command.envs([
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_CONFIG_NOSYSTEM", "1"),
+            ("GIT_TERMINAL_PROMPT", "0"),
+            ("GIT_SSH_COMMAND", "ssh -oBatchMode=yes"),
+            ("HOME", "/dev/null"),
+            ("LC_ALL", "C"),
+        ]);
+        command.envs(self.env.for_git.iter().cloned());
+        command
+    }
+}
+
+fn failure(output: &Output, verb: &str, remote: &str) -> CommandError {
+    if output.status.code() == Some(127) {
+        return CommandError::failed("the program `git` is not there")
+            .hint("install git, or check the repository out and name the directory");
+    }
+    // Its messages may have the URL, and the URL a password.
+    let said = String::from_utf8_lossy(&output.stderr).replace(remote, &without_secrets(remote));
+    let said = said.trim().replace('\n', "\n    ");
+    CommandError::failed(format!(
+        "`git {verb}` ended with {}\n    {said}",
+        output.status
+    ))
+}
+
+fn default_branch(answer: &str) -> Option<Resolved> {
+    let lines = || answer.lines().filter_map(|line| line.split_once('\t'));
+    let name = lines().find_map(|(start, name)| {
+        let target = start.strip_prefix("ref: ")?;
+        (name == "HEAD" && target.starts_with("refs/heads/")).then(|| target.to_owned())
+    });
+    let object = lines().find(|(object, name)| *name == "HEAD" && is_commit(object));
+    object.map(|(object, _)| Resolved {
+        object: object.to_owned(),
+        name,
+    })
+}
+
+/// Chooses what `reference` is from what `ls-remote` answered: the reference of that very name, a
+/// branch, or a tag.
+fn choose(answer: &str, reference: &str) -> Option<Resolved> {
+    let bare = reference.strip_prefix("refs/").unwrap_or(reference);
+    let names = [
+        format!("refs/{bare}"),
+        format!(
+            "refs/heads/{}",
+            reference.strip_prefix("refs/heads/").unwrap_or(reference)
+        ),
+        format!(
+            "refs/tags/{}",
+            reference.strip_prefix("refs/tags/").unwrap_or(reference)
+        ),
+    ];
+    names.into_iter().find_map(|wanted| {
+        let mut lines = answer.lines().filter_map(|line| line.split_once('\t'));
+        let (object, _) = lines.find(|(object, name)| *name == wanted && is_commit(object))?;
+        Some(Resolved {
+            object: object.to_owned(),
+            name: Some(wanted),
+        })
+    })
+}
+
+/// Returns the directory `subdir` of `tree`; no link leads to it.
+fn subdirectory(tree: &Path, subdir: &str) -> Result<PathBuf, CommandError> {
+    let mut path = tree.to_owned();
+    for name in subdir.split('/').filter(|name| !name.is_empty()) {
+        path.push(name);
+        if !path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+            return Err(CommandError::failed(format!(
+                "`{subdir}` is not a directory of the repository"
+            )));
+        }
+    }
+    Ok(path)
+}
+
+/// Removes the `.git` of submodules, which name directories of this machine. Git tracks no file of
+/// that name.
+fn remove_git_files(directory: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        match (entry.file_name() == ".git", entry.file_type()?.is_dir()) {
+            (true, true) => fs::remove_dir_all(entry.path())?,
+            (true, false) => fs::remove_file(entry.path())?,
+            // No path that git could write is long enough to exhaust the stack.
+            (false, true) => remove_git_files(&entry.path())?,
+            (false, false) => {}
+        }
+    }
+    Ok(())
+}
+
+fn remove_if_there(path: &Path) -> Result<(), CommandError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(CommandError::doing(
+            format!("cannot remove `{}`", path.display()),
+            error,
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn set_times(path: &Path, seconds: i64) -> std::io::Result<()> {
+    if path.symlink_metadata()?.is_dir() {
+        for entry in fs::read_dir(path)? {
+            set_times(&entry?.path(), seconds)?;
+        }
+    }
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: 0,
+    };
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
+    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_reference_is() {
+        #[track_caller]
+        fn check(answer: &[(char, &str)], reference: &str, expected: Option<(char, &str)>) {
+            let line = |(digit, name): &(char, &str)| {
+                format!("{}\t{name}\n", digit.to_string().repeat(40))
+            };
+            let answer: String = answer.iter().map(line).collect();
+            let expected = expected.map(|(digit, name)| Resolved {
+                object: digit.to_string().repeat(40),
+                name: Some(name.to_owned()),
+            });
+            assert_eq!(
+                choose(&answer, reference),
+                expected,
+                "{reference}: {answer}"
+            );
+        }
+        let both = [('a', "refs/tags/v"), ('b', "refs/heads/v")];
+        check(&both, "v", Some(('b', "refs/heads/v")));
+        check(&both, "refs/tags/v", Some(('a', "refs/tags/v")));
+        check(&both, "tags/v", Some(('a', "refs/tags/v")));
+        check(&both[..1], "v", Some(('a', "refs/tags/v")));
+        check(
+            &[('a', "refs/tags/v"), ('c', "refs/tags/v^{}")],
+            "v",
+            Some(('a', "refs/tags/v")),
+        );
+        // A pattern of `ls-remote` finds the ends of names, too.
+        check(&[('a', "refs/heads/other/v")], "v", None);
+        check(
+            &[('a', "refs/pull/1/head")],
+            "pull/1/head",
+            Some(('a', "refs/pull/1/head")),
+        );
+        check(&[('x', "refs/heads/v")], "v", None);
+    }
+
+    #[test]
+    fn the_default_branch() {
+        let object = "a".repeat(40);
+        let answer = format!("ref: refs/heads/main\tHEAD\n{object}\tHEAD\n");
+        let expected = |name: Option<&str>| {
+            Some(Resolved {
+                object: object.clone(),
+                name: name.map(str::to_owned),
+            })
+        };
+        assert_eq!(default_branch(&answer), expected(Some("refs/heads/main")));
+        assert_eq!(default_branch(&format!("{object}\tHEAD\n")), expected(None));
+        assert_eq!(default_branch(""), None);
+    }
+}
