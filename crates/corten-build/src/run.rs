@@ -171,7 +171,7 @@ fn userxattr(shown: &str) -> Result<bool> {
     match probe.clone().require().map_err(sandbox_error(shown))? {
         Tier::Root { userxattr } => Ok(userxattr),
         // The caller enters the user namespace before a build starts.
-        Tier::UserNamespace(_) => {
+        Tier::UserNamespace(_) | Tier::Chroot => {
             let probe = Box::new(probe);
             let unavailable = corten_sandbox::Error::Unavailable { probe };
             Err(sandbox_error(shown)(unavailable))
@@ -222,6 +222,7 @@ fn sandbox(run: &RunStep, user: &User, root: RootKind, mounts: Vec<Mount>) -> Sa
             Network::None => corten_sandbox::Network::None,
         },
         init: Init::Reaper,
+        limits: corten_sandbox::Limits::default(),
         process,
     }
 }

@@ -152,6 +152,7 @@ pub fn run(
         mounts,
         hostname,
         network: request.network,
+        limits: corten_sandbox::Limits::default(),
         init: request.init,
         process,
     };

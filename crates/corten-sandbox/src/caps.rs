@@ -3,7 +3,7 @@
 
 use rustix::io::Errno;
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+    CapabilitySet, CapabilitySets, capability_is_in_bounding_set, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities,
 };
 
@@ -89,9 +89,14 @@ pub(crate) fn drop_bounding(keep: CapabilitySet) -> Result<(), Errno> {
         if keep.contains(capability) {
             continue;
         }
-        match remove_capability_from_bounding_set(capability) {
+        // Removing takes a right of its own, which who has little need not have.
+        match capability_is_in_bounding_set(capability) {
             Err(Errno::INVAL) => break,
-            result => result?,
+            Ok(false) => {}
+            is_there => {
+                is_there?;
+                remove_capability_from_bounding_set(capability)?;
+            }
         }
     }
     Ok(())

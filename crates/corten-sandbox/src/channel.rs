@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
@@ -35,6 +36,10 @@ pub(crate) enum Task {
         terminal: Option<Window>,
     },
     Probe,
+    /// Try each primitive by itself; the directory may be written to.
+    Survey {
+        scratch: PathBuf,
+    },
 }
 
 /// The size of a terminal in characters.
@@ -49,9 +54,12 @@ pub(crate) struct Window {
 pub(crate) enum Report {
     /// The master of the terminal comes with this.
     Terminal,
-    /// The process is about to be executed; the mount points that were missing in the root.
+    /// The process is about to be executed.
     Ready {
+        /// The mount points that were missing in the root.
         created: Vec<String>,
+        /// What could not be done to keep it apart.
+        shortcomings: Vec<String>,
     },
     Failed(Failure),
     Probed(Vec<Check>),
@@ -167,12 +175,13 @@ mod tests {
         let (parent, child) = pair().unwrap();
         let report = Report::Ready {
             created: vec!["/proc".to_owned()],
+            shortcomings: Vec::new(),
         };
         send(child.as_fd(), &report, Some(parent.as_fd())).unwrap();
         assert!(!is_closed(parent.as_fd()));
         drop(child);
         let (report, descriptor) = receive(parent.as_fd()).unwrap().unwrap();
-        assert!(matches!(report, Report::Ready { created } if created == ["/proc"]));
+        assert!(matches!(report, Report::Ready { created, .. } if created == ["/proc"]));
         assert!(descriptor.is_some());
         assert!(receive(parent.as_fd()).unwrap().is_none());
         assert!(is_closed(parent.as_fd()));

@@ -12,6 +12,7 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::mount::MountAttrFlags;
+use rustix::net::{Shutdown, shutdown};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
@@ -61,11 +62,21 @@ pub(crate) enum Executable {
     Protected,
 }
 
-/// A running child. Dropping it kills it, and what runs in its pid namespace with it.
+/// What ends a child together with all that it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Killing it: the rest is in its pid namespace.
+    Kill,
+    /// Closing its socket: it ends the rest itself.
+    Close,
+}
+
+/// A running child. Dropping it ends it, and what it started with it.
 #[derive(Debug)]
 pub(crate) struct Child {
     pub(crate) pidfd: OwnedFd,
     pub(crate) socket: OwnedFd,
+    pub(crate) ending: Ending,
     is_reaped: bool,
 }
 
@@ -77,6 +88,7 @@ impl Child {
         namespaces: u64,
         map: Option<&IdMap>,
         executable: Executable,
+        cgroup: Option<BorrowedFd<'_>>,
     ) -> Result<Self, Error> {
         let (socket, theirs) = channel::pair().talking("making a socket")?;
         let task = channel::seal(task).talking("writing the sandbox's description")?;
@@ -94,6 +106,7 @@ impl Child {
         };
         let request = Spawn {
             namespaces,
+            cgroup,
             executable: executable.as_fd(),
             argv: &argv,
             env: &[],
@@ -104,6 +117,7 @@ impl Child {
         Ok(Self {
             pidfd,
             socket,
+            ending: Ending::Kill,
             is_reaped: false,
         })
     }
@@ -118,7 +132,10 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         if !self.is_reaped {
-            let killed = sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+            let killed = match self.ending {
+                Ending::Kill => sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL),
+                Ending::Close => shutdown(&self.socket, Shutdown::Both),
+            };
             let reaped = wait(self.pidfd.as_fd());
             // Nothing can be done about either: the child is gone already.
             drop((killed, reaped));

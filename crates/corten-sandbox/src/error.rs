@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::isolation::{Verdict, reasons};
 use crate::probe::Probe;
 
 /// Why a process could not be run, or a user namespace not be entered.
@@ -17,6 +18,24 @@ pub enum Error {
     Unavailable {
         /// Everything that was tried.
         probe: Box<Probe>,
+    },
+    /// The way of isolation that was asked for, or any at all, cannot be had here.
+    #[error(
+        "this machine does not let a command be isolated\n{}",
+        reasons(verdicts)
+    )]
+    IsolationUnavailable {
+        /// What keeps from each way that would have done.
+        verdicts: Vec<Verdict>,
+    },
+    /// Everything was asked to end.
+    #[error("interrupted")]
+    Cancelled,
+    /// Limits were asked for that cannot be set here.
+    #[error("memory, processors and processes cannot be limited: {reason}")]
+    Limits {
+        /// What keeps from it.
+        reason: String,
     },
     /// The sandbox could not be set up.
     #[error("failed {doing} `{}`", path.display())]
@@ -94,7 +113,11 @@ impl Error {
     pub fn is_unavailable(&self) -> bool {
         matches!(
             self,
-            Self::Unavailable { .. } | Self::NoSubordinateIds { .. } | Self::IdMap { .. }
+            Self::Unavailable { .. }
+                | Self::IsolationUnavailable { .. }
+                | Self::Limits { .. }
+                | Self::NoSubordinateIds { .. }
+                | Self::IdMap { .. }
         )
     }
 }

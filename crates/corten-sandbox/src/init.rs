@@ -13,7 +13,7 @@ use crate::sys::{self, SignalQueue};
 use crate::{caps, poll};
 
 /// Not queued, because they tell of a fault of this process or cannot be.
-const NOT_QUEUED: [i32; 9] = [
+pub(crate) const NOT_QUEUED: [i32; 9] = [
     libc::SIGKILL,
     libc::SIGSTOP,
     libc::SIGSEGV,
@@ -67,7 +67,8 @@ fn reap(child: i32, queue: &SignalQueue) -> Result<i32, Errno> {
     }
 }
 
-fn collect(child: Pid) -> Result<Option<i32>, Errno> {
+/// Reaps what has ended; returns the code of `child` if that has.
+pub(crate) fn collect(child: Pid) -> Result<Option<i32>, Errno> {
     loop {
         match wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) if pid == child => return Ok(Some(code(status))),
@@ -78,7 +79,8 @@ fn collect(child: Pid) -> Result<Option<i32>, Errno> {
     }
 }
 
-fn code(status: WaitStatus) -> i32 {
+/// Returns what a shell would show.
+pub(crate) fn code(status: WaitStatus) -> i32 {
     let signaled = status.terminating_signal().map(|signal| 128 + signal);
     status.exit_status().or(signaled).unwrap_or(255)
 }

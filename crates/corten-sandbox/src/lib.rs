@@ -17,6 +17,7 @@
 //!     match &found.tier {
 //!         Some(Tier::Root { .. }) => assert_eq!(found.uid, 0),
 //!         Some(Tier::UserNamespace(map)) => assert_eq!(map.uids[0].inside, 0),
+//!         Some(Tier::Chroot) => unreachable!("`choose` is for those who can do with that"),
 //!         None => assert!(found.checks.iter().any(|check| check.problem.is_some())),
 //!     }
 //! }
@@ -33,13 +34,18 @@
 //!   (CVE-2019-19921, CVE-2025-31133, CVE-2025-52565, CVE-2025-52881).
 //! - Inheritable capabilities are empty (CVE-2022-24769), and the process has a session of its own.
 
+mod cancel;
 mod caps;
+mod cgroup;
 mod channel;
 mod child;
+mod chroot;
 mod devices;
 mod error;
 mod idmap;
 mod init;
+mod isolation;
+mod landlock;
 mod mountpoint;
 mod mounts;
 mod paths;
@@ -52,16 +58,20 @@ mod seccomp;
 mod spec;
 mod stage;
 mod stdio;
+mod survey;
 mod sys;
 mod terminal;
 mod userns;
 
+pub use cancel::{Cancel, Held, before_ending};
 pub use caps::DEFAULT_CAPABILITIES;
+pub use cgroup::{Limits, check_limits};
 pub use child::ExitStatus;
 pub use error::Error;
 pub use idmap::{IdMap, MapRange, in_user_namespace};
+pub use isolation::{Isolation, Survey, Verdict, choose, survey};
 pub use probe::{Check, Probe, Tier, probe};
-pub use run::{Outcome, Signals, run};
+pub use run::{Outcome, Signals, run, run_until};
 pub use spec::{Init, Mount, MountKind, Network, Process, Root, RootKind, Sandbox, User};
 pub use stage::init_if_child;
 pub use stdio::{Input, Stdio, Stream};

@@ -15,7 +15,9 @@ use crate::channel::{self, Report, Task};
 use crate::child::{Child, Executable};
 use crate::error::{Error, Talking};
 use crate::idmap::{IdMap, in_user_namespace};
+use crate::isolation::Isolation;
 use crate::spec::Network;
+use crate::userns::entered;
 use crate::{mounts, root, run, stdio};
 
 /// How processes can be isolated here.
@@ -29,6 +31,21 @@ pub enum Tier {
     /// As root of a user namespace with these ids, to be entered first by
     /// [`reexec_in_user_namespace`](crate::reexec_in_user_namespace).
     UserNamespace(IdMap),
+    /// As root in a directory, by chroot(2) alone; only [`choose`](crate::choose) finds this.
+    Chroot,
+}
+
+impl Tier {
+    /// Returns which way of isolation it is.
+    pub fn isolation(&self) -> Isolation {
+        match self {
+            // Root there is an ordinary user here.
+            Self::Root { .. } if entered().is_some() => Isolation::UserNamespace,
+            Self::Root { .. } => Isolation::Root,
+            Self::UserNamespace(_) => Isolation::UserNamespace,
+            Self::Chroot => Isolation::Chroot,
+        }
+    }
 }
 
 /// Something that was tried.
@@ -143,7 +160,7 @@ fn attempt_in_child(map: Option<&IdMap>) -> Result<Vec<Check>, Error> {
     let stdio = [null()?, null()?, null()?];
     let user = map.map_or(0, |_| u64::from(libc::CLONE_NEWUSER.cast_unsigned()));
     let namespaces = run::namespaces(Network::None) | user;
-    let child = Child::start(&Task::Probe, stdio, namespaces, map, Executable::Own)?;
+    let child = Child::start(&Task::Probe, stdio, namespaces, map, Executable::Own, None)?;
     let report = channel::receive(child.socket.as_fd()).talking("reading a report")?;
     child.wait()?;
     match report {

@@ -16,26 +16,56 @@ use rustix::thread::{
 
 use crate::channel::{self, Report};
 use crate::error::{Doing, Failure};
+use crate::seccomp::Sockets;
 use crate::spec::{Process, User};
 use crate::stage::Never;
 use crate::{caps, seccomp, sys};
 
+/// What a process is to be left with.
+#[derive(Debug)]
+pub(crate) struct Confinement {
+    pub(crate) capabilities: CapabilitySet,
+    /// Whether it gains no privilege by executing anything.
+    pub(crate) no_new_privileges: bool,
+    /// Which sockets its system call filter lets it open; `None` if it gets no filter.
+    pub(crate) sockets: Option<Sockets>,
+    /// What could not be done to keep it apart, in words.
+    pub(crate) shortcomings: Vec<String>,
+}
+
+impl Confinement {
+    /// Returns what a process in namespaces of its own is left with.
+    pub(crate) fn in_namespaces(process: &Process) -> Result<Self, Failure> {
+        let capabilities = caps::parse(&process.capabilities)
+            .map_err(|_| Errno::INVAL)
+            .doing("reading the capabilities of", Path::new("the process"))?;
+        Ok(Self {
+            capabilities,
+            no_new_privileges: process.no_new_privileges,
+            sockets: Some(Sockets::Default),
+            shortcomings: Vec::new(),
+        })
+    }
+}
+
 /// Gives up every right the process is not to have and becomes it.
 pub(crate) fn execute(
     process: &Process,
+    confinement: &Confinement,
     terminal: Option<OwnedFd>,
     created: Vec<String>,
     socket: BorrowedFd<'_>,
 ) -> Result<Never, Failure> {
     let what = Path::new("the process");
-    let capabilities = caps::parse(&process.capabilities)
-        .map_err(|_| Errno::INVAL)
-        .doing("reading the capabilities of", what)?;
     start_session(terminal).doing("starting the session of", what)?;
     give_pipes(&process.user).doing("giving its pipes to", what)?;
-    restrict(process, capabilities)?;
+    restrict(process, confinement)?;
     sys::close_on_exec_from(3).doing("closing the descriptors of", what)?;
-    channel::send(socket, &Report::Ready { created }, None).doing("reporting on", what)?;
+    let ready = Report::Ready {
+        created,
+        shortcomings: confinement.shortcomings.clone(),
+    };
+    channel::send(socket, &ready, None).doing("reporting on", what)?;
     replace(process)
 }
 
@@ -78,19 +108,22 @@ fn give_pipes(user: &User) -> Result<(), Errno> {
 }
 
 /// The order matters: each step needs a right that a later one gives up.
-fn restrict(process: &Process, capabilities: CapabilitySet) -> Result<(), Failure> {
+fn restrict(process: &Process, confinement: &Confinement) -> Result<(), Failure> {
     let what = Path::new("the process");
+    let capabilities = confinement.capabilities;
     umask(rustix::fs::Mode::from_raw_mode(0o022));
     caps::drop_bounding(capabilities).doing("taking capabilities from", what)?;
     set_groups(&process.user).doing("setting the groups of", what)?;
-    if process.no_new_privileges {
+    if confinement.no_new_privileges {
         set_no_new_privs(true).doing("taking privileges from", what)?;
     }
-    for program in seccomp::programs(capabilities)
-        .map_err(|_| Errno::INVAL)
-        .doing("compiling the system call filter of", what)?
-    {
-        sys::install_filter(&program).doing("filtering the system calls of", what)?;
+    if let Some(sockets) = confinement.sockets {
+        for program in seccomp::programs(capabilities, sockets)
+            .map_err(|_| Errno::INVAL)
+            .doing("compiling the system call filter of", what)?
+        {
+            sys::install_filter(&program).doing("filtering the system calls of", what)?;
+        }
     }
     enter_directory(&process.cwd)?;
     let uid = rustix::thread::Uid::from_raw(process.user.uid);

@@ -40,7 +40,8 @@ pub(crate) fn mount(root: &Root) -> Result<OwnedFd, Failure> {
     )
     .doing("making private the mounts beneath", slash)?;
     let mount = match &root.kind {
-        RootKind::Directory(path) => {
+        // Where nothing can be mounted, the stage does not come here.
+        RootKind::Directory(path) | RootKind::Chroot(path) => {
             let copy = mounts::copy(CWD, path).doing("opening the root", path)?;
             mounts::restrict(copy.as_fd(), MountAttrFlags::MOUNT_ATTR_NODEV)
                 .doing("keeping devices from being used in", path)?;

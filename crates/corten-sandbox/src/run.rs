@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use rustix::stdio::stdin;
 
+use crate::cancel::Cancel;
 use crate::caps;
+use crate::cgroup::Group;
 use crate::channel::{self, Report, Task};
-use crate::child::{Child, Executable, ExitStatus};
+use crate::child::{Child, Ending, Executable, ExitStatus};
 use crate::error::{Error, Failure, Talking};
 use crate::poll::{self, Found};
-use crate::spec::{MountKind, Network, Process, Sandbox};
+use crate::spec::{Init, MountKind, Network, Process, RootKind, Sandbox};
 use crate::stdio::{Stdio, Streams, connect};
 use crate::sys::{self, SignalQueue};
 use crate::terminal::{self, Terminal};
@@ -50,6 +52,9 @@ pub struct Outcome {
     /// made because something had to be mounted on them. They are empty unless the process filled
     /// them, and they are still there.
     pub created_mount_points: Vec<PathBuf>,
+    /// What could not be done to keep the process apart, in words; only of
+    /// [`RootKind::Chroot`](crate::RootKind::Chroot).
+    pub shortcomings: Vec<String>,
 }
 
 /// Runs a process in a sandbox and waits for its end, and that of everything it left behind.
@@ -61,6 +66,23 @@ pub struct Outcome {
 /// # Errors
 /// Only if the process did not start: a process that fails is an [`Outcome`].
 pub fn run(sandbox: &Sandbox, stdio: Stdio<'_>, signals: Signals) -> Result<Outcome, Error> {
+    attend(sandbox, stdio, signals, None)
+}
+
+/// Runs a process as [`run`] does with [`Signals::Leave`], until its end or that of everything.
+///
+/// # Errors
+/// Besides those of [`run`], [`Error::Cancelled`] if `cancel` came first; nothing runs then.
+pub fn run_until(sandbox: &Sandbox, stdio: Stdio<'_>, cancel: &Cancel) -> Result<Outcome, Error> {
+    attend(sandbox, stdio, Signals::Leave, Some(cancel))
+}
+
+fn attend(
+    sandbox: &Sandbox,
+    stdio: Stdio<'_>,
+    signals: Signals,
+    cancel: Option<&Cancel>,
+) -> Result<Outcome, Error> {
     check(sandbox)?;
     let has_terminal = matches!(stdio, Stdio::Terminal);
     let terminal = has_terminal.then(terminal::window);
@@ -69,7 +91,8 @@ pub fn run(sandbox: &Sandbox, stdio: Stdio<'_>, signals: Signals) -> Result<Outc
         terminal,
     };
     let (theirs, mut streams) = connect(stdio).talking("connecting the sandbox")?;
-    let child = start(sandbox, &task, theirs)?;
+    let group = group(sandbox)?;
+    let child = start(sandbox, &task, theirs, group.as_ref())?;
     let is_forwarding = has_terminal || signals == Signals::Forward;
     let queue = is_forwarding
         .then(|| SignalQueue::new(&FORWARDED))
@@ -79,21 +102,46 @@ pub fn run(sandbox: &Sandbox, stdio: Stdio<'_>, signals: Signals) -> Result<Outc
         child,
         queue,
         terminal: None,
-        created: None,
+        ready: None,
+        _group: group,
     };
-    session.attend(&mut streams)?;
+    session.attend(&mut streams, cancel)?;
     streams.drain().talking("reading the sandbox' output")?;
     session.end()
 }
 
-fn start(sandbox: &Sandbox, task: &Task, stdio: [OwnedFd; 3]) -> Result<Child, Error> {
-    Child::start(
-        task,
-        stdio,
-        namespaces(sandbox.network),
-        None,
-        Executable::Protected,
-    )
+fn start(
+    sandbox: &Sandbox,
+    task: &Task,
+    stdio: [OwnedFd; 3],
+    group: Option<&Group>,
+) -> Result<Child, Error> {
+    let (namespaces, executable, ending) = if is_chroot(sandbox) {
+        // Nobody sees this executable where there is no /proc, and a mount of it cannot be made.
+        (0, Executable::Own, Ending::Close)
+    } else {
+        let namespaces = namespaces(sandbox.network);
+        (namespaces, Executable::Protected, Ending::Kill)
+    };
+    let cgroup = group.map(|group| group.directory.as_fd());
+    let mut child = Child::start(task, stdio, namespaces, None, executable, cgroup)?;
+    child.ending = ending;
+    Ok(child)
+}
+
+fn is_chroot(sandbox: &Sandbox) -> bool {
+    matches!(sandbox.root.kind, RootKind::Chroot(_))
+}
+
+/// Makes a control group where limits need one. Where no pid namespace ends everything at once, one is
+/// welcome, too, and done without if it cannot be had.
+fn group(sandbox: &Sandbox) -> Result<Option<Group>, Error> {
+    if !sandbox.limits.is_empty() {
+        return Group::make(sandbox.limits).map(Some);
+    }
+    Ok(is_chroot(sandbox)
+        .then(|| Group::make(sandbox.limits).ok())
+        .flatten())
 }
 
 /// Every kind the kernel has but those of users and time.
@@ -114,6 +162,20 @@ pub(crate) fn namespaces(network: Network) -> u64 {
 /// Refuses what only fails in the child, without a good message.
 fn check(sandbox: &Sandbox) -> Result<(), Error> {
     check_process(&sandbox.process)?;
+    if let RootKind::Chroot(directory) = &sandbox.root.kind {
+        check_absolute("the root", directory)?;
+        if let Some(mount) = sandbox.mounts.first() {
+            let path = mount.destination.to_string_lossy();
+            return Err(invalid("a mount where nothing can be mounted", &path));
+        }
+        if sandbox.init != Init::Reaper {
+            return Err(invalid("process 1 where there is none", "Init::Process"));
+        }
+        // Entering our own root would make the machine what is changed.
+        if directory.parent().is_none() {
+            return Err(invalid("the root", "/"));
+        }
+    }
     for mount in &sandbox.mounts {
         check_absolute("the destination of a mount", &mount.destination)?;
         match &mount.kind {
@@ -163,17 +225,21 @@ struct Session {
     child: Child,
     queue: Option<SignalQueue>,
     terminal: Option<Terminal>,
-    /// Known once the process is about to be executed.
-    created: Option<Vec<String>>,
+    /// Known once the process is about to be executed: the mount points that were made, and what
+    /// could not be done.
+    ready: Option<(Vec<String>, Vec<String>)>,
+    /// Removed after the child has ended.
+    _group: Option<Group>,
 }
 
 impl Session {
     /// Passes everything on until the child has ended.
-    fn attend(&mut self, streams: &mut Streams<'_>) -> Result<(), Error> {
+    fn attend(&mut self, streams: &mut Streams<'_>, cancel: Option<&Cancel>) -> Result<(), Error> {
         let mut is_connected = true;
         loop {
             let mut sources = vec![self.child.pidfd.as_fd()];
             let optional = [
+                cancel.map(Cancel::as_fd),
                 is_connected.then_some(self.child.socket.as_fd()),
                 self.queue.as_ref().map(SignalQueue::as_fd),
                 self.terminal.as_ref().map(Terminal::master),
@@ -187,9 +253,12 @@ impl Session {
             let ready = poll::readable(&sources).talking("waiting for the sandbox")?;
             let mut ready = ready.into_iter();
             let has_ended = ready.next() == Some(true);
-            let [reported, signaled, shown, typed] =
+            let [cancelled, reported, signaled, shown, typed] =
                 optional.map(|source| source.is_some() && ready.next() == Some(true));
             let ready: Vec<bool> = ready.collect();
+            if cancelled {
+                return Err(Error::Cancelled);
+            }
             streams
                 .pass(&ready)
                 .talking("reading the sandbox' output")?;
@@ -215,7 +284,13 @@ impl Session {
             Some((Report::Terminal, Some(master))) => {
                 self.terminal = Some(Terminal::new(master).talking("preparing the terminal")?);
             }
-            Some((Report::Ready { created }, _)) => self.created = Some(created),
+            Some((
+                Report::Ready {
+                    created,
+                    shortcomings,
+                },
+                _,
+            )) => self.ready = Some((created, shortcomings)),
             Some((Report::Failed(failure), _)) => return Err(Failure::into(failure)),
             Some((Report::Terminal | Report::Probed(_), _)) => {}
         }
@@ -265,12 +340,13 @@ impl Session {
 
     fn end(self) -> Result<Outcome, Error> {
         let status = self.child.wait()?;
-        match (self.created, status) {
-            (Some(created), status) => {
+        match (self.ready, status) {
+            (Some((created, shortcomings)), status) => {
                 let created_mount_points = created.into_iter().map(PathBuf::from).collect();
                 Ok(Outcome {
                     status,
                     created_mount_points,
+                    shortcomings,
                 })
             }
             (None, ExitStatus::Exited(_)) => Err(Error::NotAChild),
@@ -278,6 +354,7 @@ impl Session {
             (None, status) => Ok(Outcome {
                 status,
                 created_mount_points: Vec::new(),
+                shortcomings: Vec::new(),
             }),
         }
     }

@@ -29,12 +29,25 @@ const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 /// and the hypervisor's host.
 const REFUSED_FAMILIES: [u64; 2] = [38, 40];
 
+/// Families of a process without a network: `AF_UNIX` and `AF_NETLINK`, which reach no other machine.
+const LOCAL_FAMILIES: [u64; 2] = [1, 16];
+
+/// Which sockets a process may open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sockets {
+    /// Those of the profile.
+    Default,
+    /// Those that reach no other machine, where there is no namespace to keep it from that.
+    Local,
+}
+
 /// Returns the programs for a process with `capabilities`, in the order of their installation.
 pub(crate) fn programs(
     capabilities: CapabilitySet,
+    sockets: Sockets,
 ) -> Result<[BpfProgram; 2], seccompiler::BackendError> {
     let allow_list = SeccompFilter::new(
-        rules(capabilities)?,
+        rules(capabilities, sockets)?,
         SeccompAction::Errno(libc::EPERM.unsigned_abs()),
         SeccompAction::Allow,
         TargetArch::try_from(std::env::consts::ARCH)?,
@@ -44,6 +57,7 @@ pub(crate) fn programs(
 
 fn rules(
     capabilities: CapabilitySet,
+    sockets: Sockets,
 ) -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     if !capabilities.contains(CapabilitySet::SYS_ADMIN) {
@@ -57,15 +71,27 @@ fn rules(
         libc::SYS_personality,
         personalities.collect::<Result<_, _>>()?,
     );
-    let families = REFUSED_FAMILIES
-        .iter()
-        .map(|&family| condition(SeccompCmpOp::Ne, family));
-    let families = SeccompRule::new(families.collect::<Result<_, _>>()?)?;
-    rules.insert(libc::SYS_socket, vec![families]);
+    rules.insert(libc::SYS_socket, families(sockets)?);
     for call in profile::allowed(capabilities) {
         rules.insert(call, Vec::new());
     }
     Ok(rules)
+}
+
+/// Conditions of one rule must all hold, and one of the rules.
+fn families(sockets: Sockets) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    match sockets {
+        Sockets::Default => {
+            let others = REFUSED_FAMILIES
+                .iter()
+                .map(|&family| condition(SeccompCmpOp::Ne, family));
+            Ok(vec![SeccompRule::new(others.collect::<Result<_, _>>()?)?])
+        }
+        Sockets::Local => LOCAL_FAMILIES
+            .iter()
+            .map(|&family| SeccompRule::new(vec![condition(SeccompCmpOp::Eq, family)?]))
+            .collect(),
+    }
 }
 
 /// All arguments the profile looks at are 32-bit: the kernel ignores the upper half, and a filter
@@ -111,13 +137,13 @@ mod tests {
 
     #[test]
     fn programs_fit_the_kernels_limit_of_4096_instructions() {
-        let programs = programs(caps::default_set()).unwrap();
+        let programs = programs(caps::default_set(), Sockets::Default).unwrap();
         assert!(programs.iter().map(Vec::len).sum::<usize>() < 4096);
     }
 
     #[track_caller]
     fn check_unconditional(capabilities: CapabilitySet, call: i64, expected: bool) {
-        let rules = rules(capabilities).unwrap();
+        let rules = rules(capabilities, Sockets::Default).unwrap();
         let found = rules.get(&call).is_some_and(Vec::is_empty);
         assert_eq!(found, expected, "call {call} under {capabilities:?}");
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::caps::DEFAULT_CAPABILITIES;
+use crate::cgroup::Limits;
 
 /// A process and the world it sees.
 ///
@@ -22,6 +23,8 @@ pub struct Sandbox {
     pub network: Network,
     /// What runs as process 1.
     pub init: Init,
+    /// What all of it may use of the machine.
+    pub limits: Limits,
     /// The process itself.
     pub process: Process,
 }
@@ -58,6 +61,15 @@ pub enum RootKind {
         /// and should not be elsewhere.
         userxattr: bool,
     },
+    /// A directory, changed in place, that is entered by chroot(2) alone: where root may mount nothing
+    /// and make no namespace.
+    ///
+    /// There are no mounts, so that the caller puts into the directory what the process is to find, as
+    /// in `/dev`. The host name and, but for a filter of sockets with [`Network::None`], the network
+    /// are the caller's. [`Init::Reaper`] is the only way. The process of root has
+    /// [no new privileges](Process::no_new_privileges) unless the caller has `CAP_SYS_ADMIN`;
+    /// [`Outcome::shortcomings`](crate::Outcome::shortcomings) says what else is missing.
+    Chroot(PathBuf),
     /// An EROFS image over other files; changes go to `upper`, as those of a stack of directories do.
     ///
     /// It takes Linux 6.12 and root of the machine.

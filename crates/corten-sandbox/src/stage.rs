@@ -10,8 +10,9 @@ use crate::channel::{self, Report, SOCKET_FD, TASK_FD, Task, Window};
 use crate::child::STAGE;
 use crate::error::{Doing, Failure};
 use crate::mountpoint::InRoot;
-use crate::spec::{Init, Network, Sandbox};
-use crate::{devices, init, mounts, paths, probe, process, root, sys};
+use crate::process::Confinement;
+use crate::spec::{Init, Network, RootKind, Sandbox};
+use crate::{chroot, devices, init, mounts, paths, probe, process, root, survey, sys};
 
 /// Becomes a stage of a sandbox, and never returns, if this process was started as one; returns at
 /// once otherwise.
@@ -36,6 +37,10 @@ fn become_stage() -> io::Result<()> {
         Task::Probe => {
             channel::send(socket.as_fd(), &Report::Probed(probe::try_mounts()), None)?;
         }
+        Task::Survey { scratch } => {
+            let checks = survey::try_primitives(&scratch);
+            channel::send(socket.as_fd(), &Report::Probed(checks), None)?;
+        }
         Task::Run { sandbox, terminal } => {
             let Err(failure) = run(&sandbox, terminal, socket.as_fd());
             channel::send(socket.as_fd(), &Report::Failed(failure), None)?;
@@ -54,6 +59,9 @@ fn run(
 ) -> Result<Never, Failure> {
     // Mount points that are made must not show the caller's umask.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    if let RootKind::Chroot(directory) = &sandbox.root.kind {
+        return chroot::run(sandbox, directory, socket);
+    }
     let root = root::mount(&sandbox.root)?;
     let mut in_root = InRoot::new(root.as_fd());
     let proc = devices::mount_proc(&mut in_root)?;
@@ -72,7 +80,8 @@ fn run(
         init::become_reaper().doing("starting", Path::new("the reaper"))?;
     }
     let terminal = pty.map(|pty| pty.slave);
-    process::execute(&sandbox.process, terminal, created, socket)
+    let confinement = Confinement::in_namespaces(&sandbox.process)?;
+    process::execute(&sandbox.process, &confinement, terminal, created, socket)
 }
 
 fn name_host(sandbox: &Sandbox) -> Result<(), Failure> {

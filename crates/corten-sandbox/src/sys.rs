@@ -4,6 +4,8 @@
     reason = "system calls without a safe wrapper, each with its argument"
 )]
 
+pub(crate) mod landlock;
+
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -16,6 +18,8 @@ use seccompiler::sock_filter;
 pub(crate) struct Spawn<'a> {
     /// `CLONE_NEW*`.
     pub(crate) namespaces: u64,
+    /// The control group of version 2 that it is started in, if not this process'.
+    pub(crate) cgroup: Option<BorrowedFd<'a>>,
     /// The executable.
     pub(crate) executable: BorrowedFd<'a>,
     pub(crate) argv: &'a [CString],
@@ -38,6 +42,11 @@ pub(crate) fn spawn(request: &Spawn<'_>) -> io::Result<(i32, OwnedFd)> {
     // SAFETY: `clone_args` is plain data for which all zeros is a valid value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = request.namespaces | u64::from(libc::CLONE_PIDFD.unsigned_abs());
+    if let Some(cgroup) = request.cgroup {
+        // CLONE_INTO_CGROUP, which `libc` has as a negative number.
+        args.flags |= 1 << 33;
+        args.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
+    }
     args.pidfd = (&raw mut pidfd).addr() as u64;
     args.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
     // SAFETY: without CLONE_VM the child works on its own copy of memory and, until it executes,
@@ -115,6 +124,13 @@ pub(crate) fn exit_now(code: i32) -> ! {
 pub(crate) fn fork() -> Result<i32, Errno> {
     // SAFETY: the stage has one thread, so the child's copy of memory is whole.
     checked(i64::from(unsafe { libc::fork() }))
+}
+
+/// Puts this process, which has one thread, into new namespaces (`CLONE_NEW*`).
+pub(crate) fn unshare(namespaces: i32) -> Result<(), Errno> {
+    // SAFETY: the flags name namespaces alone, so that no descriptor table changes under anybody.
+    let flags = unsafe { libc::unshare(namespaces) };
+    checked(i64::from(flags)).map(drop)
 }
 
 /// Executes `path`. Returns only if that failed.
@@ -232,6 +248,23 @@ pub(crate) fn reset_signals() {
             libc::signal(signal, libc::SIG_DFL);
         }
     }
+}
+
+/// Returns whether `signal` does nothing to this process.
+pub(crate) fn is_ignored(signal: i32) -> bool {
+    // SAFETY: `sigaction` is plain data, and without a new action the call only writes the old one.
+    unsafe {
+        let mut now: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, ptr::null(), &raw mut now) == 0 && now.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// Ends this process by `signal`, or at least as a shell would show that.
+pub(crate) fn end_by(signal: i32) -> ! {
+    reset_signals();
+    // SAFETY: the signal has its default action, and the call touches no memory.
+    unsafe { libc::kill(libc::getpid(), signal) };
+    exit_now(128 + signal)
 }
 
 /// A signal that was taken from a [`SignalQueue`].

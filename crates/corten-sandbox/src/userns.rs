@@ -47,6 +47,7 @@ pub fn reexec_in_user_namespace(map: &IdMap) -> Result<ExitStatus, Error> {
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWNS;
     let request = Spawn {
         namespaces: u64::from(namespaces.cast_unsigned()),
+        cgroup: None,
         executable: executable.as_fd(),
         argv: &argv,
         env: &environment(),

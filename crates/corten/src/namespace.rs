@@ -29,6 +29,7 @@ pub(crate) fn describe(tier: &Tier) -> String {
     match tier {
         Tier::Root { userxattr: false } => "as root".to_owned(),
         Tier::Root { userxattr: true } => "as root of a user namespace".to_owned(),
+        Tier::Chroot => "by chroot alone".to_owned(),
         Tier::UserNamespace(map) => {
             let n_ids: u64 = map.uids.iter().map(|range| u64::from(range.count)).sum();
             format!("in a user namespace of {n_ids} ids")

@@ -9,6 +9,7 @@
     reason = "tests, which clippy knows only by the harness this executable cannot have"
 )]
 
+mod chrooted;
 mod escapes;
 mod files;
 mod isolation;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     match args.get(1).map(String::as_str) {
         Some(lifetime::HOLD) => lifetime::hold(),
+        Some(chrooted::HOLD) => chrooted::hold(&args[2]),
         Some(terminal::TYPE) => terminal::show(&args[2]),
         Some(rootless::SCENARIO) => rootless::scenario(&args[2]),
         Some(rootless::PROBE) => rootless::print_probe(),
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
             &args,
             &[
                 ("isolation", isolation::TESTS),
+                ("chrooted", chrooted::TESTS),
                 ("files", files::TESTS),
                 ("escapes", escapes::TESTS),
                 ("lifetime", lifetime::TESTS),

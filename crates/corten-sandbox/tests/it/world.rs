@@ -6,8 +6,8 @@ use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use corten_sandbox::{
-    Error, Init, Input, Network, Outcome, Process, Root, RootKind, Sandbox, Signals, Stdio, Stream,
-    run,
+    Error, Init, Input, Limits, Network, Outcome, Process, Root, RootKind, Sandbox, Signals, Stdio,
+    Stream, run,
 };
 use tempfile::TempDir;
 
@@ -81,6 +81,7 @@ impl World {
             hostname: "sandbox".to_owned(),
             network: Network::Host,
             init: Init::Process,
+            limits: Limits::default(),
             process,
         }
     }

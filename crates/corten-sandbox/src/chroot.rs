@@ -1,0 +1,226 @@
+//! A process in a directory by chroot(2) alone, for where nothing can be mounted and no namespace made.
+//!
+//! The stage stays outside as the reaper: what the process leaves behind becomes its child
+//! (`PR_SET_CHILD_SUBREAPER`), and is killed before it ends itself. It outlives a caller that is killed
+//! for just as long.
+
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use rustix::process::{
+    DumpableBehavior, Pid, Signal, WaitOptions, fchdir, getpid, kill_process, set_child_subreaper,
+    set_dumpable_behavior, set_parent_process_death_signal, wait,
+};
+use rustix::thread::{CapabilitySet, set_no_new_privs};
+
+use crate::error::{Doing, Failure};
+use crate::init::{NOT_QUEUED, code};
+use crate::process::{self, Confinement};
+use crate::seccomp::Sockets;
+use crate::spec::{Network, Sandbox};
+use crate::stage::Never;
+use crate::sys::{self, SignalQueue};
+use crate::{caps, landlock, poll};
+
+/// Becomes the reaper, and in a child the process.
+pub(crate) fn run(
+    sandbox: &Sandbox,
+    directory: &Path,
+    socket: BorrowedFd<'_>,
+) -> Result<Never, Failure> {
+    let what = Path::new("the reaper");
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = open(directory, flags, Mode::empty()).doing("opening the root", directory)?;
+    set_child_subreaper(Some(getpid())).doing("starting", what)?;
+    // A caller that is killed closes the socket, which tells the reaper to end everything first.
+    set_parent_process_death_signal(None).doing("starting", what)?;
+    let queued: Vec<i32> = (1..32)
+        .filter(|signal| !NOT_QUEUED.contains(signal))
+        .collect();
+    let queue = SignalQueue::new(&queued)
+        .map_err(|_| Errno::INVAL)
+        .doing("starting", what)?;
+    let child = sys::fork().doing("starting", what)?;
+    if child != 0 {
+        drop(root);
+        sys::exit_now(attend(child, &queue, socket).unwrap_or(255));
+    }
+    drop(queue);
+    sys::reset_signals();
+    set_parent_process_death_signal(Some(Signal::KILL)).doing("starting", what)?;
+    become_process(sandbox, directory, &root, socket)
+}
+
+fn become_process(
+    sandbox: &Sandbox,
+    directory: &Path,
+    root: &OwnedFd,
+    socket: BorrowedFd<'_>,
+) -> Result<Never, Failure> {
+    fchdir(root).doing("entering", directory)?;
+    rustix::process::chroot(".").doing("changing the root to", directory)?;
+    let confinement = confine(sandbox, root.as_fd())?;
+    process::execute(&sandbox.process, &confinement, None, Vec::new(), socket)
+}
+
+/// Decides how far the process is confined, and fences it in.
+///
+/// The kernel takes a filter or a fence from who has `CAP_SYS_ADMIN` or gives up gaining privileges.
+/// Root gains none from `su` or `sudo` and gives it up; for another user they must work, so that its
+/// process has neither, unless a filter is what keeps it from the network. Without the fence the
+/// process is not given what leaves a root directory, `CAP_SYS_CHROOT`.
+fn confine(sandbox: &Sandbox, root: BorrowedFd<'_>) -> Result<Confinement, Failure> {
+    let what = Path::new("the process");
+    let process = &sandbox.process;
+    let held = rustix::thread::capabilities(None).doing("reading the capabilities of", what)?;
+    let is_privileged = held.effective.contains(CapabilitySet::SYS_ADMIN);
+    let is_cut_off = sandbox.network == Network::None;
+    let no_new_privileges =
+        process.no_new_privileges || (!is_privileged && (process.user.uid == 0 || is_cut_off));
+    let is_filtered = is_privileged || no_new_privileges;
+    let mut shortcomings = Vec::new();
+    let mut is_fenced = false;
+    if is_filtered {
+        if no_new_privileges {
+            set_no_new_privs(true).doing("taking privileges from", what)?;
+        }
+        match landlock::fence(root) {
+            Ok(()) => is_fenced = true,
+            Err(error) => shortcomings.push(format!("there is no Landlock fence: {error}")),
+        }
+    } else {
+        shortcomings.push(
+            "there is no Landlock fence and no system call filter of our own: `su` and `sudo` would not \
+             work"
+                .to_owned(),
+        );
+    }
+    let mut capabilities = caps::parse(&process.capabilities)
+        .map_err(|_| Errno::INVAL)
+        .doing("reading the capabilities of", what)?;
+    if !is_fenced {
+        capabilities -= CapabilitySet::SYS_CHROOT;
+    }
+    Ok(Confinement {
+        capabilities,
+        no_new_privileges,
+        sockets: is_filtered.then_some(if is_cut_off {
+            Sockets::Local
+        } else {
+            Sockets::Default
+        }),
+        shortcomings,
+    })
+}
+
+/// Waits for the child's end or the caller's, and ends what is left then. Returns the child's exit
+/// code, as a shell would show it.
+fn attend(child: i32, queue: &SignalQueue, socket: BorrowedFd<'_>) -> Result<i32, Errno> {
+    let child = Pid::from_raw(child).ok_or(Errno::SRCH)?;
+    sys::close_all_but([queue.as_fd(), socket]);
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    let code = until_end(child, queue, socket);
+    end_descendants();
+    code
+}
+
+fn until_end(child: Pid, queue: &SignalQueue, socket: BorrowedFd<'_>) -> Result<i32, Errno> {
+    loop {
+        let ready = poll::readable(&[queue.as_fd(), socket])?;
+        if ready.get(1) == Some(&true) {
+            return Ok(128 + libc::SIGKILL);
+        }
+        while let Some(signal) = queue.take() {
+            if signal.number == libc::SIGCHLD {
+                if let Some(code) = crate::init::collect(child)? {
+                    return Ok(code);
+                }
+            } else if let Some(signal) = Signal::from_named_raw(signal.number) {
+                // It may have ended just now; SIGCHLD tells.
+                let _ = kill_process(child, signal);
+            }
+        }
+    }
+}
+
+/// Kills and reaps everything that descends from this process.
+///
+/// Orphans come to us while we do, so that it is done again until there is no child.
+fn end_descendants() {
+    loop {
+        for pid in descendants(&parents(), getpid().as_raw_pid()) {
+            if let Some(pid) = Pid::from_raw(pid) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+        let mut reaped = wait(WaitOptions::empty());
+        while let Ok(Some((_, status))) = reaped {
+            // What it ended with is of no interest to anybody.
+            let _ = code(status);
+            reaped = wait(WaitOptions::NOHANG);
+        }
+        match reaped {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Returns each process in sight with its parent.
+fn parents() -> Vec<(i32, i32)> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let parent = |entry: fs::DirEntry| {
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read(entry.path().join("stat")).ok()?;
+        Some((pid, parent_in(&String::from_utf8_lossy(&stat))?))
+    };
+    entries.flatten().filter_map(parent).collect()
+}
+
+/// Reads the parent from `/proc/PID/stat`. The name before it may hold anything, `)` included.
+fn parent_in(stat: &str) -> Option<i32> {
+    let (_, after_name) = stat.rsplit_once(") ")?;
+    after_name.split(' ').nth(1)?.parse().ok()
+}
+
+fn descendants(parents: &[(i32, i32)], ancestor: i32) -> Vec<i32> {
+    let mut found = vec![ancestor];
+    let mut idx = 0;
+    while let Some(&next) = found.get(idx) {
+        let children = parents.iter().filter(|(_, parent)| *parent == next);
+        let children: Vec<i32> = children
+            .map(|(pid, _)| *pid)
+            .filter(|pid| !found.contains(pid))
+            .collect();
+        found.extend(children);
+        idx += 1;
+    }
+    found.split_off(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_does_not_hide_the_parent() {
+        assert_eq!(parent_in("7 (sh) S 3 7 7 0"), Some(3));
+        assert_eq!(parent_in("7 (a) S 1 (b) R 4 7 7"), Some(4));
+        assert_eq!(parent_in("7 (sh"), None);
+    }
+
+    #[test]
+    fn all_generations_descend() {
+        let parents = [(2, 1), (3, 2), (4, 3), (5, 1), (6, 5), (1, 0)];
+        let mut found = descendants(&parents, 2);
+        found.sort_unstable();
+        assert_eq!(found, [3, 4]);
+        // What a busy machine shows need not fit together.
+        assert_eq!(descendants(&[(2, 3), (3, 2)], 2), [3]);
+    }
+}
