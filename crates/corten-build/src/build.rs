@@ -15,6 +15,7 @@ use corten_tar::Timestamp;
 use crate::base::Bases;
 use crate::board::Board;
 use crate::cache::Outcome;
+use crate::checks;
 use crate::event::{Event, Listener};
 use crate::memo::Memo;
 use crate::sources::Sources;
@@ -43,6 +44,9 @@ pub fn build(
 ) -> Result<Built> {
     let dockerfile = parsed(request)?;
     let plan = planned(request, &dockerfile)?;
+    for note in &dockerfile.notes {
+        listener(Event::Warning(&note.message));
+    }
     if !plan.unconsumed.is_empty() {
         let names = plan.unconsumed.join("`, `");
         listener(Event::Warning(&format!(
@@ -66,7 +70,12 @@ pub fn build(
         userxattr: Memo::default(),
         n_steps: AtomicUsize::new(0),
     };
-    Board::new(&plan.needed).work(|board, next| builder.perform(board, next))?;
+    let is_judged = checks::refuse(&builder)?;
+    let worked = Board::new(&plan.needed).work(|board, next| builder.perform(board, next));
+    if !is_judged {
+        checks::warn(&builder);
+    }
+    worked?;
     let Some(target) = builder.finished(plan.target) else {
         let nothing = Diagnostic::new("there is no stage", Span::default());
         return Err(builder.refused(&nothing));
@@ -154,7 +163,7 @@ pub(crate) fn refused(request: &BuildRequest, diagnostics: &[Diagnostic]) -> Err
     }
 }
 
-fn platform_of(platform: &Platform) -> corten_dockerfile::Platform {
+pub(crate) fn platform_of(platform: &Platform) -> corten_dockerfile::Platform {
     let variant = platform.variant.as_deref().unwrap_or_default();
     corten_dockerfile::Platform::new(&platform.os, &platform.architecture, variant)
 }

@@ -17,6 +17,14 @@ impl<K, V> Default for Memo<K, V> {
 }
 
 impl<K: Eq + Hash, V: Clone> Memo<K, V> {
+    /// Returns the value of `key` if it was made.
+    pub(crate) fn made(&self, key: &K) -> Option<V> {
+        let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = Arc::clone(slots.get(key)?);
+        drop(slots);
+        slot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Returns the value of `key`; the first to ask makes it, and others who ask for the same
     /// meanwhile wait. A failure is not kept.
     pub(crate) fn get<E>(&self, key: K, make: impl FnOnce() -> Result<V, E>) -> Result<V, E> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use corten_dockerfile::Ignore;
+use corten_dockerfile::{Check, Ignore};
 use corten_snapshot::PackOptions;
 use corten_spec::Platform;
 use corten_tar::LayerLimits;
@@ -27,6 +27,8 @@ pub struct BuildRequest {
     pub build_args: BTreeMap<String, String>,
     /// What the image is for.
     pub platform: Platform,
+    /// Which checks are made; `None` for what the arguments or the Dockerfile say.
+    pub check: Option<Check>,
     /// Labels that the image gets besides those of the Dockerfile.
     pub labels: BTreeMap<String, String>,
     /// Whether steps are looked up in the cache.
@@ -67,6 +69,7 @@ impl BuildRequest {
             target: None,
             build_args: BTreeMap::new(),
             platform: Platform::host(),
+            check: None,
             labels: BTreeMap::new(),
             cache: CacheUse::Use,
             explain: false,

@@ -58,6 +58,14 @@ impl<'a> Sources<'a> {
         }
     }
 
+    /// Returns the image that FROM names if a stage has asked for it.
+    pub(crate) fn known_image(&self, name: &str, platform: &Platform) -> Option<Box<BaseImage>> {
+        match self.found.made(&(name.to_owned(), platform.clone()))?? {
+            Named::Image(image) => Some(image),
+            Named::Directory { .. } => None,
+        }
+    }
+
     /// Returns what a name that is no stage stands for in `--from`.
     pub(crate) fn named(&self, name: &str, platform: &Platform) -> Result<Origin> {
         let key = (name.to_owned(), platform.clone());

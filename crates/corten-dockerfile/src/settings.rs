@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::check::Check;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document::Dockerfile;
 use crate::syntax::{self, Grammar};
+
+/// Chooses the checks.
+pub(crate) const CHECK: &str = "BUILDKIT_DOCKERFILE_CHECK";
 
 /// Chooses the grammar.
 const SYNTAX: &str = "BUILDKIT_SYNTAX";
@@ -37,7 +41,7 @@ const SETTINGS: [(&str, Setting); 11] = [
         "BUILDKIT_DISABLE_FILEOP",
         Setting::Refused("files are always copied by the builder itself"),
     ),
-    ("BUILDKIT_DOCKERFILE_CHECK", Setting::Honoured),
+    (CHECK, Setting::Honoured),
     ("BUILDKIT_GIT_ADVICE", Setting::Indifferent),
     (
         "BUILDKIT_MULTI_PLATFORM",
@@ -68,6 +72,10 @@ pub(crate) fn check(
     };
     if let Some(image) = asked.filter(|image| syntax::grammar(image) == Grammar::Foreign) {
         return Err(syntax::refused(image, place()));
+    }
+    if let Some(Err(message)) = build_args.get(CHECK).map(|text| Check::parse(text)) {
+        let label = format!("in the build argument `{CHECK}`");
+        return Err(Diagnostic::new(message, first_from(dockerfile)).with_label(label));
     }
     for (name, value) in build_args {
         // `false` asks for what is done anyway.

@@ -153,10 +153,6 @@ impl Findings {
         self.found.retain(|finding| finding.span.line < span.line);
     }
 
-    pub(super) fn is_error(&self) -> bool {
-        self.check.error && !self.found.is_empty()
-    }
-
     /// Returns the findings by line, each once.
     pub(super) fn finish(self) -> Vec<Finding> {
         let mut seen = std::collections::HashSet::new();

@@ -29,6 +29,7 @@ use crate::instruction::Kind;
 use crate::plan::{self, PlanOptions};
 use crate::platform::Platform;
 use crate::resolve::BaseConfig;
+use crate::settings::CHECK;
 
 use findings::{Findings, Place};
 
@@ -37,7 +38,8 @@ use findings::{Findings, Place};
 pub struct LintOptions<'a> {
     /// Target, arguments and platforms.
     pub plan: PlanOptions<'a>,
-    /// Which rules are applied; `None` for what the Dockerfile says itself.
+    /// Which rules are applied; `None` for what the build argument `BUILDKIT_DOCKERFILE_CHECK` says,
+    /// or else the Dockerfile itself.
     pub check: Option<&'a Check>,
     /// What is left out of the build context.
     pub ignore: &'a Ignore,
@@ -77,7 +79,14 @@ pub struct Lint {
     /// What keeps the Dockerfile from being built, and the rest of it from being judged.
     pub error: Option<Diagnostic>,
     /// Whether a finding is to fail the build.
-    pub is_error: bool,
+    pub is_strict: bool,
+}
+
+impl Lint {
+    /// Tells whether the build is to fail.
+    pub fn is_error(&self) -> bool {
+        self.is_strict && !self.findings.is_empty()
+    }
 }
 
 /// Judges the text of a Dockerfile.
@@ -110,9 +119,13 @@ pub struct Lint {
 /// ```
 pub fn lint(text: &str, options: &LintOptions<'_>) -> Lint {
     let (dockerfile, errors) = document::parse_partly(text);
-    let own = dockerfile.directives.check.as_ref().map(|own| &own.value);
-    let mut findings = Findings::new(options.check.or(own).cloned().unwrap_or_default());
-    let error = match errors.into_iter().next() {
+    let (check, wrong) = match chosen(&dockerfile, options) {
+        Ok(check) => (check, None),
+        Err(wrong) => (Check::default(), Some(wrong)),
+    };
+    let is_strict = check.error;
+    let mut findings = Findings::new(check);
+    let error = match wrong.or_else(|| errors.into_iter().next()) {
         Some(error) => {
             read(&dockerfile, &mut findings);
             findings.keep_before(error.span);
@@ -120,11 +133,24 @@ pub fn lint(text: &str, options: &LintOptions<'_>) -> Lint {
         }
         None => judge(&dockerfile, options, &mut findings).err(),
     };
-    let is_error = findings.is_error();
     Lint {
         findings: findings.finish(),
         error,
-        is_error,
+        is_strict,
+    }
+}
+
+/// Returns the options that count: of several sources the nearest to who builds.
+fn chosen(dockerfile: &Dockerfile, options: &LintOptions<'_>) -> Result<Check, Diagnostic> {
+    let own = dockerfile.directives.check.as_ref();
+    match (options.check, options.plan.build_args.get(CHECK)) {
+        (Some(given), _) => Ok(given.clone()),
+        (None, Some(text)) => Check::parse(text).map_err(|message| {
+            let first = dockerfile.stages.first();
+            let place = first.map(|stage| stage.span).unwrap_or_default();
+            Diagnostic::new(message, place).with_label(format!("in the build argument `{CHECK}`"))
+        }),
+        (None, None) => Ok(own.map(|own| own.value.clone()).unwrap_or_default()),
     }
 }
 

@@ -12,6 +12,7 @@ use corten_dockerfile::{
 struct With<'a> {
     target: Option<&'a str>,
     check: Option<&'a str>,
+    arg: Option<&'a str>,
     ignore: &'a str,
     only_needed: bool,
     base: Option<LintBase>,
@@ -24,13 +25,17 @@ fn found(text: &str, with: &With<'_>) -> Lint {
         .base
         .iter()
         .flat_map(|base| (0..9).map(|i| (i, base.clone())));
+    let arg = with.arg.iter().map(|value| {
+        let name = "BUILDKIT_DOCKERFILE_CHECK".to_owned();
+        (name, (*value).to_owned())
+    });
     let check = with.check.map(|text| Check::parse(text).unwrap());
     lint(
         text,
         &LintOptions {
             plan: PlanOptions {
                 target: with.target,
-                build_args: &BTreeMap::new(),
+                build_args: &arg.collect(),
                 platform: &platform,
                 build_platform: &platform,
             },
@@ -430,7 +435,7 @@ fn options() {
         let lint = found(text, with);
         let names: Vec<&str> = lint.findings.iter().map(|one| one.rule.name()).collect();
         assert_eq!(names, expected, "{text:?}");
-        assert_eq!(lint.is_error, is_error, "{text:?}");
+        assert_eq!(lint.is_error(), is_error, "{text:?}");
     }
 
     let text = "#check=skip=StageNameCasing;error=true\nFROM scratch AS A\nMAINTAINER x\n";
@@ -444,6 +449,13 @@ fn options() {
     check(text, &given(""), &both, false);
     check(text, &given("skip=all;error=true"), &[], false);
     check(text, &given("error=true"), &both, true);
+    let arg = |arg| With {
+        arg: Some(arg),
+        ..With::default()
+    };
+    check(text, &arg("skip=MaintainerDeprecated"), &both[..1], false);
+    let wrong = found(text, &arg("nonsense")).error.unwrap();
+    assert_eq!(wrong.message, "the check option `nonsense` has no value");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod args;
 mod caching;
+mod check;
 mod outputs;
 mod request;
 
@@ -36,6 +37,8 @@ pub(crate) struct BuildArgs {
     pub(crate) compression: CompressionArgs,
     #[command(flatten)]
     pub(crate) outputs: outputs::OutputArgs,
+    #[command(flatten)]
+    pub(crate) check: check::CheckArgs,
     /// How to show what happens
     #[arg(long, value_enum, default_value_t)]
     pub(crate) progress: Style,
@@ -58,6 +61,9 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
         registry: &args.registry,
         fetched: Mutex::default(),
     };
+    if args.check.is_asked() {
+        return check::run(&args.check, &prepared.request, &bases, ctx);
+    }
     let view = BuildView::new(ctx.output, args.progress);
     let built = corten_build::build(&store, &prepared.request, &bases, &|event| view.show(event));
     view.finish();

@@ -17,7 +17,7 @@ use crate::timestamp::Seconds;
 ///
 /// What has to be fetched is not known yet: that is done where something could be run.
 pub(crate) fn needs_root(args: &BuildArgs, ctx: &Context) -> bool {
-    if rustix::process::geteuid().is_root() {
+    if args.check.is_asked() || rustix::process::geteuid().is_root() {
         return false;
     }
     let Ok(place) = ContextPlace::of(&args.sources.context) else {
@@ -106,6 +106,7 @@ pub(super) fn request(args: &BuildArgs, ctx: &Context) -> Result<Prepared, Comma
         } else {
             CacheUse::Use
         },
+        check: args.check.options(),
         explain: args.caching.explain,
         clamp: clamp.map(|seconds| Clamp(seconds.0)),
         pack: PackOptions {
