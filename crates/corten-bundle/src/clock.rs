@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use corten_content::unfinished::Unfinished;
 use corten_layer::scan::Found;
 
 use crate::record::{FILE, Origin, Record};
@@ -25,11 +26,15 @@ impl Clock {
         std::fs::remove_file(&path).ok();
         let mut options = OpenOptions::new();
         let options = options.write(true).create_new(true).mode(0o600);
-        let file = options
-            .open(&path)
-            .map_err(Error::system("create", &path))?;
+        let create = || Ok((path.clone(), options.open(&path)?));
+        let (unfinished, file) =
+            Unfinished::create(create).map_err(Error::system("create", &path))?;
         let place = bundle.join(FILE);
-        let pending = Pending { path, place };
+        let pending = Pending {
+            path,
+            place,
+            _unfinished: unfinished,
+        };
         let metadata = file
             .metadata()
             .map_err(Error::system("examine", &pending.path))?;
@@ -65,6 +70,7 @@ impl Clock {
 pub struct Pending {
     path: PathBuf,
     place: PathBuf,
+    _unfinished: Unfinished,
 }
 
 impl Pending {

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use corten_content::ImageDocuments;
+use corten_content::unfinished::Unfinished;
 use corten_layer::Tree;
 use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
@@ -62,7 +63,7 @@ pub struct Unpacked {
 /// `bundle`, which must be empty or not there.
 ///
 /// The bundle appears whole or not at all: it is made beside, as `.NAME.corten-tmp-…`, and renamed. On
-/// failure nothing stays; only a kill leaves that directory, which nobody else will ever use. The
+/// failure nothing stays, and while it is made it is [`Unfinished`]. The
 /// bundle can be entered by its owner alone, since it may hold set-user-ID programs (CVE-2021-41091),
 /// and by the group of the container's root where that is another's: the runtime goes there as that.
 pub fn unpack(
@@ -74,10 +75,12 @@ pub fn unpack(
     check_os(&image.config.value)?;
     check_vacant(bundle)?;
     let temporary = temporary_beside(bundle)?;
-    fs::DirBuilder::new()
-        .mode(0o700)
-        .create(&temporary)
-        .map_err(Error::system("create", &temporary))?;
+    let create = || {
+        fs::DirBuilder::new().mode(0o700).create(&temporary)?;
+        Ok((temporary.clone(), ()))
+    };
+    let (_unfinished, ()) =
+        Unfinished::create(create).map_err(Error::system("create", &temporary))?;
     let result = write_bundle(snapshots, image, &temporary, options).and_then(|unpacked| {
         fs::rename(&temporary, bundle).map_err(|error| match error.kind() {
             ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {

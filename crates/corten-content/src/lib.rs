@@ -34,6 +34,7 @@ pub mod progress;
 pub mod put;
 pub mod store;
 pub mod traits;
+pub mod unfinished;
 pub mod usage;
 pub mod verified;
 

@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use corten_content::unfinished::Unfinished;
 use corten_content::{
     Durability, Error as ContentError, Ingest, IngestPlan, Layout, Result as ContentResult, Sink,
     graph,
@@ -23,6 +24,8 @@ use crate::{Error, Format, Result, pack};
 pub struct ArchiveWriter {
     layout: Layout,
     spool: TempDir,
+    // After the directory, which is removed when it is dropped.
+    _unfinished: Unfinished,
     path: PathBuf,
     place: String,
     format: Format,
@@ -41,16 +44,21 @@ impl ArchiveWriter {
             });
         }
         let parent = parent(path);
-        let spool = tempfile::Builder::new()
-            .prefix(TEMPORARY)
-            .tempdir_in(parent)
-            .map_err(Error::system("create a directory in", parent))?;
+        let create = || {
+            let spool = tempfile::Builder::new()
+                .prefix(TEMPORARY)
+                .tempdir_in(parent)?;
+            Ok((spool.path().to_owned(), spool))
+        };
+        let (unfinished, spool) =
+            Unfinished::create(create).map_err(Error::system("create a directory in", parent))?;
         let place = format!("{format}:{}", path.display());
         let layout =
             Layout::create(spool.path(), Durability::None).map_err(Error::content(&place))?;
         Ok(Self {
             layout,
             spool,
+            _unfinished: unfinished,
             path: path.to_owned(),
             place,
             format,
@@ -82,11 +90,15 @@ impl ArchiveWriter {
         let parent = parent(&self.path);
         let failed = |action| Error::system(action, self.path.clone());
         // Who may read it is for the umask to say, as with any other file.
-        let mut file = tempfile::Builder::new()
-            .prefix(TEMPORARY)
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(parent)
-            .map_err(Error::system("create a file in", parent))?;
+        let create = || {
+            let file = tempfile::Builder::new()
+                .prefix(TEMPORARY)
+                .permissions(Permissions::from_mode(0o666))
+                .tempfile_in(parent)?;
+            Ok((file.path().to_owned(), file))
+        };
+        let (_unfinished, mut file) =
+            Unfinished::create(create).map_err(Error::system("create a file in", parent))?;
         let mut out = BufWriter::with_capacity(BUFFER, file.as_file_mut());
         self.write_to(&mut out)?;
         out.flush().map_err(failed("write"))?;

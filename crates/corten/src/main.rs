@@ -4,8 +4,8 @@
 //! environment is read in [`mod@env`], everything that is printed goes through [`output`] and
 //! [`progress`].
 //!
-//! There is no handler for Ctrl-C: the system's own ends the program at once, and whatever was going
-//! on is safe at every instant, since nothing has its name before it is whole.
+//! Ctrl-C ends the program at once, and whatever was going on is safe at every instant, since nothing
+//! has its name before it is whole. [`signals`] only removes what has no name yet.
 
 mod bases;
 mod build_context;
@@ -31,6 +31,7 @@ mod rootfs;
 mod roots;
 mod scratch;
 mod selection;
+mod signals;
 mod timestamp;
 mod transfer;
 mod tree;
@@ -40,7 +41,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Command};
 use crate::context::Context;
 use crate::env::Environment;
 use crate::error::CommandError;
@@ -67,6 +68,9 @@ fn run(cli: &Cli) -> Result<ExitCode, CommandError> {
         && let Some(code) = namespace::enter(&ctx)?
     {
         return Ok(code);
+    }
+    if !matches!(cli.command, Command::Run(_)) {
+        signals::watch();
     }
     commands::run(&cli.command, &ctx)
 }

@@ -5,6 +5,7 @@ use std::io::{BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 
 use corten_content::ImageDocuments;
+use corten_content::unfinished::Unfinished;
 use corten_image::{Files, Links, export};
 use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
@@ -91,12 +92,11 @@ pub(crate) fn write_tar(
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".corten-tmp-{}", std::process::id()));
     let temporary = path.with_file_name(name);
-    let written = fs::File::create_new(&temporary)
-        .map_err(CommandError::caused)
-        .and_then(|mut file| {
-            write(snapshots, image, &mut file, options)?;
-            file.sync_data().map_err(CommandError::caused)
-        })
+    let create = || Ok((temporary.clone(), fs::File::create_new(&temporary)?));
+    let (_unfinished, mut file) =
+        Unfinished::create(create).map_err(|error| CommandError::doing(doing(), error))?;
+    let written = write(snapshots, image, &mut file, options)
+        .and_then(|()| file.sync_data().map_err(CommandError::caused))
         .and_then(|()| fs::rename(&temporary, path).map_err(CommandError::caused));
     written.map_err(|error| {
         // The first failure is the one to tell.

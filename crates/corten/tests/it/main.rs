@@ -18,6 +18,7 @@ mod platforms;
 mod program;
 mod resume;
 mod run;
+mod signals;
 mod status;
 mod store;
 mod usage;

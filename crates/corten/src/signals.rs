@@ -1,0 +1,62 @@
+//! Ctrl-C and its like: what is unfinished outside the store goes before the program does.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+
+use corten_content::unfinished;
+use corten_snapshot::snapshots::remove;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+
+/// Starts to wait for the signals that tell the program to end.
+///
+/// Those that whoever started us had us ignore, as `nohup` and shells for jobs in the background do,
+/// stay ignored. Not for `run`, which hands signals on and therefore must be the only one that gets
+/// them.
+pub(crate) fn watch() {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = ignored(&status);
+    let wanted = [SIGHUP, SIGINT, SIGTERM];
+    let wanted = wanted
+        .into_iter()
+        .filter(|signal| ignored & bit(*signal) == 0);
+    // Without this the program ends as the system has it, and only leaves more behind.
+    let Ok(mut signals) = Signals::new(wanted) else {
+        return;
+    };
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                unfinished::remove_all(&|path: &Path| remove(path).is_ok());
+                // The parent is to see what ended us.
+                emulate_default_handler(signal).ok();
+            }
+        })
+        .ok();
+}
+
+fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
+/// Returns the set of ignored signals, from the text of `/proc/self/status` (proc(5)).
+fn ignored(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let set = line.map(|set| u64::from_str_radix(set.trim(), 16));
+    set.and_then(Result::ok).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals() {
+        let status = "Name:\tx\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000001003\n";
+        assert_eq!(ignored(status), bit(SIGHUP) | bit(SIGINT) | bit(13));
+        assert_eq!(ignored("Name:\tx\n"), 0);
+    }
+}
