@@ -98,6 +98,11 @@ fn write_all(files: &dyn Files, file: &File, path: &Path, mut bytes: &[u8]) -> R
 
 /// Creates the directory `path` and those above it.
 pub(crate) fn make_dirs(files: &dyn Files, path: &Path) -> Result<()> {
+    make_dirs_below(files, Path::new(""), path)
+}
+
+/// Creates the directory `path` and those above it, but not `top`: what was removed stays removed.
+pub(crate) fn make_dirs_below(files: &dyn Files, top: &Path, path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -105,8 +110,8 @@ pub(crate) fn make_dirs(files: &dyn Files, path: &Path) -> Result<()> {
     match files.make_dir(path) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => {}
-        Err(error) if error.kind() == ErrorKind::NotFound && above != path => {
-            make_dirs(files, &above)?;
+        Err(error) if error.kind() == ErrorKind::NotFound && above != path && above != top => {
+            make_dirs_below(files, top, &above)?;
             match files.make_dir(path) {
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                     return Err(Error::system("create", path)(error));

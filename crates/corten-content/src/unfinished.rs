@@ -9,7 +9,8 @@
 //!
 //! let dir = tempfile::tempdir()?;
 //! let path = dir.path().join(".tmp-1");
-//! let (unfinished, file) = Unfinished::create(|| Ok((path.clone(), std::fs::File::create(&path)?)))?;
+//! let create = || Ok::<_, std::io::Error>((path.clone(), std::fs::File::create(&path)?));
+//! let (unfinished, file) = Unfinished::create(create)?;
 //! // … the file is written …
 //! std::fs::rename(&path, dir.path().join("whole"))?;
 //! drop(unfinished);
@@ -18,7 +19,6 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -39,11 +39,11 @@ pub struct Unfinished(PathBuf);
 impl Unfinished {
     /// Calls `make`, which creates something new and returns its path, and knows that path from the
     /// first instant on.
-    pub fn create<T>(make: impl FnOnce() -> io::Result<(PathBuf, T)>) -> io::Result<(Self, T)> {
+    pub fn create<T, E>(make: impl FnOnce() -> Result<(PathBuf, T), E>) -> Result<(Self, T), E> {
         let mut paths = paths();
         let (path, made) = make()?;
         // The directory of the process may change.
-        let path = std::path::absolute(path)?;
+        let path = std::path::absolute(&path).unwrap_or(path);
         paths.insert(path.clone());
         Ok((Self(path), made))
     }
@@ -73,7 +73,7 @@ pub fn remove_all(remove: &dyn Fn(&Path) -> bool) {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, io};
 
     use super::*;
 
@@ -81,7 +81,7 @@ mod tests {
     fn what_is_unfinished_is_known_until_it_is_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
-        let make = || Ok((path.clone(), fs::File::create_new(&path)?));
+        let make = || Ok::<_, io::Error>((path.clone(), fs::File::create_new(&path)?));
         let (first, _file) = Unfinished::create(make).unwrap();
         assert!(paths().contains(&path));
         let taken = Unfinished::create(make).unwrap_err();

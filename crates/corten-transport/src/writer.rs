@@ -44,17 +44,18 @@ impl ArchiveWriter {
             });
         }
         let parent = parent(path);
+        let place = format!("{format}:{}", path.display());
+        // Whoever makes a layout makes its directory: also one that was just removed.
         let create = || {
             let spool = tempfile::Builder::new()
                 .prefix(TEMPORARY)
-                .tempdir_in(parent)?;
-            Ok((spool.path().to_owned(), spool))
+                .tempdir_in(parent)
+                .map_err(Error::system("create a directory in", parent))?;
+            let layout = Layout::create(spool.path(), Durability::None);
+            let layout = layout.map_err(Error::content(&place))?;
+            Ok((spool.path().to_owned(), (spool, layout)))
         };
-        let (unfinished, spool) =
-            Unfinished::create(create).map_err(Error::system("create a directory in", parent))?;
-        let place = format!("{format}:{}", path.display());
-        let layout =
-            Layout::create(spool.path(), Durability::None).map_err(Error::content(&place))?;
+        let (unfinished, (spool, layout)) = Unfinished::create(create)?;
         Ok(Self {
             layout,
             spool,

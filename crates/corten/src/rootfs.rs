@@ -92,9 +92,12 @@ pub(crate) fn write_tar(
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".corten-tmp-{}", std::process::id()));
     let temporary = path.with_file_name(name);
-    let create = || Ok((temporary.clone(), fs::File::create_new(&temporary)?));
-    let (_unfinished, mut file) =
-        Unfinished::create(create).map_err(|error| CommandError::doing(doing(), error))?;
+    let create = || {
+        let file = fs::File::create_new(&temporary)
+            .map_err(|error| CommandError::doing(doing(), error))?;
+        Ok::<_, CommandError>((temporary.clone(), file))
+    };
+    let (_unfinished, mut file) = Unfinished::create(create)?;
     let written = write(snapshots, image, &mut file, options)
         .and_then(|()| file.sync_data().map_err(CommandError::caused))
         .and_then(|()| fs::rename(&temporary, path).map_err(CommandError::caused));

@@ -86,7 +86,7 @@ impl<'a> FileIngest<'a> {
     fn publish(&self, digest: &Digest) -> Result<()> {
         let blob = self.dir.blob_path(digest);
         let folder = self.dir.blob_dir(digest);
-        atomic::make_dirs(self.dir.files(), &folder)?;
+        atomic::make_dirs_below(self.dir.files(), self.dir.root(), &folder)?;
         self.dir
             .files()
             .sync(&self.file, &self.path)
@@ -168,7 +168,7 @@ fn open_locked(dir: &LayoutDir, path: &Path) -> Result<Option<(PathBuf, File)>> 
     loop {
         let file = match dir.files().create(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                atomic::make_dirs(dir.files(), &dir.ingest_dir())?;
+                atomic::make_dirs_below(dir.files(), dir.root(), &dir.ingest_dir())?;
                 continue;
             }
             other => other.map_err(Error::system("create", path))?,
