@@ -6,6 +6,8 @@ use corten_content::ImageDocuments;
 use corten_dockerfile::Ignore;
 use corten_spec::{Digest, Platform};
 
+use crate::remote::{NoRemotes, Remotes};
+
 /// Finds what names in a Dockerfile stand for.
 ///
 /// Several stages may ask at the same time.
@@ -18,6 +20,11 @@ pub trait Bases: Sync {
         name: &str,
         platform: &Platform,
     ) -> Result<Named, Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Returns what fetches the addresses of `ADD`; nothing is fetched unless this is overridden.
+    fn remotes(&self) -> &dyn Remotes {
+        &NoRemotes
+    }
 }
 
 /// What a name stands for.

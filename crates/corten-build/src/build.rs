@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use corten_content::Store;
 use corten_dockerfile::{
     Diagnostic, Dockerfile, Instruction, Plan, PlanOptions, Span, parse, plan, render, unsupported,
+    without_credentials,
 };
 use corten_snapshot::Snapshots;
 use corten_spec::{Descriptor, Digest, ImageId, Platform};
@@ -157,7 +158,10 @@ fn planned(request: &BuildRequest, dockerfile: &Dockerfile) -> Result<Plan> {
 }
 
 pub(crate) fn refused(request: &BuildRequest, diagnostics: &[Diagnostic]) -> Error {
-    let draw = |one: &Diagnostic| render(one, &request.file_name, &request.text);
+    let draw = |one: &Diagnostic| {
+        // Messages end up in logs.
+        without_credentials(&render(one, &request.file_name, &request.text))
+    };
     Error::Dockerfile {
         rendered: diagnostics.iter().map(draw).collect(),
     }

@@ -50,9 +50,9 @@ struct RecordLayer {
     diff_id: DiffId,
 }
 
-const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 2;
 
-fn path_of(store: &Store, key: &Digest) -> PathBuf {
+pub(crate) fn path_of(store: &Store, key: &Digest) -> PathBuf {
     store
         .cache_dir()
         .join(format!("{}-{}", key.algorithm_name(), key.encoded()))

@@ -4,6 +4,8 @@
 //! The result is a changeset, from which the layer is written without unpacking anything.
 
 mod archive;
+mod filter;
+pub(crate) mod remote;
 mod select;
 mod step;
 
@@ -17,7 +19,9 @@ use corten_layer::{Change, Changeset, Contents, Data, Item, Meta, NodeId, Put, S
 use corten_tar::Timestamp;
 
 pub(crate) use archive::Archive;
-pub(crate) use select::{Selected, select};
+pub(crate) use filter::{Filter, Why};
+pub(crate) use remote::http_date;
+pub(crate) use select::{Selected, is_optional, select};
 
 use crate::chmod::symbolic;
 use crate::context::DirectoryFiles;
@@ -195,34 +199,63 @@ impl<'a> Copier<'a> {
         self.put(dest, put)
     }
 
-    /// Puts what is in the directory `id` of `source` into `dest`, which is made with the directory's
-    /// attributes unless it is there.
+    /// Puts what `filter` takes of the directory `id` of `source` into `dest`, which is made unless it
+    /// is there: as any parent, not with the attributes of the directory, as for BuildKit.
     pub(crate) fn put_content(
         &mut self,
         source: &SourceTree<'a>,
         id: NodeId,
         dest: &[u8],
+        filter: &Filter,
     ) -> CopyResult<()> {
-        if !self.is_directory(dest) {
-            let meta = self.meta(&source.tree.node(id).meta, true, source.owners);
-            self.put(dest, Put::directory(meta))?;
-        }
-        let mut todo = vec![(id, dest.to_vec())];
-        while let Some((directory, dest)) = todo.pop() {
-            for (name, child) in source.tree.children(directory) {
-                let path = path::join(&dest, name);
-                let node = source.tree.node(child);
-                if matches!(node.kind, Kind::Directory(_)) {
-                    let path = self.directory_at(&path)?;
-                    let meta = self.meta(&node.meta, true, source.owners);
-                    self.put(&path, Put::directory(meta))?;
-                    todo.push((child, path));
-                } else {
-                    self.put_node(source, child, &path)?;
-                }
+        let mtime = source.tree.node(id).meta.mtime;
+        self.make_directories(dest, mtime, self.made_mode())?;
+        // The directories that lead to the current one: in the source and in the image.
+        let mut way = vec![(Vec::new(), dest.to_vec())];
+        for taken in filter.below(source.tree, id) {
+            let (parent, name) = path::split(&taken.path);
+            way.truncate(
+                way.iter()
+                    .take_while(|(path, _)| path::is_within(parent, path))
+                    .count(),
+            );
+            let directory = way.last().map_or(dest, |(_, place)| place);
+            let path = path::join(directory, name);
+            let node = source.tree.node(taken.node);
+            if !matches!(node.kind, Kind::Directory(_)) {
+                self.put_node(source, taken.node, &path)?;
+                continue;
             }
+            let path = self.directory_at(&path)?;
+            let existing = match taken.why {
+                Why::Itself => None,
+                Why::Parent => self.directory_meta(&path),
+            };
+            let meta = match existing {
+                // BuildKit gives a directory that is there and only led through the mode, and nothing
+                // else.
+                Some(mut existing) => {
+                    existing.mode = node.meta.mode;
+                    existing
+                }
+                None => self.meta(&node.meta, true, source.owners),
+            };
+            self.put(&path, Put::directory(meta))?;
+            way.push((taken.path, path));
         }
         Ok(())
+    }
+
+    /// Returns the attributes of the directory at `path`, if there is one.
+    fn directory_meta(&self, path: &[u8]) -> Option<Meta> {
+        match self.changes.get(path) {
+            Some(Change::Put(put)) => (put.item == Item::Directory).then(|| put.meta.clone()),
+            Some(Change::Remove) => None,
+            None => {
+                let node = self.lower.node(self.lower.exact(path)?);
+                matches!(node.kind, Kind::Directory(_)).then(|| node.meta.clone())
+            }
+        }
     }
 
     /// Puts everything of an unpacked archive into `dest`, whose own attributes stay.
@@ -231,11 +264,7 @@ impl<'a> Copier<'a> {
     /// directory that only comes to be as a parent goes where a link leads.
     pub(crate) fn put_archive(&mut self, archive: Archive, dest: &[u8]) -> CopyResult<()> {
         let archive = Arc::new(archive);
-        if !self.is_directory(dest) {
-            let implied = Meta::implied_directory(self.attributes.now);
-            let meta = self.meta(&implied, true, SourceOwners::Root);
-            self.put(dest, Put::directory(meta))?;
-        }
+        self.make_directories(dest, self.attributes.now, 0o755)?;
         let mut todo = vec![(Tree::ROOT, Vec::new(), dest.to_vec())];
         while let Some((directory, inside, dest)) = todo.pop() {
             for (name, id) in archive.tree.children(directory) {
@@ -298,7 +327,7 @@ impl<'a> Copier<'a> {
     }
 
     fn put(&mut self, path: &[u8], put: Put) -> CopyResult<()> {
-        self.make_parents(path, &put)?;
+        self.make_directories(path::split(path).0, put.meta.mtime, self.made_mode())?;
         match (self.occupant(path), put.item == Item::Directory) {
             (Some(Occupant::Directory), false) => Err(self.onto_directory(path)),
             (Some(Occupant::Other), true) => Err(self.onto_file(path)),
@@ -318,30 +347,36 @@ impl<'a> Copier<'a> {
         StepError::at(self.span, message)
     }
 
-    /// Makes the directories above `path` that are not there: root's, 0755, or with the mode that
-    /// was asked for, as BuildKit does.
-    fn make_parents(&mut self, path: &[u8], below: &Put) -> CopyResult<()> {
-        let (parent, _) = path::split(path);
-        let slashes = parent
+    /// Makes the directory `path` and those above it that are not there, for the owner that was asked
+    /// for.
+    fn make_directories(&mut self, path: &[u8], mtime: Timestamp, mode: u32) -> CopyResult<()> {
+        let slashes = path
             .iter()
             .enumerate()
             .filter(|(_, byte)| **byte == b'/')
             .map(|(at, _)| at);
-        for end in slashes.chain((!parent.is_empty()).then_some(parent.len())) {
-            let directory = parent.get(..end).unwrap_or_default();
+        for end in slashes.chain((!path.is_empty()).then_some(path.len())) {
+            let directory = path.get(..end).unwrap_or_default();
             match self.occupant(directory) {
                 Some(Occupant::Directory) => {}
                 Some(Occupant::Other) => return Err(self.onto_file(directory)),
                 None => {
-                    let mut meta = Meta::implied_directory(below.meta.mtime);
-                    if let Some(Chmod::Octal(mode)) = self.attributes.mode {
-                        meta.mode = mode & 0o777;
-                    }
+                    let (uid, gid) = self.attributes.owner.unwrap_or_default();
+                    let meta = Meta::new(mode, uid, gid, mtime);
                     self.changes.put(directory, Put::directory(meta))?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Returns the mode of directories that are made because something is put into them: the one that
+    /// was asked for, if it is a number, without set-id bits.
+    fn made_mode(&self) -> u32 {
+        match self.attributes.mode {
+            Some(Chmod::Octal(mode)) => mode & 0o777,
+            Some(Chmod::Symbolic(_)) | None => 0o755,
+        }
     }
 
     fn meta(&self, source: &Meta, is_directory: bool, owners: SourceOwners) -> Meta {

@@ -15,7 +15,7 @@ use corten_spec::{Algorithm, Digest, Hasher};
 
 pub(crate) use known::{Stamp, directory};
 
-use crate::copy::{Selected, SourceTree};
+use crate::copy::{Filter, Selected, SourceTree, Why};
 use crate::explain::{FileKind, Hash, Note, hash_of};
 use crate::key::Key;
 use crate::{Error, Result};
@@ -27,11 +27,11 @@ pub(crate) fn add_selected<'a>(
     key: &mut Key,
     store: &Store,
     source: &SourceTree<'_>,
-    selected: impl Iterator<Item = &'a Selected>,
+    selected: impl Iterator<Item = (&'a Selected, &'a Filter)>,
 ) -> Result<()> {
     let mut places = Vec::new();
-    for one in selected {
-        add_below(&mut places, source.tree, one);
+    for (one, filter) in selected {
+        add_below(&mut places, source.tree, one, filter);
     }
     let files: Vec<(&[u8], &File)> = places
         .iter()
@@ -48,6 +48,11 @@ pub(crate) fn add_selected<'a>(
             links.clear();
         }
         let node = source.tree.node(place.node);
+        if place.depth == 0 && matches!(node.kind, Kind::Directory(_)) {
+            // Only what is in it is copied.
+            key.text("content");
+            continue;
+        }
         // Numbers of inodes differ from machine to machine; which names share one does not.
         let first = match node.n_links {
             0 | 1 => number,
@@ -68,6 +73,7 @@ pub(crate) fn add_selected<'a>(
 fn add_place(key: &mut Key, place: &Place, node: &Node, to_link: usize, content: &Hash) {
     key.number(place.depth);
     key.bytes(path::split(&place.path).1);
+    key.number(i64::from(place.why == Why::Parent));
     for number in [node.meta.mode, node.meta.uid, node.meta.gid] {
         key.number(i64::from(number));
     }
@@ -148,26 +154,25 @@ struct Place {
     path: Vec<u8>,
     node: NodeId,
     depth: i64,
+    why: Why,
 }
 
-fn add_below(places: &mut Vec<Place>, tree: &Tree, selected: &Selected) {
-    let mut todo = vec![Place {
+fn add_below(places: &mut Vec<Place>, tree: &Tree, selected: &Selected, filter: &Filter) {
+    places.push(Place {
         path: selected.path.clone(),
         node: selected.node,
         depth: 0,
-    }];
-    while let Some(place) = todo.pop() {
-        let first = todo.len();
-        todo.extend(tree.children(place.node).map(|(name, node)| Place {
-            path: path::join(&place.path, name),
-            node,
-            depth: place.depth + 1,
-        }));
-        if let Some(added) = todo.get_mut(first..) {
-            added.reverse();
+        why: Why::Itself,
+    });
+    places.extend(filter.below(tree, selected.node).into_iter().map(|taken| {
+        let n_names = taken.path.split(|byte| *byte == b'/').count();
+        Place {
+            depth: i64::try_from(n_names).unwrap_or(i64::MAX),
+            path: path::join(&selected.path, &taken.path),
+            node: taken.node,
+            why: taken.why,
         }
-        places.push(place);
-    }
+    }));
 }
 
 /// Returns the digests of `files`, in their order: those that are known, and the others computed.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use corten_dockerfile::Diagnostic;
+use corten_spec::Digest;
 
 /// The result of building.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -59,6 +60,24 @@ pub enum Error {
         path: corten_layer::Shown,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// What `ADD` names by an address is not to be had.
+    #[error("cannot fetch `{address}`")]
+    Fetch {
+        /// The address, without any password.
+        address: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// What was fetched is not what it should be. Nothing of it was stored.
+    #[error("`{address}` is not what it should be\n  expected {expected}\n  received {received}")]
+    Mismatch {
+        /// The address, without any password.
+        address: String,
+        /// The digest that `--checksum` has, or that the file had before.
+        expected: Digest,
+        /// The digest of what came.
+        received: Digest,
     },
     /// A step failed, at a place in the Dockerfile.
     #[error("{location}")]

@@ -54,7 +54,11 @@ impl Reach {
     pub(crate) fn covers(&self, sources: &[Source]) -> bool {
         sources.iter().all(|source| match source {
             Source::Path(pattern) => self.position(&literal_start(pattern)) == Position::Inside,
-            Source::Inline { .. } => true,
+            Source::Parents { pivot, pattern, .. } => {
+                let whole = format!("{pivot}/{pattern}");
+                self.position(&literal_start(&whole)) == Position::Inside
+            }
+            Source::Inline { .. } | Source::Http(_) | Source::Git(_) => true,
         })
     }
 

@@ -8,8 +8,10 @@ use corten_spec::Platform;
 
 use crate::base::{BaseImage, Bases, Named};
 use crate::context::HostTree;
+use crate::downloads::Download;
 use crate::memo::Memo;
 use crate::reach::Reach;
+use crate::remote::{GitCommit, Remotes};
 use crate::stage::{Shared, Stage};
 use crate::{BuildRequest, Error, Result};
 
@@ -21,6 +23,10 @@ pub(crate) struct Sources<'a> {
     found: Memo<(String, Platform), Option<Named>>,
     named: Memo<(String, Platform), Origin>,
     context: Mutex<Option<Arc<HostTree>>>,
+    /// What is at addresses.
+    pub(crate) downloads: Memo<String, Download>,
+    /// What repositories, references and checksums name.
+    pub(crate) commits: Memo<[String; 3], GitCommit>,
 }
 
 /// Where files are copied from.
@@ -40,7 +46,14 @@ impl<'a> Sources<'a> {
             found: Memo::default(),
             named: Memo::default(),
             context: Mutex::default(),
+            downloads: Memo::default(),
+            commits: Memo::default(),
         }
+    }
+
+    /// Returns what fetches addresses.
+    pub(crate) fn remotes(&self) -> &dyn Remotes {
+        self.bases.remotes()
     }
 
     /// Returns the image that FROM names.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use corten_dockerfile::{Instruction, Span, StageState, Step, resolve};
+use corten_dockerfile::{Instruction, Span, StageState, Step, resolve, without_credentials};
 use corten_layer::Contents;
 
 use crate::build::Builder;
@@ -46,7 +46,7 @@ impl Builder<'_> {
             stage: task.stage,
             number: task.number,
             total: task.total,
-            text: &task.instruction.original,
+            text: &without_credentials(&task.instruction.original),
             line: task.span().line,
         });
         let started = Instant::now();
@@ -155,7 +155,7 @@ impl Builder<'_> {
                     "{}:{}: `{}` failed",
                     self.request.file_name,
                     instruction.span.line,
-                    instruction.original.lines().next().unwrap_or_default(),
+                    without_credentials(instruction.original.lines().next().unwrap_or_default()),
                 ),
                 source: Box::new(source),
             },

@@ -105,14 +105,44 @@ impl Ignore {
         Ok(Self { rules })
     }
 
+    /// Takes patterns as `--exclude` has them: without comments, and a slash at the start counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ignore::parse`], the number of the pattern in place of the line.
+    pub fn of_patterns<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, Error> {
+        let mut rules = Vec::new();
+        for (index, text) in patterns.into_iter().enumerate() {
+            let bad = || Error::Pattern {
+                pattern: text.to_owned(),
+            };
+            let trimmed = trim(text.as_bytes());
+            if trimmed.is_empty() {
+                continue;
+            }
+            let cleaned = path::clean_bytes(trimmed);
+            let (exception, pattern) = match cleaned.strip_prefix(b"!") {
+                Some(b"") => return Err(bad()),
+                Some(rest) => (true, rest),
+                None => (false, cleaned.as_slice()),
+            };
+            rules.push(Rule {
+                line: index + 1,
+                exception,
+                pattern: IgnorePattern::parse(pattern).map_err(|_| bad())?,
+            });
+        }
+        Ok(Self { rules })
+    }
+
+    /// Tells whether there are exceptions, for which a walk has to go into what is left out.
+    pub fn has_exceptions(&self) -> bool {
+        self.rules.iter().any(|rule| rule.exception)
+    }
+
     /// Tells whether there are no patterns.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
-    }
-
-    /// Tells whether a `!` pattern takes something back.
-    pub(crate) fn has_exceptions(&self) -> bool {
-        self.rules.iter().any(|rule| rule.exception)
     }
 
     /// Tells whether a pattern alone leaves out everything in the root.

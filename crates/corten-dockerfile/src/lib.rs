@@ -35,6 +35,7 @@
 //! );
 //! ```
 
+mod address;
 mod check;
 mod diagnostic;
 mod directive;
@@ -64,6 +65,7 @@ mod syntax;
 mod unsupported;
 mod words;
 
+pub use address::without_credentials;
 pub use check::Check;
 pub use diagnostic::{Diagnostic, Span, render};
 pub use directive::{Directive, Directives};
@@ -84,6 +86,9 @@ pub use plan::{Plan, PlanOptions, PlannedStage, plan, plan_targets};
 pub use platform::Platform;
 pub use resolve::{BaseConfig, StageState, resolve};
 pub use scope::Base;
-pub use step::{Chmod, CopyStep, HealthcheckStep, Resolved, RunStep, Script, Source, Step};
+pub use step::{
+    Address, Chmod, CopyStep, GitSource, HealthcheckStep, HttpSource, Resolved, RunStep, Script,
+    Source, Step,
+};
 pub use unsupported::{unsupported, unsupported_in};
 pub use words::{Flag, Word};

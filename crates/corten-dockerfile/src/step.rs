@@ -1,7 +1,10 @@
 //! Instructions with every variable expanded: what the builder does.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
+use crate::address::without_credentials;
+use crate::git_url::GitUrl;
 use crate::instruction::Network;
 use crate::scope::Base;
 
@@ -96,16 +99,23 @@ pub struct Script {
 pub struct CopyStep {
     /// Where the paths are; `None` for the build context.
     pub from: Option<Base>,
-    /// Paths first, then here-documents.
+    /// Paths and addresses first, then here-documents.
     pub sources: Vec<Source>,
     /// Absolute; a slash at the end makes it a directory.
     pub dest: String,
-    /// `user`, `user:group` or `:group`, names or numbers.
+    /// `user`, `user:group` or `:group`, names or numbers; with `link` only numbers.
     pub chown: Option<String>,
     /// The mode.
     pub chmod: Option<Chmod>,
-    /// Whether local archives are unpacked.
-    pub add: bool,
+    /// Whether archives among the paths are unpacked.
+    pub unpack_paths: bool,
+    /// Whether archives among the addresses are unpacked.
+    pub unpack_addresses: bool,
+    /// Whether the files become a layer that knows nothing of those beneath.
+    pub link: bool,
+    /// What is left out of each source, as [`Ignore::of_patterns`](crate::Ignore::of_patterns)
+    /// takes it.
+    pub excludes: Vec<String>,
 }
 
 /// What is copied.
@@ -113,6 +123,16 @@ pub struct CopyStep {
 pub enum Source {
     /// A path or pattern, absolute from the root of the context or stage, cleaned.
     Path(String),
+    /// Everything below some directories that matches a pattern, with the directories above it.
+    Parents {
+        /// The directories that what matches is relative to: a path or pattern like that of
+        /// [`Path`](Self::Path).
+        pivot: String,
+        /// What is taken: relative to the pivot, cleaned, with `**`.
+        pattern: String,
+        /// Whether something has to match: neither of the two is a pattern.
+        required: bool,
+    },
     /// A file of mode 0644.
     Inline {
         /// Its name.
@@ -120,6 +140,65 @@ pub enum Source {
         /// Its text.
         content: String,
     },
+    /// A file that is fetched over HTTP, of mode 0600.
+    Http(Box<HttpSource>),
+    /// A tree of a git repository.
+    Git(Box<GitSource>),
+}
+
+/// A file that is fetched over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSource {
+    /// Where from.
+    pub url: Address,
+    /// What it is called in a directory.
+    pub name: String,
+    /// The SHA-256 that it must have, 64 digits in lower case.
+    pub checksum: Option<String>,
+}
+
+/// A tree of a git repository.
+#[derive(Clone, PartialEq, Eq)]
+pub struct GitSource {
+    /// The place, with the flags of the instruction in it.
+    pub url: GitUrl,
+}
+
+impl fmt::Debug for GitSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let remote = without_credentials(&self.url.remote);
+        f.debug_struct("GitSource")
+            .field("remote", &remote)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An address, which may hold a password: it is printed without.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address(String);
+
+impl Address {
+    /// Takes the text for an address.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns all of it: for the wire and for digests, never for a message.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&without_credentials(&self.0))
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self})")
+    }
 }
 
 /// The mode that `--chmod` asks for.

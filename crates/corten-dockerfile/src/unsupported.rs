@@ -1,28 +1,13 @@
 //! What the grammar has and the builder cannot do yet: refused before anything runs.
 
 use crate::diagnostic::Diagnostic;
-use crate::instruction::{CopySource, Instruction, Kind};
+use crate::instruction::Instruction;
 use crate::plan::Plan;
 
 /// Flags by instruction. A line goes when the builder learns it.
-const FLAGS: &[(&str, &str)] = &[
-    ("RUN", "mount"),
-    ("RUN", "security"),
-    ("RUN", "device"),
-    ("COPY", "link"),
-    ("COPY", "parents"),
-    ("COPY", "exclude"),
-    ("ADD", "link"),
-    ("ADD", "exclude"),
-    ("ADD", "checksum"),
-    ("ADD", "keep-git-dir"),
-    ("ADD", "unpack"),
-];
+const FLAGS: &[(&str, &str)] = &[("RUN", "mount"), ("RUN", "security"), ("RUN", "device")];
 
 /// Returns what the stages that `plan` needs ask for and the builder cannot do.
-///
-/// Addresses that only appear once variables are expanded are refused by
-/// [`resolve`](crate::resolve()).
 pub fn unsupported(plan: &Plan) -> Vec<Diagnostic> {
     let stages = plan
         .needed
@@ -52,44 +37,6 @@ pub fn unsupported_in(instructions: &[Instruction]) -> Vec<Diagnostic> {
                 found.push(Diagnostic::new(message, flag.span));
             }
         }
-        let Kind::Copy(copy) = &instruction.kind else {
-            continue;
-        };
-        for source in &copy.sources {
-            if let CopySource::Path(word) = source
-                && copy.add
-                && is_remote(&word.text)
-            {
-                found.push(remote(word.span));
-            }
-        }
     }
     found
-}
-
-pub(crate) fn remote(span: crate::diagnostic::Span) -> Diagnostic {
-    Diagnostic::new("ADD from an address is not supported yet", span)
-}
-
-/// Tells whether BuildKit would fetch a source, over HTTP or with git.
-pub(crate) fn is_remote(source: &str) -> bool {
-    let schemes = ["http://", "https://", "git://", "ssh://"];
-    schemes.iter().any(|scheme| source.starts_with(scheme)) || is_scp_like(source)
-}
-
-/// `user@host:path`, which git takes for a repository reached through ssh.
-fn is_scp_like(source: &str) -> bool {
-    let Some((user, rest)) = source.split_once('@') else {
-        return false;
-    };
-    let Some((host, path)) = rest.split_once(':') else {
-        return false;
-    };
-    let word = |text: &str| {
-        !text.is_empty()
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-    };
-    word(user) && word(host) && !path.is_empty()
 }

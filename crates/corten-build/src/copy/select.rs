@@ -65,6 +65,20 @@ impl Selected {
     }
 }
 
+/// Tells whether `pattern` may match nothing: without a wildcard it names one path, which has to be
+/// there.
+pub(crate) fn is_optional(pattern: &str) -> bool {
+    let mut bytes = pattern.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'*' | b'?' | b'[' => return true,
+            b'\\' => drop(bytes.next()),
+            _ => {}
+        }
+    }
+    false
+}
+
 fn has_wildcard(pattern: &[u8]) -> bool {
     pattern.iter().any(|byte| b"*?[\\".contains(byte))
 }

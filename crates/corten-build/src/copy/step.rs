@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use corten_dockerfile::{Base, CopyStep, Diagnostic, Ignore, Source, Span};
+use corten_dockerfile::{Base, CopyStep, Diagnostic, GitSource, HttpSource, Ignore, Source, Span};
 use corten_layer::bytes::TreeContents;
 use corten_layer::tree::Kind;
 use corten_layer::users::resolve_owner;
@@ -14,11 +14,15 @@ use corten_tar::LayerLimits;
 use crate::build::{Builder, spec_platform};
 use crate::commit::Made;
 use crate::context::HostTree;
+use crate::copy::remote::{Fetched, add_commit};
 use crate::copy::{
-    Archive, Attributes, CopiedFiles, Copier, Selected, SourceOwners, SourceTree, select,
+    Archive, Attributes, CopiedFiles, Copier, Filter, Selected, SourceOwners, SourceTree,
+    is_optional, select,
 };
 use crate::digests::add_selected;
+use crate::downloads::Download;
 use crate::error::{StepError, StepResult};
+use crate::remote::GitCommit;
 use crate::sources::Origin;
 use crate::stage::{Shared, Stage};
 use crate::{Error, Result};
@@ -43,8 +47,10 @@ enum Examined<'a> {
 
 /// A source that was found.
 enum Item<'a> {
-    Selected(Selected),
+    Selected(Selected, Arc<Filter>),
     Text { name: &'a str, content: &'a str },
+    File(&'a HttpSource, Download),
+    Checkout(&'a GitSource, GitCommit, Arc<Filter>),
 }
 
 impl Examined<'_> {
@@ -82,6 +88,15 @@ impl Examined<'_> {
 impl Builder<'_> {
     /// Executes a COPY or ADD.
     pub(crate) fn copy(&self, stage: &mut Stage, copy: &CopyStep, span: Span) -> StepResult<Made> {
+        if copy.link {
+            // The layer is the one that the step makes on nothing, in every stage and on every base.
+            let mut nothing = Stage::new(Vec::new(), stage.config.clone(), None);
+            return self.copy_onto(&mut nothing, copy, span);
+        }
+        self.copy_onto(stage, copy, span)
+    }
+
+    fn copy_onto(&self, stage: &mut Stage, copy: &CopyStep, span: Span) -> StepResult<Made> {
         let place = self.place(copy)?;
         let mut keys = Vec::new();
         // Files of a stage are named by its layers: a hit on those reads none of them.
@@ -104,13 +119,29 @@ impl Builder<'_> {
         let made = self.once(&key, || {
             let attributes = self.attributes(stage, copy)?;
             let lower = stage.tree(&self.snapshots)?;
-            let limits = &self.request.limits;
-            let (changes, files) =
-                changes(&lower, &attributes, copy, &source, &items, span, limits)?;
+            let fetched = self.fetched(&items)?;
+            let copying = Copying {
+                copy,
+                span,
+                limits: &self.request.limits,
+                source,
+                fetched: &fetched,
+            };
+            let (changes, files) = copying.changes(&lower, &attributes, &items)?;
             self.commit(stage, std::slice::from_ref(&key), changes, &files)
         })?;
         self.record_again(&keys, &made, stage)?;
         Ok(made)
+    }
+
+    /// Fetches what has to be fetched for each of `items`.
+    fn fetched<'b>(&'b self, items: &[Item<'_>]) -> Result<Vec<Option<Fetched<'b>>>> {
+        let fetch = |item: &Item<'_>| match item {
+            Item::Selected(..) | Item::Text { .. } => Ok(None),
+            Item::File(source, download) => self.fetched_file(source, download).map(Some),
+            Item::Checkout(source, commit, _) => self.checked_out(source, commit).map(Some),
+        };
+        items.iter().map(fetch).collect()
     }
 
     fn record_again(&self, keys: &[Digest], made: &Made, stage: &Stage) -> Result<()> {
@@ -120,6 +151,7 @@ impl Builder<'_> {
 
     fn place(&self, copy: &CopyStep) -> Result<Place> {
         Ok(match &copy.from {
+            None if !copy.sources.iter().any(is_of_place) => Place::Scratch,
             None => {
                 let instructions = self.needed_instructions();
                 Place::Host(self.sources.context(instructions, &copy.sources)?)
@@ -163,16 +195,49 @@ impl Builder<'_> {
         source: &SourceTree<'_>,
         span: Span,
     ) -> StepResult<Vec<Item<'b>>> {
+        let all = Arc::new(Filter::new(None, &copy.excludes, span)?);
         let mut items = Vec::new();
         for wanted in &copy.sources {
             match wanted {
                 Source::Inline { name, content } => items.push(Item::Text { name, content }),
+                Source::Http(file) => items.push(Item::File(file, self.download(file)?)),
+                Source::Git(tree) => {
+                    items.push(Item::Checkout(
+                        tree,
+                        self.commit_of(tree)?,
+                        Arc::clone(&all),
+                    ));
+                }
                 Source::Path(pattern) => {
                     let found = select(source.tree, pattern, span)?;
-                    if found.is_empty() {
+                    // A pattern may match nothing, as for BuildKit: `COPY go.mod go.su[m] /src/`.
+                    if found.is_empty() && !is_optional(pattern) {
                         return Err(self.missing(copy, pattern, span));
                     }
-                    items.extend(found.into_iter().map(Item::Selected));
+                    let found = found.into_iter();
+                    items.extend(found.map(|one| Item::Selected(one, Arc::clone(&all))));
+                }
+                Source::Parents {
+                    pivot,
+                    pattern,
+                    required,
+                } => {
+                    let filter = Arc::new(Filter::new(Some(pattern), &copy.excludes, span)?);
+                    let mut found = select(source.tree, pivot, span)?;
+                    found.retain(|one| is_directory(source.tree, one.node));
+                    if *required && pattern.is_empty() {
+                        let message = "`--parents` takes nothing of a whole directory";
+                        let hint = "name what is in it: `*` is everything";
+                        let diagnostic = Diagnostic::new(message, span).with_hint(hint);
+                        return Err(StepError::Diagnostic(diagnostic));
+                    }
+                    let takes = |one: &Selected| !filter.below(source.tree, one.node).is_empty();
+                    if *required && !found.iter().any(takes) {
+                        let path = format!("{}/{pattern}", pivot.trim_end_matches('/'));
+                        return Err(self.missing(copy, &path, span));
+                    }
+                    let found = found.into_iter();
+                    items.extend(found.map(|one| Item::Selected(one, Arc::clone(&filter))));
                 }
             }
         }
@@ -218,9 +283,16 @@ impl Builder<'_> {
         items: &[Item<'_>],
     ) -> StepResult<Digest> {
         let mut key = self.copy_key("copy of files", stage, copy);
+        for item in items {
+            match item {
+                Item::Selected(..) | Item::Text { .. } => {}
+                Item::File(_, download) => key.list(&["file", download.digest.as_str()]),
+                Item::Checkout(tree, commit, _) => add_commit(&mut key, tree, commit),
+            }
+        }
         let selected = items.iter().filter_map(|item| match item {
-            Item::Selected(selected) => Some(selected),
-            Item::Text { .. } => None,
+            Item::Selected(selected, filter) => Some((selected, &**filter)),
+            Item::Text { .. } | Item::File(..) | Item::Checkout(..) => None,
         });
         add_selected(&mut key, self.store, source, selected)?;
         Ok(key.finish())
@@ -242,53 +314,96 @@ impl Builder<'_> {
     }
 }
 
-fn changes<'a>(
-    lower: &'a Tree,
-    attributes: &'a Attributes,
-    copy: &CopyStep,
-    source: &SourceTree<'a>,
-    items: &[Item<'_>],
+/// One COPY or ADD whose sources are at hand.
+struct Copying<'a, 'b> {
+    copy: &'b CopyStep,
     span: Span,
-    limits: &LayerLimits,
-) -> StepResult<(Changeset, CopiedFiles<'a>)> {
-    let mut copier = Copier::new(lower, attributes, span);
-    let dest = copier.real(copy.dest.as_bytes())?;
-    let into = copy.dest.ends_with('/') || copier.is_directory(&dest);
-    if items.len() > 1 && !into {
-        return Err(StepError::at(
-            span,
-            format!(
-                "several files are copied, but `{}` is not a directory: end it with `/`",
-                copy.dest
-            ),
-        ));
-    }
-    let target = |name: &[u8]| {
-        if into {
-            path::join(&dest, name)
-        } else {
-            dest.clone()
-        }
-    };
-    for item in items {
-        copier.next_source();
-        match item {
-            Item::Text { name, content } => copier.put_text(&target(name.as_bytes()), content)?,
-            Item::Selected(one) if is_directory(source.tree, one.node) => {
-                copier.put_content(source, one.node, &dest)?;
-            }
-            Item::Selected(one) => match archive(copy, source, one, limits)? {
-                Some(archive) => copier.put_archive(archive, &dest)?,
-                None => copier.put_node(source, one.node, &target(one.name()))?,
-            },
-        }
-    }
-    Ok(copier.finish())
+    limits: &'b LayerLimits,
+    source: SourceTree<'a>,
+    /// What was fetched, by the number of the item.
+    fetched: &'a [Option<Fetched<'a>>],
 }
 
-/// Returns the archive that ADD unpacks, if the file is one.
+impl<'a> Copying<'a, '_> {
+    fn changes(
+        &self,
+        lower: &'a Tree,
+        attributes: &'a Attributes,
+        items: &[Item<'_>],
+    ) -> StepResult<(Changeset, CopiedFiles<'a>)> {
+        let mut copier = Copier::new(lower, attributes, self.span);
+        let dest = copier.real(self.copy.dest.as_bytes())?;
+        for (item, fetched) in items.iter().zip(self.fetched) {
+            copier.next_source();
+            let fetched = fetched.as_ref().map(Fetched::source);
+            let source = fetched.as_ref().unwrap_or(&self.source);
+            match item {
+                Item::Text { name, content } => {
+                    let dest = self.target(&copier, &dest, name.as_bytes());
+                    copier.put_text(&dest, content)?;
+                }
+                Item::Checkout(_, _, filter) => {
+                    copier.put_content(source, Tree::ROOT, &dest, filter)?;
+                }
+                Item::Selected(one, filter) if is_directory(source.tree, one.node) => {
+                    copier.put_content(source, one.node, &dest, filter)?;
+                }
+                Item::Selected(one, _) => {
+                    self.put_file(&mut copier, source, one, &dest, self.copy.unpack_paths)?;
+                }
+                Item::File(file, _) => {
+                    let path = file.name.clone().into_bytes();
+                    if let Some(node) = source.tree.exact(&path) {
+                        let one = Selected { path, node };
+                        let unpack = self.copy.unpack_addresses;
+                        self.put_file(&mut copier, source, &one, &dest, unpack)?;
+                    }
+                }
+            }
+        }
+        Ok(copier.finish())
+    }
+
+    /// Returns where a file called `name` goes. What an earlier source made counts.
+    fn target(&self, copier: &Copier<'_>, dest: &[u8], name: &[u8]) -> Vec<u8> {
+        if self.copy.dest.ends_with('/') || copier.is_directory(dest) {
+            path::join(dest, name)
+        } else {
+            dest.to_vec()
+        }
+    }
+
+    /// Puts a file at or into `dest`, or what is in it if it is an archive to be unpacked.
+    fn put_file(
+        &self,
+        copier: &mut Copier<'a>,
+        source: &SourceTree<'a>,
+        one: &Selected,
+        dest: &[u8],
+        unpack: bool,
+    ) -> StepResult<()> {
+        let archive = if unpack {
+            archive(source, one, self.limits)?
+        } else {
+            None
+        };
+        match archive {
+            Some(archive) => copier.put_archive(archive, dest),
+            None => copier.put_node(source, one.node, &self.target(copier, dest, one.name())),
+        }
+    }
+}
+
+/// Tells whether `source` is looked for in the context, a stage or an image.
+fn is_of_place(source: &Source) -> bool {
+    match source {
+        Source::Path(_) | Source::Parents { .. } => true,
+        Source::Inline { .. } | Source::Http(_) | Source::Git(_) => false,
+    }
+}
+
+/// Returns the archive that a file is, if it is one.
 fn archive(
-    copy: &CopyStep,
     source: &SourceTree<'_>,
     selected: &Selected,
     limits: &LayerLimits,
@@ -296,9 +411,6 @@ fn archive(
     let Kind::File(file) = &source.tree.node(selected.node).kind else {
         return Ok(None);
     };
-    if !copy.add || copy.from.is_some() {
-        return Ok(None);
-    }
     let path = Shown::from(selected.path.as_slice());
     let content = source.contents.open(file).map_err(|source| {
         let path = path.clone();

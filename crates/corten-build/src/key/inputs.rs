@@ -39,18 +39,27 @@ impl Key {
         self.text(&copy.dest);
         self.optional(copy.chown.as_deref());
         self.optional(mode.as_deref());
-        self.number(i64::from(copy.add));
+        self.number(i64::from(copy.unpack_paths));
+        self.number(i64::from(copy.unpack_addresses));
+        self.list(&copy.excludes);
         self.count(copy.sources.len());
         for source in &copy.sources {
             match source {
                 Source::Path(path) => self.list(&["path", path]),
+                Source::Parents { pivot, pattern, .. } => self.list(&["parents", pivot, pattern]),
                 Source::Inline { name, content } => self.list(&["text", name, content]),
+                // The content tells what it is, wherever it comes from.
+                Source::Http(file) => self.list(&["http", &file.name]),
+                Source::Git(_) => self.list(&["git"]),
             }
         }
         let account = self.account();
         let names = copy.sources.iter().map(|source| match source {
             Source::Path(path) => path.as_str(),
+            Source::Parents { pattern, .. } => pattern,
             Source::Inline { name, .. } => name,
+            Source::Http(file) => &file.name,
+            Source::Git(_) => "a repository",
         });
         account.input("sources", &names.collect::<Vec<_>>().join(" "));
         for source in &copy.sources {
@@ -61,6 +70,7 @@ impl Key {
         account.input("destination", &copy.dest);
         account.input("--chown", copy.chown.as_deref().unwrap_or_default());
         account.input("--chmod", mode.as_deref().unwrap_or_default());
+        account.input("--exclude", &copy.excludes.join(" "));
     }
 }
 
@@ -187,7 +197,10 @@ mod tests {
                         dest: "/".into(),
                         chown: chown.clone(),
                         chmod: chmod.clone(),
-                        add: false,
+                        unpack_paths: false,
+                        unpack_addresses: false,
+                        link: false,
+                        excludes: Vec::new(),
                     });
                 }
             }

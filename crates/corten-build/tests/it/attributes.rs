@@ -18,15 +18,15 @@ fn owners() {
         "ARG who=app\nCOPY --chown=$who f /x",
         "file 644 1000:1001 x F",
     );
-    // USER does not matter, and neither do parents that come to be.
+    // USER does not matter. Parents that come to be have the same owner.
     check("USER app\nCOPY f /x", "file 644 x F");
     check(
         "COPY --chown=5 f /new/deep/x",
-        "dir 755 new\ndir 755 new/deep\nfile 644 5:5 new/deep/x F",
+        "dir 755 5:5 new\ndir 755 5:5 new/deep\nfile 644 5:5 new/deep/x F",
     );
     check(
         "COPY --chown=5 d /new/deep",
-        "dir 755 new\ndir 755 5:5 new/deep\ndir 755 5:5 new/deep/s\nfile 644 5:5 new/deep/s/g G",
+        "dir 755 5:5 new\ndir 755 5:5 new/deep\ndir 755 5:5 new/deep/s\nfile 644 5:5 new/deep/s/g G",
     );
     check(
         "COPY --chown=5 d /tmp",
@@ -112,7 +112,12 @@ fn extended_attributes() {
     check(
         "COPY d /x",
         "dir 755 d\nxattr d user.note hello\nfile 644 d/f F",
-        "dir 755 x\nxattr x user.note hello\nfile 644 x/f F",
+        "dir 755 x\nfile 644 x/f F",
+    );
+    check(
+        "COPY d /x",
+        "dir 755 d/s\nxattr d/s user.note hello\nfile 644 d/s/f F",
+        "dir 755 x\ndir 755 x/s\nxattr x/s user.note hello\nfile 644 x/s/f F",
     );
 }
 
@@ -148,7 +153,7 @@ fn texts() {
         two
         ",
         "file 600 f F",
-        "dir 755 d\nfile 755 5:5 d/f F\nfile 755 5:5 d/one 1\\n\nfile 755 5:5 d/two 2\\n",
+        "dir 755 5:5 d\nfile 755 5:5 d/f F\nfile 755 5:5 d/one 1\\n\nfile 755 5:5 d/two 2\\n",
     );
     check(
         "

@@ -33,31 +33,6 @@ fn before_anything_is_done() {
         ",
     );
     refused(
-        "FROM base\nCOPY f /\nCOPY --link f /\nADD --checksum=sha256:0 f /\n",
-        "
-        error: COPY --link is not supported yet
-         --> Dockerfile:3:6
-          |
-        3 | COPY --link f /
-          |      ^^^^^^
-        error: ADD --checksum is not supported yet
-         --> Dockerfile:4:5
-          |
-        4 | ADD --checksum=sha256:0 f /
-          |     ^^^^^^^^^^^^^^^^^^^
-        ",
-    );
-    refused(
-        "FROM base\nCOPY f /\nADD https://example.com/x /\n",
-        "
-        error: ADD from an address is not supported yet
-         --> Dockerfile:3:5
-          |
-        3 | ADD https://example.com/x /
-          |     ^^^^^^^^^^^^^^^^^^^^^
-        ",
-    );
-    refused(
         "FROM base AS a\nCOPY f /\nFROM base\nCOPY --from=7 f /\n",
         "
         error: there is no stage number 7

@@ -12,6 +12,7 @@ mod copying;
 mod determinism;
 mod errors;
 mod layers;
+mod selecting;
 mod site;
 mod sketch;
 mod stages;

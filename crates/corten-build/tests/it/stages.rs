@@ -39,7 +39,7 @@ FROM base
     };
     // Owners are kept, by name and by number, and so are links and attributes.
     let out = "
-        dir 755 7:8 x
+        dir 755 x
         file 4755 7:8 x/a A
         xattr x/a user.x y
         hard x/b x/a

@@ -2,11 +2,11 @@
 
 use super::findings::{Local, Place};
 use super::rule::Rule;
+use crate::address::{self, Kind};
 use crate::expand::expand;
 use crate::ignore::Ignore;
 use crate::instruction::{Copy, CopySource};
 use crate::path::clean_bytes;
-use crate::unsupported::is_remote;
 
 pub(super) fn judge(
     copy: &Copy,
@@ -28,7 +28,7 @@ pub(super) fn judge(
         let Ok(source) = expand(&word.text, env, escape) else {
             continue;
         };
-        if is_remote(&source.text) {
+        if !matches!(address::kind(&source.text, word), Ok(Kind::Path)) {
             continue;
         }
         let path = clean_bytes(source.text.as_bytes());

@@ -1,7 +1,5 @@
 //! BuildKit's rules: what each finds, in its words. The expected findings are those of BuildKit.
 
-use std::collections::BTreeMap;
-
 use corten_dockerfile::{
     BaseConfig, Check, Ignore, Lint, LintBase, LintOptions, LintScope, PlanOptions, Platform, Rule,
     lint,

@@ -244,35 +244,6 @@ fn what_the_builder_cannot_do_is_found_in_needed_stages() {
         &["RUN --security is not supported yet"],
     );
     check("RUN --device=x y", &["RUN --device is not supported yet"]);
-    check(
-        "COPY --link --parents a b",
-        &[
-            "COPY --link is not supported yet",
-            "COPY --parents is not supported yet",
-        ],
-    );
-    check("COPY --link=false a b", &[]);
-    check(
-        "COPY --exclude=x a b",
-        &["COPY --exclude is not supported yet"],
-    );
-    check(
-        "ADD --checksum=x --keep-git-dir --unpack a b",
-        &[
-            "ADD --checksum is not supported yet",
-            "ADD --keep-git-dir is not supported yet",
-            "ADD --unpack is not supported yet",
-        ],
-    );
-    check(
-        "ADD https://a/b /c",
-        &["ADD from an address is not supported yet"],
-    );
-    check(
-        "ADD git@github.com:a/b.git /c",
-        &["ADD from an address is not supported yet"],
-    );
-    check("ADD a@b /c", &[]);
     check("ONBUILD RUN --mount=type=cache,target=/x y", &[]);
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use corten_dockerfile::{
-    Base, BaseConfig, Chmod, CopyStep, Diagnostic, PlanOptions, Platform, Resolved, RunStep,
-    Source, Span, Step, parse, plan, resolve, triggers,
+    Address, Base, BaseConfig, Chmod, CopyStep, Diagnostic, HttpSource, PlanOptions, Platform,
+    Resolved, RunStep, Source, Span, Step, parse, plan, resolve, triggers,
 };
 
 /// Resolves the only stage of `text` with build arguments; returns its steps.
@@ -295,6 +295,111 @@ fn copies() {
 }
 
 #[test]
+fn flags_of_copies() {
+    let step = copy("COPY --link --exclude=a$v --exclude=!b x y").unwrap();
+    assert!(step.link && !step.unpack_paths && !step.unpack_addresses);
+    assert_eq!(step.excludes, ["a1", "!b"]);
+    // BuildKit links only what keeps its modes.
+    assert!(!copy("COPY --link --chmod=1 x y").unwrap().link);
+    assert!(copy("COPY --link --chown=1:$v x y").unwrap().link);
+    assert!(!copy("COPY --link=false --parents=false x y").unwrap().link);
+    let unpacks = |line: &str| {
+        let step = copy(line).unwrap();
+        (step.unpack_paths, step.unpack_addresses)
+    };
+    assert_eq!(unpacks("ADD x y"), (true, false));
+    assert_eq!(unpacks("ADD --unpack x y"), (true, true));
+    assert_eq!(unpacks("ADD --unpack=false x y"), (false, false));
+}
+
+#[test]
+fn sources_of_copies() {
+    #[track_caller]
+    fn check(line: &str, expected: &Source) {
+        assert_eq!(
+            copy(line).unwrap().sources,
+            std::slice::from_ref(expected),
+            "{line}"
+        );
+    }
+    let parents = |pivot: &str, pattern: &str, required: bool| Source::Parents {
+        pivot: pivot.to_owned(),
+        pattern: pattern.to_owned(),
+        required,
+    };
+    check("COPY --parents a/b c", &parents("/", "a/b", true));
+    check("COPY --parents /a/../b/ c", &parents("/", "b", true));
+    check("COPY --parents a/./b/c d", &parents("/a", "b/c", true));
+    check("COPY --parents ./a/./b/./c d", &parents("/a", "b/c", true));
+    check("COPY --parents a*/./b d", &parents("/a*", "b", false));
+    check("COPY --parents a/**/x d", &parents("/", "a/**/x", false));
+    check("COPY --parents . d", &parents("/", "", true));
+    let http = |url: &str, name: &str, checksum: Option<&str>| {
+        Source::Http(Box::new(HttpSource {
+            url: Address::new(url),
+            name: name.to_owned(),
+            checksum: checksum.map(str::to_owned),
+        }))
+    };
+    check("ADD http://h/a$v /", &http("http://h/a1", "a1", None));
+    check(
+        "ADD --checksum= http://h /",
+        &http("http://h", "__unnamed__", None),
+    );
+    let sha = "a".repeat(64);
+    check(
+        &format!("ADD --checksum=sha256:{sha} https://h/x?y=z /"),
+        &http("https://h/x?y=z", "x", Some(&sha)),
+    );
+    let git = |line: &str| {
+        let step = copy(line).unwrap();
+        let [Source::Git(source)] = step.sources.as_slice() else {
+            panic!("{step:?}");
+        };
+        source.url.clone()
+    };
+    let url = git("ADD --keep-git-dir --checksum=abc https://h/a.git#r:d /");
+    assert_eq!(url.remote, "https://h/a.git");
+    assert_eq!(
+        (url.keep_git_dir, url.checksum.as_deref()),
+        (Some(true), Some("abc"))
+    );
+    assert_eq!(
+        (url.reference.as_deref(), url.subdir.as_str()),
+        (Some("r"), "d")
+    );
+    let url = git("ADD git@h:a?keep-git-dir=true&commit=abc /");
+    assert_eq!(
+        (url.keep_git_dir, url.checksum.as_deref()),
+        (Some(true), Some("abc"))
+    );
+    // What only looks like one is a path.
+    check(
+        "ADD github.com/a/b /",
+        &Source::Path("/github.com/a/b".to_owned()),
+    );
+    check("ADD a@b /", &Source::Path("/a@b".to_owned()));
+}
+
+#[test]
+fn passwords_are_not_in_the_history() {
+    let text = "FROM a\nARG p=secret\nADD https://u:$p@h/x https://$p@h/y.git /z/\n";
+    let found = steps(text, &[], &BaseConfig::default())
+        .unwrap()
+        .pop()
+        .unwrap();
+    assert_eq!(
+        found.created_by.as_deref(),
+        Some("ADD https://xxxxx:xxxxx@h/x https://xxxxx@h/y.git /z/ # buildkit")
+    );
+    assert!(
+        !format!("{:?}", found.step).contains("secret"),
+        "{:?}",
+        found.step
+    );
+}
+
+#[test]
 fn steps_that_cannot_be_resolved() {
     #[track_caller]
     fn check(lines: &str, expected: &str) {
@@ -316,9 +421,46 @@ fn steps_that_cannot_be_resolved() {
     );
     check("COPY --chmod=u+q a b", "`u+q` is not a mode");
     check("COPY https://a/b c", "COPY cannot fetch an address");
+    check("COPY git@a:b c", "COPY cannot fetch an address");
+    check("COPY ssh://a/b c", "COPY cannot fetch an address");
     check(
-        "ADD ${x:-https://a/b} c",
-        "ADD from an address is not supported yet",
+        "COPY --link --chown=app a b",
+        "`--chown=app` names a user, and `--link` knows no users",
+    );
+    check("COPY --exclude=[ a b", "`[` is not a valid pattern");
+    check("COPY --exclude=! a b", "`!` is not a valid pattern");
+    let sha = "0".repeat(64);
+    check(
+        &format!("ADD --checksum=sha256:{sha} a b"),
+        "`--checksum` is for files that are fetched over HTTP or with git",
+    );
+    check(
+        &format!("ADD --checksum=sha256:{sha} http://a/b http://a/c d/"),
+        "`--checksum` needs exactly one source",
+    );
+    check(
+        &format!("ADD --checksum=sha256:{sha} http://a/b <<f d/\nf"),
+        "`--checksum` needs exactly one source",
+    );
+    for checksum in ["sha512:00", "sha256:0", "md5:0", "00", "$x:y"] {
+        let shown = checksum.trim_start_matches("$x");
+        check(
+            &format!("ADD --checksum={checksum} http://a/b c"),
+            &format!("`{shown}` is not a checksum"),
+        );
+    }
+    check("ADD --checksum=xyz git@a:b c", "`xyz` is not a commit");
+    check(
+        "ADD --checksum=ab git@a:b?checksum=cd c",
+        "`--checksum` and the address name different commits",
+    );
+    check(
+        "ADD --keep-git-dir git@a:b?keep-git-dir=0 c",
+        "`--keep-git-dir` and the address do not agree",
+    );
+    check(
+        "ADD https://u:secret@a/b.git?x=y c",
+        "`https://a/b.git` is not a place in a git repository: `x` is not known in its query",
     );
     check("EXPOSE 80/foo", "`80/foo` is not a port");
     check("STOPSIGNAL SIGFOO", "`SIGFOO` is not a signal");

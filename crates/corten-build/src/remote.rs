@@ -1,0 +1,84 @@
+//! Where the addresses of `ADD` lead: the caller knows the network, the builder does not.
+
+use std::fmt;
+use std::io::Read;
+use std::path::Path;
+
+use corten_dockerfile::{Address, GitUrl};
+
+/// Why something could not be fetched.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Fetches what `ADD` names by an address.
+///
+/// Several stages may ask at the same time. No error may show the password of an address.
+pub trait Remotes: Sync {
+    /// Fetches the file at `url`, unless it is the one of which `known` was told.
+    fn http(&self, url: &Address, known: &Validators) -> Result<HttpAnswer, Failure>;
+
+    /// Returns the commit that `url` names now, without fetching it if the address says which.
+    ///
+    /// Fails if it is not the one that the address asks for.
+    fn git_commit(&self, url: &GitUrl) -> Result<GitCommit, Failure>;
+
+    /// Puts the files of `commit`, those in the directory of `url`, into the empty directory `into`.
+    fn git_checkout(&self, url: &GitUrl, commit: &GitCommit, into: &Path) -> Result<(), Failure>;
+}
+
+/// What a server says by which a file is known again.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Validators {
+    /// `ETag`, as it came.
+    pub etag: Option<String>,
+    /// `Last-Modified`, as it came.
+    pub last_modified: Option<String>,
+}
+
+/// What a server answered.
+pub enum HttpAnswer {
+    /// The file is the one that was known.
+    Unchanged,
+    /// The file.
+    File {
+        /// Its bytes.
+        body: Box<dyn Read + Send>,
+        /// What it is known by.
+        validators: Validators,
+    },
+}
+
+impl fmt::Debug for HttpAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unchanged => f.write_str("Unchanged"),
+            Self::File { validators, .. } => write!(f, "File({validators:?})"),
+        }
+    }
+}
+
+/// A commit that an address names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GitCommit {
+    /// The commit, not a tag: 40 or 64 hexadecimal digits.
+    pub commit: String,
+    /// What it was found as: a whole reference, such as `refs/heads/main`, or the commit.
+    pub reference: String,
+}
+
+/// Fetches nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct NoRemotes;
+
+impl Remotes for NoRemotes {
+    fn http(&self, _url: &Address, _known: &Validators) -> Result<HttpAnswer, Failure> {
+        Err("nothing is fetched here".into())
+    }
+
+    fn git_commit(&self, _url: &GitUrl) -> Result<GitCommit, Failure> {
+        Err("nothing is fetched here".into())
+    }
+
+    fn git_checkout(&self, _: &GitUrl, _: &GitCommit, _into: &Path) -> Result<(), Failure> {
+        Err("nothing is fetched here".into())
+    }
+}
