@@ -34,6 +34,7 @@ pub(crate) fn finish(
                 .insert(annotations::BASE_DIGEST.into(), base.digest.to_string());
         }
     }
+    manifest.annotations.extend(request.annotations.clone());
     let mut manifest = put(
         store,
         media_type::OCI_MANIFEST,

@@ -29,6 +29,8 @@ pub struct BuildRequest {
     pub platform: Platform,
     /// Which checks are made; `None` for what the arguments or the Dockerfile say.
     pub check: Option<Check>,
+    /// Annotations of the manifest.
+    pub annotations: BTreeMap<String, String>,
     /// Labels that the image gets besides those of the Dockerfile.
     pub labels: BTreeMap<String, String>,
     /// Whether steps are looked up in the cache.
@@ -70,6 +72,7 @@ impl BuildRequest {
             build_args: BTreeMap::new(),
             platform: Platform::host(),
             check: None,
+            annotations: BTreeMap::new(),
             labels: BTreeMap::new(),
             cache: CacheUse::Use,
             explain: false,

@@ -34,6 +34,8 @@ pub(crate) mod version;
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
 use crate::cli::Command;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -75,6 +77,20 @@ pub(crate) fn needs_root(command: &Command, ctx: &Context) -> bool {
         | Command::Completion(_)
         | Command::Version(_) => false,
     }
+}
+
+/// Returns what is to be said of a flag that another tool has, and `build` has not, on purpose.
+pub(crate) fn explain_usage(error: &clap::Error) -> Option<CommandError> {
+    let is_build = std::env::args_os().skip(1).any(|arg| arg == "build");
+    if error.kind() != ErrorKind::UnknownArgument || !is_build {
+        return None;
+    }
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let flag = given.split('=').next().unwrap_or_default();
+    let (reason, instead) = build::refused::explain(flag)?;
+    Some(CommandError::usage(format!("`{flag}` is not done: {reason}")).hint(instead))
 }
 
 /// Does what `command` says.

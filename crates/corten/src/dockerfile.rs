@@ -70,6 +70,23 @@ impl Sources {
             ignore_file,
         })
     }
+
+    /// Takes the ignore file `path`, which must be there, in place of those of the context.
+    pub(crate) fn use_ignore_file(&mut self, path: &Path) -> Result<(), CommandError> {
+        if self.context.origin != Origin::Here {
+            return Err(CommandError::usage(
+                "`--ignorefile` is for a context that is a directory here",
+            ));
+        }
+        self.ignore_file = path.display().to_string();
+        self.ignore = read_ignore_file(path)?.ok_or_else(|| {
+            CommandError::failed(format!(
+                "the ignore file `{}` does not exist",
+                path.display()
+            ))
+        })?;
+        Ok(())
+    }
 }
 
 fn find(

@@ -18,8 +18,10 @@ use crate::wanted::Wanted;
 pub(crate) enum Pull {
     /// If it is not in the local store
     #[default]
+    #[value(alias = "false")]
     Missing,
     /// Every time
+    #[value(alias = "true")]
     Always,
     /// Never
     Never,

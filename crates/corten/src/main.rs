@@ -77,6 +77,10 @@ fn run(cli: &Cli) -> Result<ExitCode, CommandError> {
 
 /// Prints help where it was asked for, and what is wrong with the arguments elsewhere.
 fn show_usage(error: &clap::Error) -> ExitCode {
+    if let Some(error) = commands::explain_usage(error) {
+        output::error(&error.to_string());
+        return error.exit_code();
+    }
     // Nobody is left to be told if it cannot be printed.
     error.print().ok();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))

@@ -22,6 +22,10 @@ pub(crate) struct RegistryArgs {
     /// Accept any certificate of the registry
     #[arg(long)]
     pub(crate) insecure: bool,
+    /// Check the certificate of the registry, as is usual; without is `--insecure`
+    #[arg(long, hide = true, value_name = "BOOL")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) tls_verify: Option<bool>,
     /// Trust the authorities in this PEM file, too
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
@@ -68,7 +72,7 @@ impl RegistryArgs {
             credentials: credential_files(&ctx.env),
             mirrors: self.mirrors(&ctx.env)?,
             plain_http: only(self.plain_http),
-            insecure: only(self.insecure),
+            insecure: only(self.insecure || self.tls_verify == Some(false)),
             ..self.settings(ctx)
         };
         Client::new(settings).map_err(CommandError::caused)

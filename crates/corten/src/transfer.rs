@@ -71,18 +71,8 @@ pub(crate) enum Purpose {
     Use,
 }
 
-/// Copies `part` of what is opened to `destination`, names it there, and returns what it is.
-pub(crate) fn transfer(
-    ctx: &Context,
-    opened: &Opened,
-    destination: Destination,
-    part: &Part,
-    jobs: usize,
-) -> Result<Descriptor, CommandError> {
-    transfer_for(Purpose::Keep, ctx, opened, destination, part, jobs, None)
-}
-
-/// Does the same, and converts the documents on the way if that is asked for.
+/// Copies `part` of what is opened to `destination`, names it there, and returns what it is; converts
+/// the documents on the way if that is asked for.
 pub(crate) fn transfer_as(
     ctx: &Context,
     opened: &Opened,

@@ -3,7 +3,10 @@
 mod args;
 mod caching;
 mod check;
+mod compat;
+mod metadata;
 mod outputs;
+pub(crate) mod refused;
 mod request;
 
 use std::collections::BTreeMap;
@@ -11,7 +14,6 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use clap::Args;
-use corten_content::Sink as _;
 
 use crate::bases::StoreBases;
 use crate::compression::CompressionArgs;
@@ -46,9 +48,12 @@ pub(crate) struct BuildArgs {
     pub(crate) caching: caching::CachingArgs,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
+    #[command(flatten)]
+    pub(crate) compat: compat::CompatArgs,
 }
 
 pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandError> {
+    args.compat.check()?;
     let names = args.image.names()?;
     let prepared = request::request(args, ctx)?;
     let store = ctx.store()?;
@@ -69,11 +74,7 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
     view.finish();
     let built = built.map_err(CommandError::caused)?;
     for name in &names {
-        store
-            .tag(&name.to_string(), &built.manifest)
-            .map_err(|error| {
-                CommandError::doing(format!("cannot call the image `{name}`"), error)
-            })?;
+        outputs::call(&store, name, &built)?;
     }
     outputs::write(args, ctx, &store, &built, &names)?;
     Ok(ExitCode::SUCCESS)

@@ -198,7 +198,7 @@ fn named_contexts_come_before_everything_else() {
 fn what_is_not_here_is_not_pulled_when_told_so() {
     let program = program();
     program.write("context/Dockerfile", "FROM absent\n");
-    program.run(&["build", "--pull", "never", "context"]).is(
+    program.run(&["build", "--pull=never", "context"]).is(
         1,
         "",
         "error: cannot get the image `absent`

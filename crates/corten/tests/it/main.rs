@@ -6,6 +6,7 @@
 )]
 
 mod build;
+mod build_flags;
 mod bundles;
 mod contexts;
 mod files;

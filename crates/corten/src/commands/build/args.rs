@@ -25,6 +25,9 @@ pub(crate) struct SourceArgs {
     /// input [default: Dockerfile in the context]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+    /// Take what this file says, and not the ignore files of the context
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ignorefile: Option<PathBuf>,
     /// Say what a name in the Dockerfile stands for: a directory, the URL of a git repository or of a
     /// file, or an image such as `oci:DIR` or `docker-image://NAME`
     #[arg(long, value_name = "NAME=PLACE", value_parser = parse_context)]
@@ -46,9 +49,12 @@ pub(crate) struct ImageArgs {
     /// Add a label to the image
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) label: Vec<String>,
+    /// Annotate the manifest: `KEY=VALUE` or `manifest:KEY=VALUE`
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_annotation)]
+    pub(crate) annotation: Vec<(String, String)>,
     /// The latest time that anything in the image may have, in seconds since 1970 or as in RFC 3339
     /// [default: `$SOURCE_DATE_EPOCH`]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", visible_alias = "source-date-epoch")]
     pub(crate) timestamp: Option<Seconds>,
 }
 
@@ -60,7 +66,36 @@ pub(crate) struct StepArgs {
     pub(crate) build_arg: Vec<String>,
     /// When to ask registries for base images
     #[arg(long, value_enum, default_value_t)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "always")]
     pub(crate) pull: Pull,
+}
+
+/// Reads `[manifest:]KEY=VALUE`, as buildx does.
+fn parse_annotation(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text
+        .split_once('=')
+        .filter(|(key, _)| !key.is_empty())
+        .ok_or("expected `KEY=VALUE`")?;
+    let Some((kinds, rest)) = key.split_once(':') else {
+        return Ok((key.to_owned(), value.to_owned()));
+    };
+    for kind in kinds.split(',') {
+        match kind {
+            "manifest" => {}
+            "index" | "index-descriptor" => {
+                return Err("there is no index: the image is for one platform".to_owned());
+            }
+            "manifest-descriptor" => {
+                return Err("descriptors of images have no annotations; a manifest has".to_owned());
+            }
+            _ => {
+                return Err(format!(
+                    "`{kind}` is no document that can be annotated; `manifest` is"
+                ));
+            }
+        }
+    }
+    Ok((rest.to_owned(), value.to_owned()))
 }
 
 impl SourceArgs {

@@ -4,17 +4,18 @@ use std::path::PathBuf;
 
 use clap::Args;
 use corten_build::Built;
-use corten_content::{Store, atomic, load_image};
+use corten_content::{Sink as _, Store, atomic, load_image};
 use corten_spec::Reference;
 use corten_transport::Format;
 
-use super::BuildArgs;
+use super::{BuildArgs, metadata};
 use crate::context::Context;
+use crate::conversion::{self, DocumentFormat};
 use crate::error::CommandError;
-use crate::outputs::BuildOutput;
+use crate::outputs::{BuildOutput, OutputSpec};
 use crate::places::{Name, Place};
 use crate::rootfs::{self, TarOptions};
-use crate::transfer::{Part, transfer};
+use crate::transfer::{Part, transfer_as};
 
 /// Where the result goes.
 #[derive(Debug, Args)]
@@ -22,7 +23,7 @@ pub(crate) struct OutputArgs {
     /// Write the result elsewhere, too: `type=oci|docker|oci-layout|local|tar,dest=PATH`, or
     /// `type=registry`
     #[arg(long, short, value_name = "KIND,dest=PATH")]
-    pub(crate) output: Vec<BuildOutput>,
+    pub(crate) output: Vec<OutputSpec>,
     /// Push the image to the registries of its names
     #[arg(long)]
     pub(crate) push: bool,
@@ -32,6 +33,12 @@ pub(crate) struct OutputArgs {
     /// Write the digest of the manifest to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) digest_file: Option<PathBuf>,
+    /// Write what was built to this file, as JSON with the keys of buildx
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata_file: Option<PathBuf>,
+    /// Write documents in this format besides the store, which has the image specification's
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<DocumentFormat>,
 }
 
 /// Writes what was built wherever it is to be, and prints its digest.
@@ -42,78 +49,118 @@ pub(super) fn write(
     built: &Built,
     names: &[Reference],
 ) -> Result<(), CommandError> {
-    for output in &args.outputs.output {
-        write_output(args, ctx, store, built, names, output)?;
+    let result = Finished {
+        args,
+        ctx,
+        store,
+        built,
+    };
+    for spec in &args.outputs.output {
+        match &spec.name {
+            Some(name) => result.write(spec, std::slice::from_ref(name))?,
+            None => result.write(spec, names)?,
+        }
     }
     if args.outputs.push {
-        write_output(args, ctx, store, built, names, &BuildOutput::Registry)?;
+        result.push(names, args.outputs.format)?;
     }
-    report(args, ctx, built)
+    result.report(names)
 }
 
-fn write_output(
-    args: &BuildArgs,
-    ctx: &Context,
-    store: &Store,
-    built: &Built,
-    names: &[Reference],
-    output: &BuildOutput,
-) -> Result<(), CommandError> {
-    let name = names.first().map(ToString::to_string).unwrap_or_default();
-    let load =
-        || load_image(store, &built.manifest, &args.image.platform()).map_err(CommandError::caused);
-    match output {
-        BuildOutput::Store => Ok(()),
-        BuildOutput::Registry if names.is_empty() => Err(CommandError::usage(
-            "an image without a name cannot be pushed",
-        )
-        .hint("name it with `--tag`")),
-        BuildOutput::Registry => names
+/// A build that is done.
+struct Finished<'a> {
+    args: &'a BuildArgs,
+    ctx: &'a Context,
+    store: &'a Store,
+    built: &'a Built,
+}
+
+impl Finished<'_> {
+    fn write(&self, spec: &OutputSpec, names: &[Reference]) -> Result<(), CommandError> {
+        let name = names.first().map(ToString::to_string).unwrap_or_default();
+        let format = spec.format.or(self.args.outputs.format);
+        let snapshots = self.ctx.snapshots(self.store);
+        let load = || {
+            let platform = self.args.image.platform();
+            load_image(self.store, &self.built.manifest, &platform).map_err(CommandError::caused)
+        };
+        match &spec.to {
+            BuildOutput::Store => match &spec.name {
+                Some(name) => call(self.store, name, self.built),
+                None => Ok(()),
+            },
+            BuildOutput::Registry => self.push(names, format),
+            BuildOutput::OciArchive(path) => {
+                self.send(&Place::Archive(Format::Oci, path.clone(), name), format)
+            }
+            BuildOutput::DockerArchive(path) => {
+                self.send(&Place::Archive(Format::Docker, path.clone(), name), format)
+            }
+            BuildOutput::Layout(path) => self.send(&Place::Layout(path.clone(), name), format),
+            BuildOutput::Directory(path) => rootfs::write_directory(&snapshots, &load()?, path),
+            BuildOutput::Tar(path) => {
+                rootfs::write_tar(&snapshots, &load()?, path, &TarOptions::PLAIN)
+            }
+        }
+    }
+
+    fn push(
+        &self,
+        names: &[Reference],
+        format: Option<DocumentFormat>,
+    ) -> Result<(), CommandError> {
+        if names.is_empty() {
+            let error = CommandError::usage("an image without a name cannot be pushed");
+            return Err(error.hint("name it with `--tag`"));
+        }
+        names
             .iter()
-            .try_for_each(|name| send(args, ctx, built, &Place::Registry(name.clone()))),
-        BuildOutput::OciArchive(path) => send(
-            args,
-            ctx,
-            built,
-            &Place::Archive(Format::Oci, path.clone(), name),
-        ),
-        BuildOutput::DockerArchive(path) => send(
-            args,
-            ctx,
-            built,
-            &Place::Archive(Format::Docker, path.clone(), name),
-        ),
-        BuildOutput::Layout(path) => send(args, ctx, built, &Place::Layout(path.clone(), name)),
-        BuildOutput::Directory(path) => {
-            rootfs::write_directory(&ctx.snapshots(store), &load()?, path)
+            .try_for_each(|name| self.send(&Place::Registry(name.clone()), format))
+    }
+
+    fn send(&self, place: &Place, format: Option<DocumentFormat>) -> Result<(), CommandError> {
+        let (ctx, registry) = (self.ctx, &self.args.registry);
+        let send = || {
+            let name = Name::Digest(self.built.manifest.digest.clone());
+            let built = Place::Store(name).open(ctx, registry)?;
+            let destination = place.create(ctx, registry)?;
+            // Docker's documents have no place for annotations, and who asks for them knows.
+            let conversion = format.map(|format| conversion::options(format, true));
+            transfer_as(
+                ctx,
+                &built,
+                destination,
+                &Part::All,
+                registry.jobs,
+                conversion,
+            )
+        };
+        let sent = send().map(drop);
+        sent.map_err(|error| error.while_doing(format!("cannot write the image to `{place}`")))
+    }
+
+    fn report(&self, names: &[Reference]) -> Result<(), CommandError> {
+        let (outputs, built) = (&self.args.outputs, self.built);
+        let mut files = vec![
+            (&outputs.iidfile, built.image_id.to_string()),
+            (&outputs.digest_file, built.manifest.digest.to_string()),
+        ];
+        if outputs.metadata_file.is_some() {
+            let metadata = metadata::of(self.store, built, names)?;
+            files.push((&outputs.metadata_file, format!("{metadata:#}")));
         }
-        BuildOutput::Tar(path) => {
-            rootfs::write_tar(&ctx.snapshots(store), &load()?, path, &TarOptions::PLAIN)
+        for (path, text) in files {
+            if let Some(path) = path {
+                // Without a line break, as other builders write it.
+                atomic::write(path, text.as_bytes()).map_err(CommandError::caused)?;
+            }
         }
+        self.ctx.output.data(built.manifest.digest.as_str())
     }
 }
 
-fn send(args: &BuildArgs, ctx: &Context, built: &Built, place: &Place) -> Result<(), CommandError> {
-    let send = || {
-        let built =
-            Place::Store(Name::Digest(built.manifest.digest.clone())).open(ctx, &args.registry)?;
-        let destination = place.create(ctx, &args.registry)?;
-        transfer(ctx, &built, destination, &Part::All, args.registry.jobs)
-    };
-    let sent = send().map(drop);
-    sent.map_err(|error| error.while_doing(format!("cannot write the image to `{place}`")))
-}
-
-fn report(args: &BuildArgs, ctx: &Context, built: &Built) -> Result<(), CommandError> {
-    let files = [
-        (&args.outputs.iidfile, built.image_id.to_string()),
-        (&args.outputs.digest_file, built.manifest.digest.to_string()),
-    ];
-    for (path, digest) in files {
-        if let Some(path) = path {
-            // Without a line break, as other builders write it.
-            atomic::write(path, digest.as_bytes()).map_err(CommandError::caused)?;
-        }
-    }
-    ctx.output.data(built.manifest.digest.as_str())
+/// Gives the image a name in the store.
+pub(super) fn call(store: &Store, name: &Reference, built: &Built) -> Result<(), CommandError> {
+    let named = store.tag(&name.to_string(), &built.manifest);
+    named.map_err(|error| CommandError::doing(format!("cannot call the image `{name}`"), error))
 }

@@ -57,7 +57,22 @@ fn sources(
         times_of_commit: build_args.contains_key(EPOCH),
     };
     let context = place.open(ctx, &args.registry, git)?;
-    Sources::read(context, file, ctx, &args.registry)
+    let mut sources = Sources::read(context, file, ctx, &args.registry)?;
+    if let Some(path) = &args.sources.ignorefile {
+        sources.use_ignore_file(path)?;
+    }
+    Ok(sources)
+}
+
+/// Returns what the manifest is annotated with, whichever flag says so.
+fn annotations(args: &BuildArgs) -> BTreeMap<String, String> {
+    let of_outputs = args
+        .outputs
+        .output
+        .iter()
+        .flat_map(|spec| &spec.annotations);
+    let all = args.image.annotation.iter().chain(of_outputs);
+    all.cloned().collect()
 }
 
 /// What is to be built, and what must stay until it is.
@@ -100,6 +115,7 @@ pub(super) fn request(args: &BuildArgs, ctx: &Context) -> Result<Prepared, Comma
         target: args.image.target.clone(),
         build_args,
         platform: args.image.platform(),
+        annotations: annotations(args),
         labels: args.image.label.iter().map(label).collect(),
         cache: if args.caching.no_cache {
             CacheUse::Ignore
