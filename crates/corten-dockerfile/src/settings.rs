@@ -32,10 +32,7 @@ const SETTINGS: [(&str, Setting); 11] = [
         "BUILDKIT_CACHE_MOUNT_NS",
         Setting::Refused("give the cache mounts an `id` of their own"),
     ),
-    (
-        "BUILDKIT_CONTEXT_KEEP_GIT_DIR",
-        Setting::Refused("clone the repository and use the directory as the context"),
-    ),
+    ("BUILDKIT_CONTEXT_KEEP_GIT_DIR", Setting::Honoured),
     // What BuildKit 0.11 took away, it refuses too.
     (
         "BUILDKIT_DISABLE_FILEOP",

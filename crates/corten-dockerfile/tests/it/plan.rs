@@ -285,10 +285,10 @@ fn grammars_and_settings() {
         Some("the Dockerfile syntax `x/y:1` is not supported"),
     );
     check("FROM a", &[("BUILDKIT_DOCKERFILE_CHECK", "skip=all")], None);
+    check("FROM a", &[("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "1")], None);
     check("FROM a", &[("BUILDKIT_MULTI_PLATFORM", "0")], None);
     for name in [
         "BUILDKIT_CACHE_MOUNT_NS",
-        "BUILDKIT_CONTEXT_KEEP_GIT_DIR",
         "BUILDKIT_MULTI_PLATFORM",
         "BUILDKIT_SANDBOX_HOSTNAME",
     ] {
