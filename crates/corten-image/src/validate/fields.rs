@@ -3,23 +3,44 @@
 use corten_spec::{Descriptor, Document, DocumentType, media_type};
 use serde_json::Value;
 
+use super::annotations::{Holder, check_annotations};
 use super::finding::Fault;
 use super::report::{Report, chain, must, should};
 
-/// The rules of a document's `schemaVersion` and `mediaType`, which each kind has under ids of its own.
+/// The rules of the fields that manifests and indexes share, which each has under ids of its own.
 pub(super) struct HeaderRules {
     pub(super) version: &'static str,
     pub(super) has_type: &'static str,
     pub(super) right_type: &'static str,
+    /// What to say of fields that only other documents may have.
+    pub(super) foreign: &'static str,
+    pub(super) artifact_type: &'static str,
+    pub(super) annotations: &'static str,
 }
 
-/// Checks `schemaVersion` and `mediaType` against the type of the descriptor.
-pub(super) fn check_header(
+/// Checks the fields that manifests and indexes share: the types, against that of the descriptor, and
+/// annotations.
+pub(super) fn check_header<T: DocumentType>(
     report: &mut Report<'_>,
     document: &Value,
     expected: &str,
     rules: &HeaderRules,
 ) {
+    check_version(report, document, rules);
+    check_own_type(report, document, expected, rules);
+    for name in T::FOREIGN_FIELDS {
+        if document.get(name).is_some() {
+            report.pointer(&child("", name), must("MT-03"), rules.foreign);
+        }
+    }
+    let artifact_type = document.get("artifactType");
+    check_type(report, "/artifactType", artifact_type, rules.artifact_type);
+    let holder = (rules.annotations, Holder::Other);
+    let annotations = document.get("annotations");
+    check_annotations(report, "/annotations", annotations, holder);
+}
+
+fn check_version(report: &mut Report<'_>, document: &Value, rules: &HeaderRules) {
     match document.get("schemaVersion") {
         Some(found) if found.as_u64() == Some(2) => {}
         Some(found) => {
@@ -28,6 +49,9 @@ pub(super) fn check_header(
         }
         None => report.pointer("/schemaVersion", must(rules.version), Fault::missing("2")),
     }
+}
+
+fn check_own_type(report: &mut Report<'_>, document: &Value, expected: &str, rules: &HeaderRules) {
     let expected = media_type::without_parameters(expected);
     match document.get("mediaType") {
         // Docker's types have been told apart by this field alone.

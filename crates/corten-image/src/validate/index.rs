@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use corten_spec::{Descriptor, Index, Kind, Platform, annotations::REF_NAME};
 use serde_json::Value;
 
-use super::annotations::{Holder, check_annotations};
+use super::annotations::Holder;
 use super::descriptor::check_descriptor;
-use super::fields::{HeaderRules, check_header, check_type, child, conclude, parse, quoted, shown};
+use super::fields::{HeaderRules, check_header, child, conclude, parse, quoted, shown};
 use super::finding::Fault;
 use super::report::{Report, must, note, should};
 
@@ -52,22 +52,11 @@ pub(super) fn check_index(
         version: "IDX-02",
         has_type: "IDX-03",
         right_type: "IDX-04",
+        foreign: "an index has it, although only a manifest may",
+        artifact_type: "IDX-05",
+        annotations: "IDX-19",
     };
-    check_header(report, &value, &descriptor.media_type, &rules);
-    for name in ["config", "layers", "fsLayers"] {
-        if value.get(name).is_some() {
-            let message = "an index has it, although only a manifest may";
-            report.pointer(&child("", name), must("MT-03"), message);
-        }
-    }
-    check_type(report, "/artifactType", value.get("artifactType"), "IDX-05");
-    let annotations = value.get("annotations");
-    check_annotations(
-        report,
-        "/annotations",
-        annotations,
-        ("IDX-19", Holder::Other),
-    );
+    check_header::<Index>(report, &value, &descriptor.media_type, &rules);
     if let Some(subject) = value.get("subject") {
         parts.subject = check_descriptor(report, "/subject", subject, Holder::Other);
     }

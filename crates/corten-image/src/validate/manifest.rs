@@ -4,9 +4,9 @@ use corten_spec::media_type::{self, OCI_EMPTY};
 use corten_spec::{Descriptor, Kind, Manifest};
 use serde_json::Value;
 
-use super::annotations::{Holder, check_annotations};
+use super::annotations::Holder;
 use super::descriptor::check_descriptor;
-use super::fields::{HeaderRules, check_header, check_type, child, conclude, parse, quoted, shown};
+use super::fields::{HeaderRules, check_header, child, conclude, parse, quoted, shown};
 use super::finding::Fault;
 use super::report::{Report, must, note, should};
 
@@ -36,22 +36,11 @@ pub(super) fn check_manifest(
         version: "MAN-02",
         has_type: "MAN-03",
         right_type: "MAN-04",
+        foreign: "a manifest has it, although only another kind of document may",
+        artifact_type: "MAN-06",
+        annotations: "MAN-25",
     };
-    check_header(report, &value, &descriptor.media_type, &rules);
-    for name in ["manifests", "fsLayers"] {
-        if value.get(name).is_some() {
-            let message = "a manifest has it, although only another kind of document may";
-            report.pointer(&child("", name), must("MT-03"), message);
-        }
-    }
-    check_type(report, "/artifactType", value.get("artifactType"), "MAN-06");
-    let annotations = value.get("annotations");
-    check_annotations(
-        report,
-        "/annotations",
-        annotations,
-        ("MAN-25", Holder::Other),
-    );
+    check_header::<Manifest>(report, &value, &descriptor.media_type, &rules);
     match value.get("config") {
         None => report.pointer("/config", must("MAN-08"), Fault::missing("a descriptor")),
         Some(config) => {
