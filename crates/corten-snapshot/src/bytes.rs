@@ -10,24 +10,42 @@ use corten_spec::DiffId;
 
 use crate::{Error, LayerRef, Result, Snapshots};
 
+/// The layers of an image by their DiffIDs.
+#[derive(Debug)]
+pub(crate) struct Layers(HashMap<DiffId, LayerRef>);
+
+impl Layers {
+    pub(crate) fn new(layers: &[LayerRef]) -> Self {
+        let layers = layers.iter();
+        Self(
+            layers
+                .map(|layer| (layer.diff_id.clone(), layer.clone()))
+                .collect(),
+        )
+    }
+
+    pub(crate) fn get(&self, diff_id: &DiffId) -> Result<&LayerRef> {
+        self.0.get(diff_id).ok_or_else(|| {
+            let diff_id = diff_id.clone();
+            corten_layer::Error::NoBytes { diff_id }.into()
+        })
+    }
+}
+
 /// Reads the layers of an image at any offset; a tar is made when it is first needed.
 #[derive(Debug)]
 pub struct Bytes<'a> {
     snapshots: Snapshots<'a>,
-    layers: HashMap<DiffId, LayerRef>,
+    layers: Layers,
     open: Mutex<HashMap<DiffId, Arc<File>>>,
 }
 
 impl<'a> Bytes<'a> {
     /// Returns a reader of `layers`.
     pub fn new(snapshots: Snapshots<'a>, layers: &[LayerRef]) -> Self {
-        let layers = layers
-            .iter()
-            .map(|layer| (layer.diff_id.clone(), layer.clone()))
-            .collect();
         Self {
             snapshots,
-            layers,
+            layers: Layers::new(layers),
             open: Mutex::default(),
         }
     }
@@ -38,12 +56,7 @@ impl<'a> Bytes<'a> {
         if let Some(file) = open.get(diff_id) {
             return Ok(Arc::clone(file));
         }
-        let layer = self
-            .layers
-            .get(diff_id)
-            .ok_or_else(|| corten_layer::Error::NoBytes {
-                diff_id: diff_id.clone(),
-            })?;
+        let layer = self.layers.get(diff_id)?;
         let path = self.snapshots.tar(layer)?;
         let file = Arc::new(File::open(&path).map_err(Error::system("open", &path))?);
         open.insert(diff_id.clone(), Arc::clone(&file));

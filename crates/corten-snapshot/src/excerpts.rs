@@ -12,6 +12,7 @@ use corten_layer::LayerBytes;
 use corten_spec::DiffId;
 use corten_tar::{Decoder, SeekPoint};
 
+use crate::bytes::Layers;
 use crate::snapshots::{Shelf, boot};
 use crate::table::{Table, TableWriter};
 use crate::{Error, LayerRef, Result, Snapshots};
@@ -24,7 +25,7 @@ use crate::{Error, LayerRef, Result, Snapshots};
 /// For reading most of a layer there is [`Bytes`](crate::Bytes).
 pub struct Excerpts<'a> {
     snapshots: Snapshots<'a>,
-    layers: HashMap<DiffId, LayerRef>,
+    layers: Layers,
     open: Mutex<HashMap<DiffId, Opened<'a>>>,
     n_inflated: AtomicU64,
 }
@@ -55,13 +56,9 @@ impl std::fmt::Debug for Excerpts<'_> {
 impl<'a> Excerpts<'a> {
     /// Returns a reader of `layers`.
     pub fn new(snapshots: Snapshots<'a>, layers: &[LayerRef]) -> Self {
-        let layers = layers
-            .iter()
-            .map(|layer| (layer.diff_id.clone(), layer.clone()))
-            .collect();
         Self {
             snapshots,
-            layers,
+            layers: Layers::new(layers),
             open: Mutex::default(),
             n_inflated: AtomicU64::new(0),
         }
@@ -73,12 +70,7 @@ impl<'a> Excerpts<'a> {
     }
 
     fn read(&self, diff_id: &DiffId, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let layer = self
-            .layers
-            .get(diff_id)
-            .ok_or_else(|| corten_layer::Error::NoBytes {
-                diff_id: diff_id.clone(),
-            })?;
+        let layer = self.layers.get(diff_id)?;
         let mut open = self.open.lock().expect("no panic holds it");
         let opened = match open.remove(diff_id) {
             Some(opened) => opened,
