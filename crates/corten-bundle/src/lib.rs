@@ -44,5 +44,5 @@ pub use error::{Error, Result};
 pub use ids::IdMaps;
 pub use masks::VolumeMasks;
 pub use repack::{Origin, Refresh, RepackOptions, Repacked, repack};
-pub use run::{RunRequest, run, run_files};
+pub use run::{RunRequest, is_unmountable, run, run_directories, run_files};
 pub use unpack::{UnpackOptions, Unpacked, unpack};

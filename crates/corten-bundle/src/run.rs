@@ -1,8 +1,9 @@
 //! Running a process of an image straight from the store.
 //!
 //! An EROFS index over the layers, or a directory for each, is beneath an overlay; what the process
-//! changes goes to a directory of its own, which is gone when the process is: Corten keeps no containers, so every run is what other
-//! tools call `--rm`.
+//! changes goes to a directory of its own. An image that no overlay can show is written to a directory
+//! for the run. Either is gone when the process is: Corten keeps no containers, so every run is what
+//! other tools call `--rm`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -72,16 +73,34 @@ impl<'a> RunRequest<'a> {
     }
 }
 
-/// Makes the files of `image` ready for [`run`] by the best kind that works here: an EROFS index, or
-/// directories that overlayfs stacks.
+/// Makes the files of `image` ready for [`run`] by the best kind that works here: an EROFS index,
+/// directories that overlayfs stacks, or, for an image that neither can show, one plain directory.
 pub fn run_files(snapshots: &Snapshots<'_>, image: &ImageDocuments) -> Result<PreparedRoot> {
+    if in_user_namespace() {
+        return run_directories(snapshots, image);
+    }
     check_os(&image.config.value)?;
-    let kinds: &[SnapshotKind] = if in_user_namespace() {
-        &[SnapshotKind::Overlay]
-    } else {
-        &[SnapshotKind::Erofs, SnapshotKind::Overlay]
+    Ok(snapshots.prepare(&layers_of(image)?, &SnapshotKind::ALL, devices())?)
+}
+
+/// Does what [`run_files`] does, without EROFS.
+pub fn run_directories(snapshots: &Snapshots<'_>, image: &ImageDocuments) -> Result<PreparedRoot> {
+    check_os(&image.config.value)?;
+    let kinds = [SnapshotKind::Overlay, SnapshotKind::Plain];
+    Ok(snapshots.prepare(&layers_of(image)?, &kinds, devices())?)
+}
+
+/// Tells whether `error`, which [`run`] failed with, is that the EROFS index in `files` could not be
+/// mounted: then directories may do, and nothing has been started.
+pub fn is_unmountable(error: &Error, files: &RootFiles) -> bool {
+    let (RootFiles::Erofs(root), Error::Sandbox { source, .. }) = (files, error) else {
+        return false;
     };
-    Ok(snapshots.prepare(&layers_of(image)?, kinds, devices())?)
+    let corten_sandbox::Error::SetUp { path, .. } = source else {
+        return false;
+    };
+    let mut paths = std::iter::once(&root.index).chain(&root.devices);
+    paths.any(|of_root| std::path::absolute(of_root).is_ok_and(|of_root| of_root == *path))
 }
 
 /// A user namespace may make no device nodes, and has `/dev` from the sandbox anyway.
@@ -118,6 +137,11 @@ pub fn run(
         Some(files) => files.clone(),
         None => run_files(snapshots, request.image)?.files,
     };
+    // Written for this run alone, and gone after it.
+    let _plain = match &files {
+        RootFiles::Plain { temporary, .. } => Some(Scratch(temporary.clone())),
+        RootFiles::Erofs(_) | RootFiles::Overlay(_) => None,
+    };
     let tree = snapshots.tree(&layers)?;
     let bytes = Bytes::new(snapshots.clone(), &layers);
     let contents = TreeContents {
@@ -129,7 +153,11 @@ pub fn run(
 
     let scratch = Scratch::make(snapshots, &tree)?;
     let cwd = process::cwd(&config.config, &request.overrides);
-    make_directory(&tree, &scratch.upper(), cwd.as_bytes())?;
+    let written = match &files {
+        RootFiles::Plain { files, .. } => files.clone(),
+        RootFiles::Erofs(_) | RootFiles::Overlay(_) => scratch.upper(),
+    };
+    make_directory(&tree, &written, cwd.as_bytes())?;
     let hostname = request.hostname.clone().unwrap_or_else(host::name);
     let mut mounts = host::files(&scratch.0, &hostname, request.network)?;
     mounts.extend(volumes(request)?);
@@ -244,7 +272,7 @@ impl Scratch {
                 });
             }
             RootFiles::Overlay(directories) => all(directories)?,
-            RootFiles::Plain { files, .. } => vec![absolute(files)?],
+            RootFiles::Plain { files, .. } => return Ok(RootKind::Directory(absolute(files)?)),
         };
         if lower.is_empty() {
             // An image may have no layers; an overlay must have one.

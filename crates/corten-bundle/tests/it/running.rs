@@ -3,10 +3,10 @@ use std::path::Path;
 
 use corten_bundle::config::RootAccess;
 use corten_bundle::volume::{Access, VolumeMount};
-use corten_bundle::{Error, RunRequest, run};
+use corten_bundle::{Error, RunRequest, is_unmountable, run, run_directories};
 use corten_content::ImageDocuments;
 use corten_sandbox::{ExitStatus, Init, Input, Network, Stdio};
-use corten_snapshot::Snapshots;
+use corten_snapshot::{ErofsRoot, RootFiles, Snapshots};
 use corten_testing::harness::Test;
 
 use crate::world::{World, busybox, directory, file, require_root, shell, symlink, words};
@@ -19,6 +19,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_root_that_cannot_be_written_to", read_only_root),
     ("names_of_the_host", names_of_the_host),
     ("an_image_without_layers", an_image_without_layers),
+    (
+        "an_index_that_cannot_be_mounted",
+        an_index_that_cannot_be_mounted,
+    ),
     ("statuses_are_passed_on", statuses_are_passed_on),
     ("what_does_not_start", what_does_not_start),
 ];
@@ -193,6 +197,34 @@ fn an_image_without_layers() -> Result<(), String> {
         vec![VolumeMount::parse("/bin/busybox:/bin/echo:ro", Path::new("/")).unwrap()];
     request.overrides.command = Some(words("/bin/echo hi"));
     check(&world, &request, "hi\n");
+    Ok(())
+}
+
+/// Whether an index can be mounted is only known when it is.
+fn an_index_that_cannot_be_mounted() -> Result<(), String> {
+    require_root()?;
+    let world = World::new();
+    let image = small(&world, "echo ran");
+    let snapshots = Snapshots::new(&world.store);
+    let damaged = tempfile::NamedTempFile::new().unwrap();
+    damaged.as_file().set_len(1 << 20).unwrap();
+    let files = RootFiles::Erofs(ErofsRoot {
+        index: damaged.path().to_owned(),
+        devices: Vec::new(),
+    });
+    let mut request = RunRequest::new(&image);
+    request.files = Some(files.clone());
+    let error = run(&snapshots, &request, Stdio::Inherit).unwrap_err();
+    assert!(is_unmountable(&error, &files), "{error:?}");
+    let prepared = run_directories(&snapshots, &image).unwrap();
+    assert!(!is_unmountable(&error, &prepared.files));
+    request.files = Some(prepared.files);
+    check(&world, &request, "ran\n");
+
+    // What has nothing to do with the root is no reason to try another.
+    request.overrides.command = Some(words("/absent"));
+    let error = run(&snapshots, &request, Stdio::Inherit).unwrap_err();
+    assert!(!is_unmountable(&error, &files), "{error:?}");
     Ok(())
 }
 

@@ -135,7 +135,8 @@ fn start(
     let prepared =
         corten_bundle::run_files(&snapshots, &image.documents).map_err(CommandError::caused)?;
     roots::tell(ctx, prepared.files.kind(), &prepared.passed_over);
-    let request = RunRequest {
+    let files = prepared.files;
+    let mut request = RunRequest {
         overrides: overrides(args, command)?,
         user: args.user.clone(),
         volumes: volumes(args)?,
@@ -150,19 +151,34 @@ fn start(
             Init::Process
         },
         signals: Signals::Forward,
-        files: Some(prepared.files),
+        files: Some(files.clone()),
         ..RunRequest::new(&image.documents)
     };
     if !args.interactive {
         close_input()?;
     }
-    let stdio = if args.tty {
-        Stdio::Terminal
-    } else {
-        Stdio::Inherit
+    let stdio = || {
+        if args.tty {
+            Stdio::Terminal
+        } else {
+            Stdio::Inherit
+        }
     };
-    let status = corten_bundle::run(&snapshots, &request, stdio).map_err(CommandError::caused)?;
-    Ok(status.code())
+    let ended = match corten_bundle::run(&snapshots, &request, stdio()) {
+        Err(error) if corten_bundle::is_unmountable(&error, &files) => {
+            let error = CommandError::caused(error);
+            ctx.output.detail(&format!(
+                "the index cannot be mounted, so directories are used\n{error}"
+            ));
+            let prepared = corten_bundle::run_directories(&snapshots, &image.documents)
+                .map_err(CommandError::caused)?;
+            roots::tell(ctx, prepared.files.kind(), &prepared.passed_over);
+            request.files = Some(prepared.files);
+            corten_bundle::run(&snapshots, &request, stdio())
+        }
+        ended => ended,
+    };
+    Ok(ended.map_err(CommandError::caused)?.code())
 }
 
 fn overrides(args: &RunArgs, command: &[String]) -> Result<Overrides, CommandError> {

@@ -165,3 +165,39 @@ fn input_is_handed_on_when_it_is_wanted() {
         .run_with_input(&["run", "busybox", "cat"], b"some input\n")
         .is(0, "", "");
 }
+
+/// Overlayfs takes the character device 0:0 in a lower directory for a whiteout (rule 29), and an index
+/// over tars cannot change it.
+#[test]
+fn an_image_with_the_device_0_0_runs_from_a_plain_directory() {
+    let Some(program) = program("an_image_with_the_device_0_0_runs_from_a_plain_directory") else {
+        return;
+    };
+    let busybox = fs::read("/bin/busybox").or_else(|_| fs::read("/usr/bin/busybox"));
+    let busybox = busybox.unwrap();
+    let file = fs::File::create(program.path("odd.tar")).unwrap();
+    let mut writer = corten_tar::Writer::new(file);
+    let device = corten_tar::EntryKind::CharDevice;
+    let device = corten_tar::Entry::new(device, "null");
+    writer.entry(&device, &mut std::io::empty()).unwrap();
+    let mut entry = corten_tar::Entry::new(corten_tar::EntryKind::File, "bin/sh");
+    entry.mode = 0o755;
+    entry.size = busybox.len() as u64;
+    writer.entry(&entry, &mut busybox.as_slice()).unwrap();
+    writer.finish().unwrap();
+    program.ok(&["import", "odd.tar", "-t", "odd"]);
+    let script = "test -c /null && echo x > /new && cd /made && echo there";
+    let ran = program.run(&["-v", "run", "-w", "/made", "odd", "sh", "-c", script]);
+    assert_eq!(
+        (ran.code, ran.stdout.trim()),
+        (0, "there"),
+        "{}",
+        ran.stderr
+    );
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    assert!(ran.stderr.contains("root: plain"), "{}", ran.stderr);
+    let again = program.run(&["run", "odd", "sh", "-c", "test ! -e /new"]);
+    assert_eq!(again.code, 0, "{}", again.stderr);
+}
