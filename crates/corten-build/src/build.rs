@@ -54,16 +54,37 @@ pub fn build(
             "no ARG takes the build argument `{names}`"
         )));
     }
+    loop {
+        let result = attempt(store, request, bases, listener, &plan);
+        let losses = request.caches.as_ref().map(|caches| caches.take_losses());
+        let losses = losses.unwrap_or_default();
+        if result.is_ok() || losses.is_empty() {
+            return result;
+        }
+        // What a cache promised is not to be had: the steps are made here. Each layer is lost only once.
+        for loss in &losses {
+            listener(Event::Warning(loss));
+        }
+    }
+}
+
+fn attempt(
+    store: &Store,
+    request: &BuildRequest,
+    bases: &dyn Bases,
+    listener: &Listener<'_>,
+    plan: &Plan,
+) -> Result<Built> {
     let clamp = request.clamp.map(|clamp| Timestamp::from_seconds(clamp.0));
     let now = clamp.unwrap_or_else(now);
     let builder = Builder {
         store,
-        snapshots: Snapshots::new(store).with_limits(request.limits),
+        snapshots: snapshots(store, request),
         request,
         listener,
         sources: Sources::new(request, bases),
         finished: plan.stages.iter().map(|_| OnceLock::new()).collect(),
-        plan: &plan,
+        plan,
         clamp,
         now,
         created: rfc3339(now),
@@ -83,7 +104,18 @@ pub fn build(
     };
     let target = target.stage.begin_on();
     let created = builder.created_of(&target);
+    if let Some(caches) = &request.caches {
+        caches.settle(store, request.layers, &target.layers)?;
+    }
     finish::finish(store, request, &target, &created)
+}
+
+fn snapshots<'a>(store: &'a Store, request: &'a BuildRequest) -> Snapshots<'a> {
+    let snapshots = Snapshots::new(store).with_limits(request.limits);
+    match &request.caches {
+        Some(caches) => snapshots.with_layers_of(&**caches),
+        None => snapshots,
+    }
 }
 
 /// One build: what its stages share.

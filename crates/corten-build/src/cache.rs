@@ -31,6 +31,8 @@ pub(crate) struct Outcome {
     pub(crate) layer: Option<LayerRef>,
     /// When, RFC 3339: an image that is built again without any change is the same image.
     pub(crate) created: String,
+    /// Other keys of the same step, which make the same.
+    pub(crate) also: Vec<Digest>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,6 +43,8 @@ struct Record {
     created: String,
     /// The DiffIDs of the layers beneath, base first.
     below: Vec<DiffId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    also: Vec<Digest>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -73,14 +77,23 @@ pub(crate) fn look_up(store: &Store, key: &Digest) -> Result<Option<Outcome>> {
         blob: layer.blob,
         diff_id: layer.diff_id,
     });
-    let created = record.created;
+    let (created, also) = (record.created, record.also);
     match &layer {
         Some(layer) if !store.contains(&layer.blob)? => Ok(None),
         _ => {
             touch(&path, SystemTime::now());
-            Ok(Some(Outcome { layer, created }))
+            Ok(Some(Outcome {
+                layer,
+                created,
+                also,
+            }))
         }
     }
+}
+
+/// Tells whether there is a record of `key`, of whatever use it is.
+pub(crate) fn is_recorded(store: &Store, key: &Digest) -> bool {
+    path_of(store, key).exists()
 }
 
 /// Notes that a record is used, for [`prune`]. Not every time: who builds all day writes little.
@@ -120,6 +133,7 @@ pub(crate) fn record(
         }),
         created: outcome.created.clone(),
         below: below.iter().map(|layer| layer.diff_id.clone()).collect(),
+        also: outcome.also.clone(),
     };
     let bytes = corten_spec::document::to_bytes(&record);
     let directory = store.cache_dir();
@@ -268,6 +282,7 @@ mod tests {
         let outcome = Outcome {
             layer: None,
             created: "1970-01-01T00:00:00Z".into(),
+            also: Vec::new(),
         };
         for key in &keys {
             record(&store, key, &outcome, &[]).unwrap();
@@ -295,6 +310,7 @@ mod tests {
         let outcome = Outcome {
             layer: Some(layer("gone")),
             created: String::new(),
+            also: Vec::new(),
         };
         record(&store, &Digest::sha256(b"a"), &outcome, &[]).unwrap();
         let damaged = path_of(&store, &Digest::sha256(b"b"));

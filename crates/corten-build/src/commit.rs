@@ -57,8 +57,32 @@ impl Builder<'_> {
         if self.request.cache == CacheUse::Ignore {
             return Ok(None);
         }
-        let outcome = cache::look_up(self.store, key)?;
+        let here = cache::look_up(self.store, key)?;
+        let caches = self.request.caches.as_ref();
+        let outcome = here.or_else(|| caches?.look_up(self.store, key));
+        if let Some(outcome) = &outcome {
+            self.note(key, outcome);
+        }
         Ok(outcome.map(Made::before))
+    }
+
+    /// Notes that the step of `key` made `outcome`, for who gives the cache to others.
+    fn note(&self, key: &Digest, outcome: &Outcome) {
+        let Some(caches) = &self.request.caches else {
+            return;
+        };
+        caches.note(key, outcome);
+        for key in &outcome.also {
+            let also = Vec::new();
+            let outcome = outcome.clone();
+            caches.note(key, &Outcome { also, ..outcome });
+        }
+    }
+
+    /// Records `outcome` under `key`, which is that of a step on top of `stage`.
+    pub(crate) fn record(&self, key: &Digest, outcome: &Outcome, stage: &Stage) -> Result<()> {
+        self.note(key, outcome);
+        cache::record(self.store, key, outcome, &stage.layers)
     }
 
     /// Returns what is recorded for `key`, else what `make` makes. Of several stages with the same
@@ -102,14 +126,18 @@ impl Builder<'_> {
             let (layer, entries) = self.pack(&lower, &changes, contents)?;
             (Some(layer), Some(entries))
         };
-        let created = self.created.clone();
+        let outcome = Outcome {
+            layer,
+            created: self.created.clone(),
+            also: Vec::new(),
+        };
         let made = Made {
-            outcome: Outcome { layer, created },
+            outcome,
             entries,
             is_cached: false,
         };
         for key in keys {
-            cache::record(self.store, key, &made.outcome, &stage.layers)?;
+            self.record(key, &made.outcome, stage)?;
         }
         Ok(made)
     }

@@ -3,6 +3,7 @@
 use corten_content::{Store, put};
 use corten_spec::{Family, ImageId, Manifest, annotations, document, media_type};
 
+use crate::caches::INLINE_KEY;
 use crate::stage::Stage;
 use crate::{BuildRequest, Built, Result};
 
@@ -17,6 +18,14 @@ pub(crate) fn finish(
     config.created = Some(created.to_owned());
     config.rootfs.diff_ids = stage.diff_ids();
     config.config.labels.extend(request.labels.clone());
+    // Those of a base image are about steps of its own build.
+    config.extra.remove(INLINE_KEY);
+    if request.inline_cache
+        && let Some(caches) = &request.caches
+        && let Some(records) = caches.inline(&stage.layers)
+    {
+        config.extra.insert(INLINE_KEY.to_owned(), records);
+    }
     let config = put(store, media_type::OCI_CONFIG, &document::to_bytes(&config))?;
 
     let layers = stage.layers.iter();

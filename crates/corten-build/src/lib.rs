@@ -19,6 +19,7 @@ pub mod base;
 mod board;
 pub mod build;
 mod cache;
+pub mod caches;
 pub mod checks;
 mod chmod;
 mod commit;

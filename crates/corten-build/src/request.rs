@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use corten_dockerfile::{Check, Ignore};
 use corten_snapshot::PackOptions;
 use corten_spec::Platform;
 use corten_tar::LayerLimits;
+
+use crate::caches::Caches;
 
 /// What is to be built, and how.
 #[derive(Debug, Clone)]
@@ -37,6 +40,13 @@ pub struct BuildRequest {
     pub cache: CacheUse,
     /// Whether it is told why a step was no hit, by [`Event::Missed`](crate::Event::Missed).
     pub explain: bool,
+    /// Caches elsewhere, and what is noted for them.
+    pub caches: Option<Arc<Caches>>,
+    /// Where layers of the image may be.
+    pub layers: LayersOf,
+    /// Whether the image's config tells which step made which layer, so that other builders can use the
+    /// image as a cache.
+    pub inline_cache: bool,
     /// What times become.
     pub clamp: Option<Clamp>,
     /// How layers are compressed.
@@ -52,6 +62,16 @@ pub enum CacheUse {
     Use,
     /// They are not.
     Ignore,
+}
+
+/// Where the layers of an image that was built are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayersOf {
+    /// In the store, all of them.
+    Store,
+    /// In the store or in a cache elsewhere: the image is not whole in the store then, and must get no
+    /// name there. See [`WithCaches`](crate::caches::WithCaches).
+    Anywhere,
 }
 
 /// The latest time that anything in the image may have, in seconds since 1970; the image itself is
@@ -76,6 +96,9 @@ impl BuildRequest {
             labels: BTreeMap::new(),
             cache: CacheUse::Use,
             explain: false,
+            caches: None,
+            layers: LayersOf::Store,
+            inline_cache: false,
             clamp: None,
             pack: PackOptions::default(),
             limits: LayerLimits::default(),

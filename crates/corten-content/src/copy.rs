@@ -170,7 +170,7 @@ impl Copy<'_> {
     fn send(&self, content: &Descriptor, bytes: Option<&[u8]>) -> Result<(Outcome, u64)> {
         let mut plan = IngestPlan::of(content)?;
         if !content.kind().has_children() {
-            plan.mount = self.source.mountable();
+            plan.mount = self.source.mountable_for(content);
         }
         let start = || self.sink.ingest(&plan).map_err(|error| self.at_sink(error));
         let mut ingest = start()?;

@@ -55,6 +55,12 @@ pub trait Source: Send + Sync {
     fn mountable(&self) -> Option<MountSource> {
         None
     }
+
+    /// Returns the repository that other repositories of the same registry can mount `content` from,
+    /// where content of this place is in several.
+    fn mountable_for(&self, _content: &Descriptor) -> Option<MountSource> {
+        self.mountable()
+    }
 }
 
 /// A place content can be written to.

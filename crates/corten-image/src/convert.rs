@@ -284,4 +284,8 @@ impl Source for Converted<'_> {
     fn mountable(&self) -> Option<MountSource> {
         self.source.mountable()
     }
+
+    fn mountable_for(&self, content: &Descriptor) -> Option<MountSource> {
+        self.source.mountable_for(content)
+    }
 }

@@ -97,6 +97,7 @@ pub(crate) fn derive(
         Keep::Index => None,
         Keep::Tar => Some(File::create(&*temporary).map_err(Error::system("create", &*temporary))?),
     };
+    snapshots.bring(layer)?;
     let blob = snapshots.store().fetch(&layer.blob, 0)?;
     let read = hasher_of(&layer.diff_id)
         .and_then(|hasher| read_layer(blob, file, hasher, snapshots.limits()))

@@ -56,4 +56,4 @@ pub use mounting::{Access, MountRequest, Mounted};
 pub use pack::{PackOptions, Packer};
 pub use receive::Receiving;
 pub use roots::{PreparedRoot, RootFiles, RootKind};
-pub use snapshots::{LayerRef, Snapshots, SweepReport, layers_of};
+pub use snapshots::{LayerRef, LayerSource, Snapshots, SweepReport, layers_of};

@@ -20,13 +20,14 @@
 //! name whose content is gone, which is why tars and directories carry the boot they were made in,
 //! and are made again in a later one.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use corten_content::{ImageDocuments, Store};
+use corten_content::{ImageDocuments, Sink, Store};
 use corten_layer::Tree;
 use corten_spec::{Descriptor, DiffId, Digest, Kind};
 use corten_tar::{LayerLimits, Located};
@@ -50,6 +51,13 @@ pub struct LayerRef {
 pub struct Snapshots<'a> {
     store: &'a Store,
     limits: LayerLimits,
+    elsewhere: Option<&'a dyn LayerSource>,
+}
+
+/// Has layers that are not in the store yet.
+pub trait LayerSource: fmt::Debug + Sync {
+    /// Copies `blob` into `store`; what nobody has is left to whoever looks for it there.
+    fn bring(&self, store: &Store, blob: &Descriptor) -> corten_content::Result<()>;
 }
 
 /// What [`Snapshots::sweep`] removed.
@@ -136,6 +144,27 @@ impl<'a> Snapshots<'a> {
         Self {
             store,
             limits: LayerLimits::default(),
+            elsewhere: None,
+        }
+    }
+
+    /// Returns the same, which brings a layer from `elsewhere` once it is to be read and is not in the
+    /// store.
+    #[must_use]
+    pub fn with_layers_of(self, elsewhere: &'a dyn LayerSource) -> Self {
+        Self {
+            elsewhere: Some(elsewhere),
+            ..self
+        }
+    }
+
+    /// Makes sure that the blob of `layer` is in the store, if it is to be had.
+    pub(crate) fn bring(&self, layer: &LayerRef) -> Result<()> {
+        match self.elsewhere {
+            Some(elsewhere) if !self.store.contains(&layer.blob)? => {
+                Ok(elsewhere.bring(self.store, &layer.blob)?)
+            }
+            _ => Ok(()),
         }
     }
 

@@ -14,6 +14,7 @@ impl Snapshots<'_> {
     /// of it cannot tell. All of it is hashed, unless that was done in this boot and nothing has touched
     /// the file since.
     pub(crate) fn check_blob(&self, layer: &LayerRef) -> Result<()> {
+        self.bring(layer)?;
         let path = self.store().blob_path(&layer.blob.digest);
         let marker = self.blob_marker(layer)?;
         if fs::read(marker).is_ok_and(|found| stamp(&path).is_ok_and(|stamp| found == stamp)) {

@@ -77,4 +77,8 @@ impl Source for Selection<'_> {
     fn mountable(&self) -> Option<MountSource> {
         self.source.mountable()
     }
+
+    fn mountable_for(&self, content: &Descriptor) -> Option<MountSource> {
+        self.source.mountable_for(content)
+    }
 }

@@ -12,6 +12,7 @@ use corten_spec::Digest;
 use corten_tar::LayerLimits;
 
 use crate::build::{Builder, spec_platform};
+use crate::cache::Outcome;
 use crate::commit::Made;
 use crate::context::HostTree;
 use crate::copy::remote::{Fetched, add_commit};
@@ -41,7 +42,10 @@ enum Place {
 /// A [`Place`] whose tree is known.
 enum Examined<'a> {
     Host(&'a HostTree),
-    Layers { tree: Arc<Tree>, bytes: Bytes<'a> },
+    Layers {
+        tree: Arc<Tree>,
+        bytes: Box<Bytes<'a>>,
+    },
     Nothing,
 }
 
@@ -56,7 +60,10 @@ enum Item<'a> {
 impl Examined<'_> {
     fn contents(&self) -> Option<TreeContents<'_>> {
         match self {
-            Self::Layers { tree, bytes } => Some(TreeContents { tree, bytes }),
+            Self::Layers { tree, bytes } => Some(TreeContents {
+                tree,
+                bytes: &**bytes,
+            }),
             Self::Host(_) | Self::Nothing => None,
         }
     }
@@ -130,7 +137,7 @@ impl Builder<'_> {
             let (changes, files) = copying.changes(&lower, &attributes, &items)?;
             self.commit(stage, std::slice::from_ref(&key), changes, &files)
         })?;
-        self.record_again(&keys, &made, stage)?;
+        self.record_again(&keys, &key, &made, stage)?;
         Ok(made)
     }
 
@@ -144,9 +151,20 @@ impl Builder<'_> {
         items.iter().map(fetch).collect()
     }
 
-    fn record_again(&self, keys: &[Digest], made: &Made, stage: &Stage) -> Result<()> {
-        keys.iter()
-            .try_for_each(|key| crate::cache::record(self.store, key, &made.outcome, &stage.layers))
+    /// Records what was made under the quicker `keys`, too.
+    fn record_again(
+        &self,
+        keys: &[Digest],
+        content_key: &Digest,
+        made: &Made,
+        stage: &Stage,
+    ) -> Result<()> {
+        let outcome = Outcome {
+            also: vec![content_key.clone()],
+            ..made.outcome.clone()
+        };
+        let mut keys = keys.iter();
+        keys.try_for_each(|key| self.record(key, &outcome, stage))
     }
 
     fn place(&self, copy: &CopyStep) -> Result<Place> {
@@ -179,7 +197,7 @@ impl Builder<'_> {
         if let Some(layered) = self.layered(place) {
             return Ok(Examined::Layers {
                 tree: layered.tree(&self.snapshots)?,
-                bytes: Bytes::new(self.snapshots.clone(), &layered.layers()),
+                bytes: Box::new(Bytes::new(self.snapshots.clone(), &layered.layers())),
             });
         }
         Ok(match place {

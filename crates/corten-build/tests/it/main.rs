@@ -6,6 +6,7 @@
 
 mod archives;
 mod attributes;
+mod caches;
 mod caching;
 mod configs;
 mod copying;
