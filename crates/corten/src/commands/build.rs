@@ -1,6 +1,7 @@
 //! `corten build`
 
 mod args;
+mod caches;
 mod caching;
 mod check;
 mod compat;
@@ -55,7 +56,9 @@ pub(crate) struct BuildArgs {
 pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandError> {
     args.compat.check()?;
     let names = args.image.names()?;
-    let prepared = request::request(args, ctx)?;
+    let mut prepared = request::request(args, ctx)?;
+    caches::open(args, ctx, &mut prepared.request)?;
+    let request = &prepared.request;
     let store = ctx.store()?;
     let contexts: BTreeMap<_, _> = args.sources.build_context.iter().cloned().collect();
     let bases = StoreBases {
@@ -70,12 +73,20 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
         return check::run(&args.check, &prepared.request, &bases, ctx);
     }
     let view = BuildView::new(ctx.output, args.progress);
-    let built = corten_build::build(&store, &prepared.request, &bases, &|event| view.show(event));
+    let built = corten_build::build(&store, request, &bases, &|event| view.show(event));
     view.finish();
     let built = built.map_err(CommandError::caused)?;
-    for name in &names {
+    let is_whole = caches::is_whole(&store, request, &built);
+    if !is_whole {
+        ctx.output.note(
+            "the image has no name in the local store: some of its layers stayed in the cache",
+        );
+    }
+    for name in names.iter().filter(|_| is_whole) {
         outputs::call(&store, name, &built)?;
     }
-    outputs::write(args, ctx, &store, &built, &names)?;
+    outputs::write(args, ctx, &store, (request, &built), &names)?;
+    caches::write(args, ctx, request, &built)?;
+    outputs::report(args, ctx, &store, &built, &names)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,17 +3,17 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use corten_build::Built;
+use corten_build::{BuildRequest, Built};
 use corten_content::{Sink as _, Store, atomic, load_image};
 use corten_spec::Reference;
 use corten_transport::Format;
 
-use super::{BuildArgs, metadata};
+use super::{BuildArgs, caches, metadata};
 use crate::context::Context;
 use crate::conversion::{self, DocumentFormat};
 use crate::error::CommandError;
 use crate::outputs::{BuildOutput, OutputSpec};
-use crate::places::{Name, Place};
+use crate::places::Place;
 use crate::rootfs::{self, TarOptions};
 use crate::transfer::{Part, transfer_as};
 
@@ -41,18 +41,19 @@ pub(crate) struct OutputArgs {
     pub(crate) format: Option<DocumentFormat>,
 }
 
-/// Writes what was built wherever it is to be, and prints its digest.
+/// Writes what was built wherever it is to be.
 pub(super) fn write(
     args: &BuildArgs,
     ctx: &Context,
     store: &Store,
-    built: &Built,
+    (request, built): (&BuildRequest, &Built),
     names: &[Reference],
 ) -> Result<(), CommandError> {
     let result = Finished {
         args,
         ctx,
         store,
+        request,
         built,
     };
     for spec in &args.outputs.output {
@@ -64,7 +65,7 @@ pub(super) fn write(
     if args.outputs.push {
         result.push(names, args.outputs.format)?;
     }
-    result.report(names)
+    Ok(())
 }
 
 /// A build that is done.
@@ -72,6 +73,7 @@ struct Finished<'a> {
     args: &'a BuildArgs,
     ctx: &'a Context,
     store: &'a Store,
+    request: &'a BuildRequest,
     built: &'a Built,
 }
 
@@ -121,8 +123,7 @@ impl Finished<'_> {
     fn send(&self, place: &Place, format: Option<DocumentFormat>) -> Result<(), CommandError> {
         let (ctx, registry) = (self.ctx, &self.args.registry);
         let send = || {
-            let name = Name::Digest(self.built.manifest.digest.clone());
-            let built = Place::Store(name).open(ctx, registry)?;
+            let built = caches::open_built(self.args, ctx, self.request, self.built)?;
             let destination = place.create(ctx, registry)?;
             // Docker's documents have no place for annotations, and who asks for them knows.
             let conversion = format.map(|format| conversion::options(format, true));
@@ -138,25 +139,32 @@ impl Finished<'_> {
         let sent = send().map(drop);
         sent.map_err(|error| error.while_doing(format!("cannot write the image to `{place}`")))
     }
+}
 
-    fn report(&self, names: &[Reference]) -> Result<(), CommandError> {
-        let (outputs, built) = (&self.args.outputs, self.built);
-        let mut files = vec![
-            (&outputs.iidfile, built.image_id.to_string()),
-            (&outputs.digest_file, built.manifest.digest.to_string()),
-        ];
-        if outputs.metadata_file.is_some() {
-            let metadata = metadata::of(self.store, built, names)?;
-            files.push((&outputs.metadata_file, format!("{metadata:#}")));
-        }
-        for (path, text) in files {
-            if let Some(path) = path {
-                // Without a line break, as other builders write it.
-                atomic::write(path, text.as_bytes()).map_err(CommandError::caused)?;
-            }
-        }
-        self.ctx.output.data(built.manifest.digest.as_str())
+/// Writes what was built to the files that were asked for, and prints the digest of the manifest.
+pub(super) fn report(
+    args: &BuildArgs,
+    ctx: &Context,
+    store: &Store,
+    built: &Built,
+    names: &[Reference],
+) -> Result<(), CommandError> {
+    let outputs = &args.outputs;
+    let mut files = vec![
+        (&outputs.iidfile, built.image_id.to_string()),
+        (&outputs.digest_file, built.manifest.digest.to_string()),
+    ];
+    if outputs.metadata_file.is_some() {
+        let metadata = metadata::of(store, built, names)?;
+        files.push((&outputs.metadata_file, format!("{metadata:#}")));
     }
+    for (path, text) in files {
+        if let Some(path) = path {
+            // Without a line break, as other builders write it.
+            atomic::write(path, text.as_bytes()).map_err(CommandError::caused)?;
+        }
+    }
+    ctx.output.data(built.manifest.digest.as_str())
 }
 
 /// Gives the image a name in the store.

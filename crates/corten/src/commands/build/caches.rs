@@ -1,0 +1,238 @@
+//! The caches of one build: opened before, written after.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use corten_build::caches::{CachePlace, CacheSource, Caches, Exported, Mode, WithCaches, export};
+use corten_build::request::LayersOf;
+use corten_build::{BuildRequest, Built};
+use corten_content::{CopyOptions, Durability, Layout, Sink as _, Source as _, Store, load_image};
+use corten_snapshot::layers_of;
+use corten_tar::Compression;
+
+use super::BuildArgs;
+use super::caching::{CacheAt, CacheTo};
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::output;
+use crate::outputs::BuildOutput;
+use crate::places::{Name, Opened, Place};
+use crate::progress::Transfers;
+
+/// Opens the caches that steps are taken from, and has the build note what others could use.
+pub(super) fn open(
+    args: &BuildArgs,
+    ctx: &Context,
+    request: &mut BuildRequest,
+) -> Result<(), CommandError> {
+    check_compression(args, request)?;
+    if args.caching.cache_from.is_empty() && args.caching.cache_to.is_empty() {
+        return Ok(());
+    }
+    let mut sources = Vec::new();
+    for from in &args.caching.cache_from {
+        match &from.0 {
+            CacheAt::Local(path, _) if !path.join("oci-layout").exists() => {
+                let path = path.display();
+                ctx.output
+                    .warn(&format!("there is no cache in `{path}` yet"));
+            }
+            at @ (CacheAt::Local(..) | CacheAt::Registry(_)) => {
+                sources.push(source(args, ctx, at)?);
+            }
+        }
+    }
+    let has_sources = !sources.is_empty();
+    let (caches, warnings) = Caches::read(sources, &request.platform);
+    for warning in warnings {
+        ctx.output.warn(&warning);
+    }
+    let n_records = caches.n_records();
+    ctx.output
+        .detail(&format!("the caches know {n_records} steps"));
+    request.caches = Some(Arc::new(caches));
+    request.inline_cache = args.caching.cache_to.iter().any(|to| to.at.is_none());
+    if has_sources && is_only_pushed(args) {
+        request.layers = LayersOf::Anywhere;
+    }
+    Ok(())
+}
+
+/// Tells whether the image goes to registries and nowhere else: its layers need not come here then.
+fn is_only_pushed(args: &BuildArgs) -> bool {
+    let outputs = &args.outputs;
+    let is_pushed = outputs.push
+        || outputs
+            .output
+            .iter()
+            .any(|output| output.to == BuildOutput::Registry);
+    let mut outputs = outputs.output.iter();
+    is_pushed && outputs.all(|output| output.to == BuildOutput::Registry)
+}
+
+fn check_compression(args: &BuildArgs, request: &BuildRequest) -> Result<(), CommandError> {
+    let used = match request.pack.compression {
+        Compression::Gzip => "gzip",
+        Compression::Zstd => "zstd",
+        Compression::None => "uncompressed",
+    };
+    let mut wanted = args
+        .caching
+        .cache_to
+        .iter()
+        .filter_map(|to| to.compression.as_deref());
+    match wanted.find(|wanted| *wanted != used) {
+        Some(wanted) => Err(CommandError::usage(format!(
+            "a cache is to have layers of `{wanted}`, and the image has `{used}`"
+        ))
+        .hint("the layers are the same; choose with `--compression`")),
+        None => Ok(()),
+    }
+}
+
+fn source(args: &BuildArgs, ctx: &Context, at: &CacheAt) -> Result<CacheSource, CommandError> {
+    let (place, tag): (Box<dyn CachePlace>, String) = match at {
+        CacheAt::Registry(reference) => {
+            let (repository, _) = args.registry.repository(ctx, reference)?;
+            (Box::new(repository), reference.identifier().to_owned())
+        }
+        CacheAt::Local(path, tag) => {
+            let layout = Layout::create(path, Durability::Full);
+            let failed =
+                |error| CommandError::doing(format!("cannot open the cache `{at}`"), error);
+            (Box::new(layout.map_err(failed)?), tag.clone())
+        }
+    };
+    let name = at.to_string();
+    Ok(CacheSource { name, place, tag })
+}
+
+/// Tells whether all layers of the image are in the store, so that it may have a name there.
+pub(super) fn is_whole(store: &Store, request: &BuildRequest, built: &Built) -> bool {
+    let whole = || {
+        let image = load_image(store, &built.manifest, &request.platform).ok()?;
+        let mut layers = image.manifest.value.layers.iter();
+        Some(layers.all(|layer| store.contains(layer).unwrap_or_default()))
+    };
+    request.layers == LayersOf::Store || whole().unwrap_or_default()
+}
+
+/// Opens the image that was built, wherever its layers are.
+pub(super) fn open_built(
+    args: &BuildArgs,
+    ctx: &Context,
+    request: &BuildRequest,
+    built: &Built,
+) -> Result<Opened, CommandError> {
+    let digest = built.manifest.digest.clone();
+    match &request.caches {
+        None => Place::Store(Name::Digest(digest)).open(ctx, &args.registry),
+        Some(caches) => Ok(Opened {
+            source: Box::new(WithCaches {
+                store: ctx.store()?,
+                caches: Arc::clone(caches),
+                pushed_to: None,
+            }),
+            name: digest.to_string(),
+            client: None,
+        }),
+    }
+}
+
+/// Writes what the build made or found to the caches that want it.
+pub(super) fn write(
+    args: &BuildArgs,
+    ctx: &Context,
+    request: &BuildRequest,
+    built: &Built,
+) -> Result<(), CommandError> {
+    for to in &args.caching.cache_to {
+        let Some(at) = &to.at else { continue };
+        let written = write_to(args, ctx, request, built, (to, at));
+        let written =
+            written.map_err(|error| error.while_doing(format!("cannot write the cache `{at}`")));
+        match written {
+            Err(error) if to.may_fail => ctx.output.warn(&error.to_string()),
+            Err(error) => return Err(error),
+            Ok(done) => ctx.output.note(&format!(
+                "the cache {at} has {} steps; {} blobs ({}) were sent",
+                done.n_records,
+                done.sent,
+                output::size(done.bytes)
+            )),
+        }
+    }
+    Ok(())
+}
+
+fn write_to(
+    args: &BuildArgs,
+    ctx: &Context,
+    request: &BuildRequest,
+    built: &Built,
+    (to, at): (&CacheTo, &CacheAt),
+) -> Result<Exported, CommandError> {
+    let Some(caches) = &request.caches else {
+        return Err(CommandError::failed("nothing was noted for caches"));
+    };
+    let store = ctx.store()?;
+    let mode = if to.is_max {
+        Mode::Max
+    } else {
+        let image = load_image(&store, &built.manifest, &request.platform);
+        let image = image.map_err(CommandError::caused)?;
+        Mode::Min(layers_of(&image).map_err(CommandError::caused)?)
+    };
+    let target = source(args, ctx, at)?;
+    let from = WithCaches {
+        store,
+        caches: Arc::clone(caches),
+        pushed_to: pushed_to(args, ctx)?,
+    };
+    let lock = match at {
+        CacheAt::Local(path, _) => Some(lock(path)?),
+        CacheAt::Registry(_) => None,
+    };
+    let progress = Transfers::new(ctx.output);
+    let options = CopyOptions {
+        jobs: args.registry.jobs,
+        progress: &progress,
+        ..CopyOptions::default()
+    };
+    let done = export(caches, &mode, &from, &target, &options);
+    progress.finish();
+    drop(lock);
+    done.map_err(CommandError::caused)
+}
+
+/// Returns a repository that has the image's layers by now.
+fn pushed_to(
+    args: &BuildArgs,
+    ctx: &Context,
+) -> Result<Option<corten_content::MountSource>, CommandError> {
+    let is_pushed = args.outputs.push
+        || args
+            .outputs
+            .output
+            .iter()
+            .any(|output| output.to == BuildOutput::Registry);
+    let names = args.image.names()?;
+    match names.first().filter(|_| is_pushed) {
+        Some(name) => Ok(args.registry.repository(ctx, name)?.0.mountable()),
+        None => Ok(None),
+    }
+}
+
+/// Writers of a directory take turns, so that none is overtaken between reading and writing.
+fn lock(directory: &Path) -> Result<File, CommandError> {
+    let path = directory.join(".corten-cache.lock");
+    let open = || {
+        let file = File::options().create(true).append(true).open(&path)?;
+        file.lock()?;
+        Ok(file)
+    };
+    open().map_err(|error: std::io::Error| {
+        CommandError::doing(format!("cannot lock `{}`", path.display()), error)
+    })
+}
