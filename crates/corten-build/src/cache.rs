@@ -10,6 +10,7 @@
 //! A record is written to a temporary name and renamed, and not synced: one that a power failure
 //! damaged is no hit. It may be deleted at any time, and one whose blob is gone is no hit either.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -181,6 +182,71 @@ pub fn prune(store: &Store, max_age: Duration) -> Result<usize> {
     Ok(n_removed)
 }
 
+/// A build record, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheEntry {
+    /// The key of the step.
+    pub key: Digest,
+    /// What the step made; `None` if it changed no file.
+    pub layer: Option<Descriptor>,
+    /// When it made that, RFC 3339.
+    pub created: String,
+    /// When the record was last used, up to about an hour.
+    pub used: SystemTime,
+}
+
+/// Lists the build records that can be read, the one used last first.
+pub fn list_cache(store: &Store) -> Result<Vec<CacheEntry>> {
+    let mut entries = Vec::new();
+    for path in records(store)? {
+        let (Some(key), Ok(bytes)) = (key_of(&path), fs::read(&path)) else {
+            continue;
+        };
+        let used = fs::metadata(&path).and_then(|metadata| metadata.modified());
+        if let (Some(record), Ok(used)) = (parse(&bytes), used) {
+            entries.push(CacheEntry {
+                key,
+                layer: record.layer.map(|layer| layer.blob),
+                created: record.created,
+                used,
+            });
+        }
+    }
+    entries.sort_by(|one, other| (other.used, &other.key).cmp(&(one.used, &one.key)));
+    Ok(entries)
+}
+
+/// Forgets the records of `keys`; what is not there is no error. What they alone name is for `gc` to
+/// remove.
+pub fn forget(store: &Store, keys: &[Digest]) -> Result<()> {
+    let paths = keys.iter().map(|key| (path_of(store, key), String::new()));
+    remove_records(&paths.collect::<Vec<_>>())
+}
+
+/// Returns the keys of those `entries` that do not fit into `most_bytes` of layers, each layer counted
+/// once, when what was used last stays.
+pub fn over_budget(entries: &[CacheEntry], most_bytes: u64) -> Vec<Digest> {
+    let mut layers = HashSet::new();
+    let mut total = 0_u64;
+    let mut over = Vec::new();
+    for entry in entries {
+        if let Some(layer) = &entry.layer
+            && layers.insert(&layer.digest)
+        {
+            total = total.saturating_add(layer.size);
+        }
+        if total > most_bytes {
+            over.push(entry.key.clone());
+        }
+    }
+    over
+}
+
+fn key_of(path: &Path) -> Option<Digest> {
+    let name = path.file_name()?.to_str()?;
+    Digest::known(&name.replacen('-', ":", 1))
+}
+
 /// The build records, looked at as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CacheReport {
@@ -297,6 +363,54 @@ mod tests {
         assert_eq!(look_up(&store, used).unwrap(), Some(outcome));
         assert_eq!(prune(&store, Duration::ZERO).unwrap(), 1);
         assert_eq!(check_cache(&store).unwrap(), CacheReport::default());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_what_was_used_longest_ago() {
+        let entry = |name: &str, layer: Option<&[u8]>| CacheEntry {
+            key: Digest::sha256(name.as_bytes()),
+            layer: layer.map(|bytes| Descriptor::of("a/b", bytes)),
+            created: String::new(),
+            used: SystemTime::UNIX_EPOCH,
+        };
+        let entries = [
+            entry("a", Some(b"12345")),
+            entry("b", Some(b"12345")),
+            entry("c", None),
+            entry("d", Some(b"123")),
+            entry("e", None),
+        ];
+        let check = |most_bytes, expected: &[&str]| {
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|name| Digest::sha256(name.as_bytes()))
+                .collect();
+            assert_eq!(over_budget(&entries, most_bytes), expected, "{most_bytes}");
+        };
+        check(8, &[]);
+        check(7, &["d", "e"]);
+        check(0, &["a", "b", "c", "d", "e"]);
+    }
+
+    #[test]
+    fn records_are_listed_and_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let keys = [Digest::sha256(b"a"), Digest::sha256(b"b")];
+        let outcome = Outcome {
+            layer: None,
+            created: "1970-01-01T00:00:00Z".into(),
+            also: Vec::new(),
+        };
+        for key in &keys {
+            record(&store, key, &outcome, &[]).unwrap();
+        }
+        set_age(&path_of(&store, &keys[0]), DAY);
+        let listed = list_cache(&store).unwrap();
+        let found: Vec<_> = listed.iter().map(|entry| entry.key.clone()).collect();
+        assert_eq!(found, [keys[1].clone(), keys[0].clone()]);
+        forget(&store, &keys[..1]).unwrap();
+        assert_eq!(list_cache(&store).unwrap().len(), 1);
     }
 
     #[test]

@@ -51,21 +51,22 @@ pub(crate) enum Ending {
 impl Builder<'_> {
     /// Tells why the step was no hit, and keeps what went into its key for the next time.
     ///
-    /// A hit leaves what is on record as it is: that is about the same place and costs nothing.
+    /// A hit leaves what is on record as it is: that is about the same place and costs nothing. Only the
+    /// first of a place, whose step was made elsewhere, is recorded.
     pub(crate) fn account_for(&self, stage: &Stage, task: &Task<'_>, ending: Ending) {
         let Some(account) = stage.ledger.take() else {
             return;
         };
-        if ending == Ending::Hit {
-            return;
-        }
         let position = Position {
             request: self.request,
             stage: task.stage,
             number: task.number,
             instruction: task.instruction,
         };
-        if self.request.explain {
+        if ending == Ending::Hit && position.is_on_record(self.store) {
+            return;
+        }
+        if self.request.explain && ending != Ending::Hit {
             let former = position.read(self.store);
             let reasons = if self.request.cache == CacheUse::Ignore {
                 vec![Reason::NotLookedUp]
@@ -78,7 +79,7 @@ impl Builder<'_> {
                 reasons: &reasons,
             });
         }
-        if ending == Ending::Made {
+        if ending != Ending::Failed {
             // An explanation that cannot be kept is no reason to fail a build that can go on.
             position.write(self.store, &account).ok();
         }

@@ -47,7 +47,10 @@ mod workdir;
 
 pub use base::{BaseImage, Bases, Named, NoBases};
 pub use build::{Built, build};
-pub use cache::{CacheReport, cached_layers, check_cache, prune as prune_cache, remove_records};
+pub use cache::{
+    CacheEntry, CacheReport, cached_layers, check_cache, forget, list_cache, over_budget,
+    prune as prune_cache, remove_records,
+};
 pub use checks::check;
 pub use context::read_context_file;
 pub use error::{Error, Result};

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    build, cat, completion, convert, copy, df, doctor, export, flatten, fsck, gc, images, import,
-    inspect, load, login, logout, ls, mount, pull, push, repack, rm, run, save, squash, tag,
-    umount, unpack, validate, version,
+    build, cache, cat, completion, convert, copy, df, doctor, export, flatten, fsck, gc, images,
+    import, inspect, load, login, logout, ls, mount, pull, push, repack, rm, run, save, squash,
+    tag, umount, unpack, validate, version,
 };
 use crate::limits::Limit;
 
@@ -77,6 +77,7 @@ pub(crate) enum Command {
     Gc(gc::GcArgs),
     Fsck(fsck::FsckArgs),
     Df(df::DfArgs),
+    Cache(cache::CacheArgs),
     Inspect(inspect::InspectArgs),
     Ls(ls::LsArgs),
     Cat(cat::CatArgs),

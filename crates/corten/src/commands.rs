@@ -1,6 +1,7 @@
 //! The commands, one a file.
 
 pub(crate) mod build;
+pub(crate) mod cache;
 pub(crate) mod cat;
 pub(crate) mod completion;
 pub(crate) mod convert;
@@ -60,6 +61,7 @@ pub(crate) fn needs_root(command: &Command, ctx: &Context) -> bool {
         | Command::Load(_)
         | Command::Import(_)
         | Command::Images(_)
+        | Command::Cache(_)
         | Command::Tag(_)
         | Command::Rm(_)
         | Command::Inspect(_)
@@ -108,6 +110,7 @@ pub(crate) fn run(command: &Command, ctx: &Context) -> Result<ExitCode, CommandE
         Command::Images(args) => images::run(args, ctx),
         Command::Tag(args) => tag::run(args, ctx),
         Command::Rm(args) => rm::run(args, ctx),
+        Command::Cache(args) => cache::run(args, ctx),
         Command::Gc(args) => gc::run(args, ctx),
         Command::Fsck(args) => fsck::run(args, ctx),
         Command::Df(args) => df::run(args, ctx),

@@ -37,7 +37,8 @@ impl FromStr for Limit {
     }
 }
 
-fn number(text: &str) -> Option<u64> {
+/// Reads a number, which may have a unit in powers of two.
+pub(crate) fn number(text: &str) -> Option<u64> {
     let lower = text.to_ascii_lowercase();
     let short = lower.strip_suffix("ib").unwrap_or(&lower);
     let unit = UNITS

@@ -41,6 +41,11 @@ impl Position<'_> {
         })
     }
 
+    /// Tells whether there is anything about a step with this text.
+    pub(crate) fn is_on_record(&self, store: &Store) -> bool {
+        directory(store).join(self.by_text()).exists()
+    }
+
     /// Records `account`.
     pub(crate) fn write(&self, store: &Store, account: &Account) -> Result<()> {
         let directory = directory(store);

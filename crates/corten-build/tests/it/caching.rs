@@ -309,3 +309,95 @@ fn known_digests_do_not_hide_changes() {
         assert_eq!(misses(&site), ["COPY d /out/"], "{content}");
     }
 }
+
+/// Other builders served old code of an earlier stage, since the files were not in the key.
+/// <https://github.com/GoogleContainerTools/kaniko/issues/2065>
+/// <https://github.com/GoogleContainerTools/kaniko/issues/1877>
+#[test]
+fn a_copy_from_a_stage_sees_what_changed_there() {
+    let site = Site::new(CONTEXT).clamp(sketch::TIME);
+    let dockerfile = "FROM base AS a\nCOPY f /f\nFROM base\nCOPY --from=a /f /g\n";
+    let first = site.build(dockerfile);
+    sketch::write(&site.path("f"), b"new code");
+    let second = site.build(dockerfile);
+    assert_eq!(misses(&site), ["COPY f /f", "COPY --from=a /f /g"]);
+    let shown = site.show(&site.layers(&second));
+    assert!(shown["g"].contains("new code"), "{shown:?}");
+    assert_ne!(first, second);
+}
+
+/// What a step does not depend on was in the keys of others: the time and the labels of the base, its
+/// digest, labels and annotations of the build.
+/// <https://github.com/GoogleContainerTools/kaniko/issues/3088>
+/// <https://github.com/GoogleContainerTools/kaniko/issues/1240>
+#[test]
+fn what_a_step_does_not_depend_on_is_no_miss() {
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut Site), dockerfile: &str) {
+        let mut site = Site::new(CONTEXT);
+        site.build("FROM base\nARG A\nCOPY d /out/\nWORKDIR /w\nVOLUME /v\nADD f /y\n");
+        change(&mut site);
+        site.build(dockerfile);
+        let made: Vec<_> = misses(&site)
+            .into_iter()
+            .filter(|step| {
+                ["COPY", "WORKDIR", "ADD"]
+                    .iter()
+                    .any(|word| step.starts_with(word))
+            })
+            .collect();
+        assert_eq!(made, [""; 0], "{dockerfile}");
+    }
+    let same = "FROM base\nARG A\nCOPY d /out/\nWORKDIR /w\nVOLUME /v\nADD f /y\n";
+    check(|_| {}, same);
+    check(
+        |site| drop(site.request.labels.insert("l".into(), "v".into())),
+        same,
+    );
+    check(
+        |site| drop(site.request.build_args.insert("A".into(), "b".into())),
+        same,
+    );
+    check(
+        |site| {
+            site.image("base", &[crate::site::BASE], |config| {
+                config.created = Some("2020-01-01T00:00:00Z".into());
+                config.config.labels.insert("of".into(), "base".into());
+            });
+        },
+        same,
+    );
+    check(
+        |_| {},
+        &same.replace("COPY", "LABEL x=y\nENV E=f\nEXPOSE 80\nCMD [\"x\"]\nCOPY"),
+    );
+    // The name of the stage, and where the instruction stands, are nothing to the result.
+    check(
+        |_| {},
+        &same.replace("FROM base", "FROM scratch\nFROM base AS other"),
+    );
+}
+
+/// Only the variables that an instruction refers to count for it.
+#[test]
+fn arguments_count_where_they_are_used() {
+    let dockerfile = "FROM base\nARG A=1\nARG B=1\nCOPY f /$A\nCOPY f /b\n";
+    let site = Site::new(CONTEXT);
+    site.build(dockerfile);
+    let site = site.arg("B", "2");
+    site.build(dockerfile);
+    assert_eq!(
+        misses(&site)
+            .iter()
+            .filter(|step| step.starts_with("COPY"))
+            .count(),
+        0
+    );
+    let site = site.arg("A", "2");
+    site.build(dockerfile);
+    let made: Vec<_> = misses(&site)
+        .into_iter()
+        .filter(|step| step.starts_with("COPY"))
+        .collect();
+    assert_eq!(made, ["COPY f /$A", "COPY f /b"]);
+}

@@ -45,7 +45,7 @@ struct Happened {
 type Place = (bool, String, usize);
 
 /// The image `base` of every site: a merged `/usr`, users, and a directory of a user.
-const BASE: &str = "
+pub(crate) const BASE: &str = "
     link bin usr/bin
     file 644 etc/group root:x:0:\\nstaff:x:50:app\\n
     file 644 etc/passwd root:x:0:0::/:\\napp:x:1000:1001::/home/app:/bin/sh\\n

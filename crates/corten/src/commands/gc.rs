@@ -144,7 +144,7 @@ pub(crate) fn kept_stacks(
 
 /// How old something may get, as in `30d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Age(Duration);
+pub(crate) struct Age(pub(crate) Duration);
 
 impl FromStr for Age {
     type Err = &'static str;

@@ -1,0 +1,72 @@
+# shellcheck shell=bash disable=SC2154
+# Caches in registries and directories: another machine builds nothing and transfers nothing.
+
+cache_context() {
+    mkdir -p context/src
+    echo one >context/src/a
+    printf 'FROM base AS build\nARG V=1\nCOPY src /src\nRUN echo $V | cat - /src/a >/built\n' >context/Dockerfile
+    printf 'FROM base\nWORKDIR /app\nCOPY --from=build /built /app/\n' >>context/Dockerfile
+}
+
+case_a_registry_is_a_cache() {
+    need_base
+    start_registry
+    cache_context
+    copy_base "$CASE/one"
+    copy_base "$CASE/two"
+    corten --root "$CASE/one" build --timestamp "$EPOCH" --digest-file first -t "$REGISTRY/team/app:1" --push \
+        --cache-to "type=registry,ref=$REGISTRY/team/cache,mode=max" context
+    skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/team/cache:latest" >manifest
+    equal 'type of the cache' application/vnd.corten.cache.v1 "$(jq -r .artifactType manifest)"
+    corten --root "$CASE/two" build --timestamp "$EPOCH" --digest-file second -t "$REGISTRY/team/app:2" --push \
+        --cache-from "$REGISTRY/team/cache" context 2>log
+    equal 'digest by the cache' "$(cat first)" "$(cat second)"
+    equal 'steps that were cached' 4 "$(grep -c ' CACHED$' log)"
+    # The layers were in the repository already, and none of them came here.
+    if grep -q ' copied ' log; then grep ' copied ' log; fail 'something was sent again'; fi
+    while read -r layer; do
+        [[ ! -e $CASE/two/blobs/${layer/:/\/} ]] || fail "$layer was fetched"
+    done < <(jq -r '.layers[].digest' manifest)
+    # A change at the end needs what is beneath it, and nothing else.
+    sed -i 's/WORKDIR/LABEL a=b\nWORKDIR/' context/Dockerfile
+    printf 'RUN cat /app/built >/again\n' >>context/Dockerfile
+    corten --root "$CASE/two" build --timestamp "$EPOCH" -t app --cache-from "$REGISTRY/team/cache" context 2>log
+    equal 'steps that were cached' 4 "$(grep -c ' CACHED$' log)"
+    equal 'what it holds' "1 one" "$(corten --root "$CASE/two" cat app /again | tr '\n' ' ' | sed 's/ $//')"
+}
+
+case_writers_of_a_directory_take_turns() {
+    need_base
+    cache_context
+    local number pids=()
+    for number in 1 2 3 4; do
+        copy_base "$CASE/store$number"
+        corten --root "$CASE/store$number" build --timestamp "$EPOCH" --build-arg "V=$number" \
+            --cache-to "type=local,dest=$CASE/cache,mode=max" context &
+        pids+=($!)
+    done
+    for number in "${pids[@]}"; do wait "$number"; done
+    copy_base "$CASE/reader"
+    for number in 1 2 3 4; do
+        corten --root "$CASE/reader" build --timestamp "$EPOCH" --build-arg "V=$number" \
+            --cache-from "type=local,src=$CASE/cache" context 2>log
+        equal "steps that were cached with V=$number" 4 "$(grep -c ' CACHED$' log)"
+    done
+    corten validate "oci:$CASE/cache" || note 'a cache is no image'
+}
+
+case_a_miss_is_explained() {
+    need_base
+    cache_context
+    copy_base "$CASE/store"
+    corten --root "$CASE/store" build context
+    echo two >context/src/a
+    corten --root "$CASE/store" build --explain --build-arg V=7 context 2>log
+    contains log "not cached: file \`src/a\`: sha256:$(echo one | sha256sum | cut -c -64) became sha256:$(echo two | sha256sum | cut -c -64)"
+    contains log 'not cached: variable V: `1` became `7`'
+    corten --root "$CASE/store" cache ls >listed
+    equal 'records' 9 "$(grep -c ' ago ' listed)"
+    corten --root "$CASE/store" cache rm "$(awk 'NR == 2 { print $1 }' listed)"
+    equal 'records' 8 "$(corten --root "$CASE/store" cache ls --format json | jq '.records | length')"
+    equal 'records forgotten' 8 "$(corten --root "$CASE/store" cache prune --keep-storage 0 --format json | jq .records)"
+}
