@@ -9,6 +9,7 @@ use corten_dockerfile::{
     Diagnostic, Dockerfile, Instruction, Plan, PlanOptions, Span, parse, plan, render, unsupported,
     without_credentials,
 };
+use corten_sandbox::Tier;
 use corten_snapshot::Snapshots;
 use corten_spec::{Descriptor, Digest, ImageId, Platform};
 use corten_tar::Timestamp;
@@ -19,6 +20,7 @@ use crate::cache::Outcome;
 use crate::checks;
 use crate::event::{Event, Listener};
 use crate::memo::Memo;
+use crate::run::tree::Trees;
 use crate::sources::Sources;
 use crate::stage::Finished;
 use crate::{BuildRequest, Error, Result, finish};
@@ -89,10 +91,12 @@ fn attempt(
         now,
         created: rfc3339(now),
         made: Memo::default(),
-        userxattr: Memo::default(),
+        tier: Memo::default(),
+        trees: Trees::default(),
         n_steps: AtomicUsize::new(0),
     };
     let is_judged = checks::refuse(&builder)?;
+    builder.prepare_isolation()?;
     let worked = Board::new(&plan.needed).work(|board, next| builder.perform(board, next));
     if !is_judged {
         checks::warn(&builder);
@@ -133,8 +137,10 @@ pub(crate) struct Builder<'a> {
     pub(crate) created: String,
     /// What steps of this build made, so that of two stages with the same step one waits.
     pub(crate) made: Memo<Digest, Outcome>,
-    /// Which attributes overlayfs uses, once it was found out.
-    pub(crate) userxattr: Memo<(), bool>,
+    /// How commands are isolated, once it was found out.
+    pub(crate) tier: Memo<(), Tier>,
+    /// Directories of all files, where commands need them.
+    pub(crate) trees: Trees,
     /// How many steps have begun.
     pub(crate) n_steps: AtomicUsize,
 }

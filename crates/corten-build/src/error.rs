@@ -53,6 +53,21 @@ pub enum Error {
         /// Why.
         source: corten_sandbox::Error,
     },
+    /// Commands cannot be isolated here as they are to be; nothing was run.
+    #[error("cannot isolate the commands of RUN")]
+    Isolation {
+        /// Why.
+        source: corten_sandbox::Error,
+    },
+    /// There is a RUN, and nothing may be run.
+    #[error("there is a RUN, and nothing may be run (isolation `none`)")]
+    RunRefused,
+    /// A directory was to be mounted where nothing can be.
+    #[error("nothing can be mounted at `{}` where commands are isolated by chroot alone", .destination.display())]
+    MountRefused {
+        /// The mount point.
+        destination: PathBuf,
+    },
     /// An archive that ADD unpacks is damaged.
     #[error("cannot unpack the archive `{path}`")]
     Archive {

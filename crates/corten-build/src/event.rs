@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::explain::Reason;
+use corten_sandbox::Isolation;
 
 /// Something that happened. Steps of different stages run side by side; their numbers tell them apart.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +56,13 @@ pub enum Event<'a> {
         /// What it wrote.
         bytes: &'a [u8],
     },
+    /// How the commands of this build are isolated: told once, before the first of them.
+    Isolated {
+        /// The way that was taken.
+        isolation: Isolation,
+    },
+    /// Something that who asks for details wants to know.
+    Detail(&'a str),
     /// Something is worth a look.
     Warning(&'a str),
 }

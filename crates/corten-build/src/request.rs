@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use corten_dockerfile::{Check, Ignore};
+use corten_sandbox::{Cancel, Isolation};
 use corten_snapshot::PackOptions;
 use corten_spec::Platform;
 use corten_tar::LayerLimits;
@@ -47,12 +48,27 @@ pub struct BuildRequest {
     /// Whether the image's config tells which step made which layer, so that other builders can use the
     /// image as a cache.
     pub inline_cache: bool,
+    /// How commands may be isolated.
+    pub isolation: Isolations,
+    /// What ends the commands that run, on request of another thread.
+    pub cancel: Option<Cancel>,
     /// What times become.
     pub clamp: Option<Clamp>,
     /// How layers are compressed.
     pub pack: PackOptions,
     /// What a layer of a base image, or an archive that ADD unpacks, may ask for.
     pub limits: LayerLimits,
+}
+
+/// Which ways of isolation the commands of a build may get. What they leave is the same in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolations {
+    /// The best there is.
+    Any,
+    /// This one, or the build fails before anything is done.
+    Only(Isolation),
+    /// None: there may be no RUN.
+    None,
 }
 
 /// Whether results of earlier builds are used. New ones are recorded all the same.
@@ -99,6 +115,8 @@ impl BuildRequest {
             caches: None,
             layers: LayersOf::Store,
             inline_cache: false,
+            isolation: Isolations::Any,
+            cancel: None,
             clamp: None,
             pack: PackOptions::default(),
             limits: LayerLimits::default(),

@@ -11,8 +11,8 @@ use corten_layer::directory::{Devices, Owners};
 use corten_layer::upper::{OverlayNotes, Upper, read_upper};
 use corten_layer::users::{User, resolve_user};
 use corten_sandbox::{
-    Init, Input, Mount, MountKind, Outcome, Process, Root as SandboxRoot, RootKind, Sandbox,
-    Signals, Stdio, Tier,
+    Cancel, Init, Input, Mount, MountKind, Outcome, Process, Root as SandboxRoot, RootKind,
+    Sandbox, Signals, Stdio, Tier,
 };
 use corten_snapshot::Bytes;
 use corten_snapshot::snapshots::remove;
@@ -25,13 +25,20 @@ use crate::event::Event;
 use crate::stage::Stage;
 use crate::{Error, Result};
 
+mod chrooted;
+mod cover;
 mod injected;
+mod merge;
 mod sockets;
 mod tail;
+mod tier;
 mod times;
+pub(crate) mod tree;
+mod walk;
 
 use injected::Injected;
 use tail::Tail;
+use tree::hold;
 
 impl Builder<'_> {
     /// Executes a RUN.
@@ -44,17 +51,22 @@ impl Builder<'_> {
     ) -> StepResult<Made> {
         let key = self.run_key(stage, run);
         self.once(&key, || {
-            let userxattr = self.userxattr.get((), || userxattr(shown))?;
+            let tier = self.tier()?;
+            let held = hold(self.request.cancel.as_ref())?;
             let work = Workspace::new(self.snapshots.temporary()?)?;
             let running = Running {
                 run,
                 shown,
                 step,
                 work: &work,
-                userxattr,
+                tier: &tier,
             };
-            let made = self.run_in(stage, &running, &key);
+            let made = match tier {
+                Tier::Chroot => self.run_chrooted(stage, &running, &key),
+                Tier::Root { .. } | Tier::UserNamespace(_) => self.run_in(stage, &running, &key),
+            };
             let removed = work.remove();
+            drop(held);
             let made = made?;
             removed?;
             Ok(made)
@@ -69,11 +81,7 @@ impl Builder<'_> {
 
     fn run_in(&self, stage: &mut Stage, running: &Running<'_>, key: &Digest) -> StepResult<Made> {
         let Running {
-            run,
-            shown,
-            step,
-            work,
-            userxattr,
+            run, work, tier, ..
         } = *running;
         let mut lower = self.snapshots.directories(&stage.layers, devices())?;
         if lower.is_empty() {
@@ -90,12 +98,10 @@ impl Builder<'_> {
             lower,
             upper: work.upper.clone(),
             work: work.work.clone(),
-            userxattr,
+            userxattr: matches!(tier, Tier::Root { userxattr: true }),
         };
         let sandbox = sandbox(run, &user, root, mounts);
-        let outcome = execute(&sandbox, shown, &mut |bytes| {
-            (self.listener)(Event::Output { step, bytes });
-        })?;
+        let outcome = self.run_to_its_end(&sandbox, running)?;
         injected.withdraw(&outcome.created_mount_points)?;
         let upper = self.upper(stage, &work.upper)?;
         self.commit_upper(stage, upper, work, key)
@@ -111,6 +117,12 @@ impl Builder<'_> {
         let root = Root::open(path)?;
         let notes = OverlayNotes::of_userxattr(corten_sandbox::in_user_namespace());
         let upper = read_upper(&tree, &contents, root, notes, &|_, _| false)?;
+        self.warn_of(&upper);
+        Ok(upper)
+    }
+
+    /// Tells what no layer gets.
+    pub(crate) fn warn_of(&self, upper: &Upper) {
         for socket in &upper.sockets {
             let shown = corten_layer::Shown::from(socket.as_slice());
             (self.listener)(Event::Warning(&format!(
@@ -123,7 +135,19 @@ impl Builder<'_> {
                 upper.xattrs_dropped.len()
             )));
         }
-        Ok(upper)
+    }
+
+    /// Runs the command and passes on what it writes.
+    pub(crate) fn run_to_its_end(
+        &self,
+        sandbox: &Sandbox,
+        running: &Running<'_>,
+    ) -> Result<Outcome> {
+        let step = running.step;
+        let cancel = self.request.cancel.as_ref();
+        execute(sandbox, running.shown, cancel, &mut |bytes| {
+            (self.listener)(Event::Output { step, bytes });
+        })
     }
 
     /// Writes the layer; the upper directory becomes what the next step stacks on, without a copy.
@@ -156,27 +180,13 @@ impl Builder<'_> {
 
 /// A command and where it runs.
 #[derive(Clone, Copy)]
-struct Running<'a> {
+pub(crate) struct Running<'a> {
     run: &'a RunStep,
     /// The command as history shows it.
     shown: &'a str,
     step: usize,
     work: &'a Workspace,
-    userxattr: bool,
-}
-
-/// Returns which attributes overlayfs must use here, having tried whether it can be used.
-fn userxattr(shown: &str) -> Result<bool> {
-    let probe = corten_sandbox::probe();
-    match probe.clone().require().map_err(sandbox_error(shown))? {
-        Tier::Root { userxattr } => Ok(userxattr),
-        // The caller enters the user namespace before a build starts.
-        Tier::UserNamespace(_) | Tier::Chroot => {
-            let probe = Box::new(probe);
-            let unavailable = corten_sandbox::Error::Unavailable { probe };
-            Err(sandbox_error(shown)(unavailable))
-        }
-    }
+    tier: &'a Tier,
 }
 
 /// A user namespace may make no device nodes.
@@ -230,7 +240,12 @@ fn sandbox(run: &RunStep, user: &User, root: RootKind, mounts: Vec<Mount>) -> Sa
 /// Fixed, so that what a command makes of it is the same everywhere; BuildKit's default name too.
 const HOST_NAME: &str = "buildkitsandbox";
 
-fn execute(sandbox: &Sandbox, shown: &str, tell: &mut dyn FnMut(&[u8])) -> Result<Outcome> {
+fn execute(
+    sandbox: &Sandbox,
+    shown: &str,
+    cancel: Option<&Cancel>,
+    tell: &mut dyn FnMut(&[u8]),
+) -> Result<Outcome> {
     let mut tail = Tail::default();
     let mut sink = |_stream, bytes: &[u8]| {
         tail.add(bytes);
@@ -240,8 +255,11 @@ fn execute(sandbox: &Sandbox, shown: &str, tell: &mut dyn FnMut(&[u8])) -> Resul
         stdin: Input::Null,
         sink: &mut sink,
     };
-    let outcome =
-        corten_sandbox::run(sandbox, stdio, Signals::Leave).map_err(sandbox_error(shown))?;
+    let outcome = match cancel {
+        Some(cancel) => corten_sandbox::run_until(sandbox, stdio, cancel),
+        None => corten_sandbox::run(sandbox, stdio, Signals::Leave),
+    };
+    let outcome = outcome.map_err(sandbox_error(shown))?;
     if outcome.status.is_success() {
         return Ok(outcome);
     }

@@ -1,6 +1,7 @@
-//! Reading the upper directory of an overlay: what was changed on top of a tree.
+//! Reading the upper directory of an overlay, or what is known to have changed in a plain directory: what
+//! was changed on top of a tree.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::AsFd as _;
@@ -62,6 +63,8 @@ pub enum OverlayNotes {
     Trusted,
     /// `user.overlay.*`, as with it.
     User,
+    /// None: there is no overlay.
+    Absent,
 }
 
 impl OverlayNotes {
@@ -76,6 +79,7 @@ impl OverlayNotes {
         let prefix: &[u8] = match self {
             Self::Trusted => b"trusted.overlay.",
             Self::User => b"user.overlay.",
+            Self::Absent => return None,
         };
         xattr.strip_prefix(prefix)
     }
@@ -103,11 +107,51 @@ pub fn read_upper(
             paths: Vec::new(),
         },
         found: Vec::new(),
+        kept: HashSet::new(),
         opaque: Vec::new(),
         xattrs_dropped: Vec::new(),
     };
     reader.scan(excluded)?;
-    reader.changes()
+    reader.changes(&[])
+}
+
+/// What may have changed in a directory that held all of a tree.
+#[derive(Debug, Clone, Default)]
+pub struct Touched {
+    /// What is there and was not, or not as it is now, with its extended attributes.
+    pub found: Vec<(Vec<u8>, Found)>,
+    /// Those of `found` that are the inode they were.
+    pub kept: HashSet<Vec<u8>>,
+    /// What is gone from a directory that is still there.
+    pub removed: Vec<Vec<u8>>,
+}
+
+/// Compares what was `touched` in `root` with `lower`, all of which it held before.
+///
+/// The changes are those that an overlay would show for the same commands, but for files with several
+/// names: overlayfs parts a name from the others when it is written to, and here they stay one file.
+pub fn read_touched(
+    lower: &Tree,
+    lower_contents: &dyn Contents,
+    root: Root,
+    touched: Touched,
+) -> Result<Upper> {
+    let mut found = touched.found;
+    found.sort_by(|(left, _), (right, _)| path::compare(left, right));
+    let reader = Reader {
+        lower,
+        notes: OverlayNotes::Absent,
+        lower_contents,
+        files: Files {
+            root,
+            paths: Vec::new(),
+        },
+        found,
+        kept: touched.kept,
+        opaque: Vec::new(),
+        xattrs_dropped: Vec::new(),
+    };
+    reader.changes(&touched.removed)
 }
 
 struct Reader<'a> {
@@ -116,6 +160,8 @@ struct Reader<'a> {
     lower_contents: &'a dyn Contents,
     files: Files,
     found: Vec<(Vec<u8>, Found)>,
+    /// Paths whose inode is the one that the lower tree's became; overlayfs makes another.
+    kept: HashSet<Vec<u8>>,
     opaque: Vec<Vec<u8>>,
     xattrs_dropped: Vec<Shown>,
 }
@@ -135,13 +181,29 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn changes(mut self) -> Result<Upper> {
+    fn changes(mut self, removed: &[Vec<u8>]) -> Result<Upper> {
         let mut changes = Changeset::default();
+        for path in removed
+            .iter()
+            .filter(|path| self.lower_node(path).is_some())
+        {
+            changes.remove(path)?;
+        }
         let mut sockets = Vec::new();
         let found = std::mem::take(&mut self.found);
         let groups = groups_of(&found);
         for (path, entry) in &found {
             match &entry.kind {
+                FoundKind::Device {
+                    block: false,
+                    major: 0,
+                    minor: 0,
+                } if self.notes == OverlayNotes::Absent => {
+                    return Err(Error::Unrepresentable {
+                        path: path.as_slice().into(),
+                        reason: "a character device 0:0 stands for a deletion",
+                    });
+                }
                 FoundKind::Device {
                     block: false,
                     major: 0,
@@ -220,7 +282,11 @@ impl Reader<'_> {
             n_links: names.map_or(1, |names| u32::try_from(names.len()).unwrap_or(u32::MAX)),
             layer: 0,
         };
-        if names.is_none() && self.is_unchanged(path, &node)? {
+        let is_unchanged = match names {
+            None => self.is_unchanged(path, &node)?,
+            Some(names) => self.is_same_file(names) && self.is_unchanged(path, &node)?,
+        };
+        if is_unchanged {
             return Ok(());
         }
         let group = names.map(|_| entry.inode.1);
@@ -264,13 +330,25 @@ impl Reader<'_> {
         self.lower.exact(path)
     }
 
+    /// Tells whether all of `names` were names of one file and still are of that.
+    fn is_same_file(&self, names: &[&[u8]]) -> bool {
+        let mut ids = names.iter().map(|name| {
+            let is_kept = self.kept.contains(*name);
+            self.lower_node(name).filter(|_| is_kept)
+        });
+        let first = ids.next().flatten();
+        first.is_some() && ids.all(|id| id == first)
+    }
+
     fn is_unchanged(&self, path: &[u8], node: &Node) -> Result<bool> {
         let Some(old) = self.lower_node(path).map(|id| self.lower.node(id)) else {
             return Ok(false);
         };
         // Writing to one of several names copied that one up: for whoever wrote, the others stay
-        // what they were, so it is a file of its own now.
-        if old.n_links > 1 && !matches!(old.kind, Kind::Directory(_)) {
+        // what they were, so it is a file of its own now. Without an overlay a file that took the
+        // place of one of several names is.
+        let has_names = old.n_links > 1 && !matches!(old.kind, Kind::Directory(_));
+        if has_names && !self.kept.contains(path) {
             return Ok(false);
         }
         let compare = |lower: &File, upper: &File| -> Result<bool> {

@@ -1,7 +1,9 @@
 //! Ending what runs from another thread, as on Ctrl-C, and waiting until nothing of it is left.
 
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -21,10 +23,20 @@ struct Shared {
     is_idle: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     is_cancelled: bool,
     n_held: usize,
+    cleanups: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("is_cancelled", &self.is_cancelled)
+            .field("n_held", &self.n_held)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Something that has to be taken away before the program may end.
@@ -56,17 +68,29 @@ impl Cancel {
         Ok(Held(self.clone()))
     }
 
-    /// Ends what [`run_until`](crate::run_until) runs with this, and waits until nothing is
-    /// [held](Self::hold).
-    pub fn cancel(&self) {
+    /// Has `clean_up` called when everything is to end, by who says so.
+    pub fn on_cancel(&self, clean_up: impl FnOnce() + Send + 'static) {
+        self.state().cleanups.push(Box::new(clean_up));
+    }
+
+    /// Ends what [`run_until`](crate::run_until) runs with this, cleans up, and waits until nothing is
+    /// [held](Self::hold), but no longer than `limit`.
+    pub fn cancel(&self, limit: Duration) {
         let mut state = self.state();
         state.is_cancelled = true;
         // An event descriptor takes eight bytes at any time but when its counter is at the end.
         rustix::io::write(&self.0.event, &1_u64.to_ne_bytes()).ok();
-        while state.n_held > 0 {
-            let waited = self.0.is_idle.wait(state);
-            state = waited.unwrap_or_else(PoisonError::into_inner);
+        let cleanups = std::mem::take(&mut state.cleanups);
+        drop(state);
+        for clean_up in cleanups {
+            clean_up();
         }
+        let is_held = |state: &mut State| state.n_held > 0;
+        let waited = self
+            .0
+            .is_idle
+            .wait_timeout_while(self.state(), limit, is_held);
+        drop(waited);
     }
 
     /// Returns whether everything is to end.
@@ -96,7 +120,7 @@ impl Drop for Held {
 const ENDING: [i32; 3] = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM];
 
 /// Lets `SIGHUP`, `SIGINT` and `SIGTERM` do `act` first, in a thread of its own; then the signal ends
-/// the process as if it had not been caught. One that is ignored stays so.
+/// the process as if it had not been caught, and a second one does at once. One that is ignored stays so.
 ///
 /// To be called while there is one thread: the signals are blocked in those that are started later.
 pub fn before_ending(act: impl FnOnce() + Send + 'static) -> Result<(), Error> {
@@ -105,21 +129,30 @@ pub fn before_ending(act: impl FnOnce() + Send + 'static) -> Result<(), Error> {
         .filter(|signal| !sys::is_ignored(*signal))
         .collect();
     let queue = SignalQueue::new(&heeded).talking("queueing signals")?;
-    let wait = move || {
-        let taken = loop {
-            if poll::readable(&[queue.as_fd()]).is_err() {
-                return;
-            }
-            if let Some(taken) = queue.take() {
-                break taken;
-            }
-        };
-        act();
-        sys::end_by(taken.number);
+    let next = move || loop {
+        if poll::readable(&[queue.as_fd()]).is_err() {
+            return libc::SIGTERM;
+        }
+        if let Some(taken) = queue.take() {
+            return taken.number;
+        }
     };
+    let attend = move || {
+        let first = next();
+        let acting = start(move || {
+            act();
+            sys::end_by(first)
+        });
+        // Without a thread there is nobody to act, and who asked for the end still gets it.
+        sys::end_by(if acting.is_ok() { next() } else { first });
+    };
+    start(attend)
+}
+
+fn start(act: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     std::thread::Builder::new()
         .name("signals".to_owned())
-        .spawn(wait)
+        .spawn(act)
         .map(drop)
         .talking("starting a thread")
 }
@@ -133,7 +166,7 @@ mod tests {
         let cancel = Cancel::new().unwrap();
         let held = cancel.hold().unwrap();
         let other = cancel.clone();
-        let waiter = std::thread::spawn(move || other.cancel());
+        let waiter = std::thread::spawn(move || other.cancel(Duration::from_secs(60)));
         poll::readable(&[cancel.as_fd()]).unwrap();
         assert!(!waiter.is_finished());
         assert!(cancel.is_cancelled());

@@ -1,10 +1,11 @@
 //! `/dev`, `/proc` and `/sys` of a sandbox.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    CWD, FileType, Mode, OFlags, chmodat, makedev, mkdirat, mknodat, openat, symlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, chmodat, makedev, mkdirat, mknodat, openat, symlinkat,
+    unlinkat,
 };
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
@@ -12,7 +13,7 @@ use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::channel::Window;
-use crate::error::{Doing, Failure};
+use crate::error::{Doing, Error, Failure};
 use crate::mountpoint::InRoot;
 use crate::mounts;
 
@@ -105,6 +106,61 @@ pub(crate) fn mount_dev(
     pty.doing("making", Path::new("/dev/console"))
 }
 
+/// Fills `directory`, which is to be `/dev` of a [`RootKind::Chroot`](crate::RootKind::Chroot), and
+/// returns the names of devices that cannot be made and used here.
+///
+/// In the place of `/dev/null` there is an empty file then, which programs can at least write to.
+/// Links such as `/dev/stdout` lead into `/proc`.
+pub fn fill_dev(directory: BorrowedFd<'_>) -> Result<Vec<&'static str>, Error> {
+    let failed = |path: PathBuf| {
+        |source: Errno| Error::SetUp {
+            doing: "making".to_owned(),
+            path,
+            source: source.into(),
+        }
+    };
+    let shown = |name: &str| Path::new("/dev").join(name);
+    let mut missing = Vec::new();
+    for (name, major, minor) in NODES {
+        if make_usable_node(directory, name, makedev(major, minor)).is_err() {
+            missing.push(name);
+        }
+    }
+    if missing.contains(&"null") {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o666);
+        openat(directory, "null", flags, mode)
+            .and_then(|_| chmodat(directory, "null", mode, AtFlags::empty()))
+            .map_err(failed(shown("null")))?;
+    }
+    for (name, link) in LINKS {
+        symlinkat(link, directory, name).map_err(failed(shown(name)))?;
+    }
+    for (name, mode) in [("pts", 0o755), ("shm", 0o1777)] {
+        let mode = Mode::from_raw_mode(mode);
+        mkdirat(directory, name, mode)
+            .and_then(|()| chmodat(directory, name, mode, AtFlags::empty()))
+            .map_err(failed(shown(name)))?;
+    }
+    Ok(missing)
+}
+
+/// A node that can be made may be of no use, on a mount without devices. `/dev/tty` cannot be opened by
+/// who has no terminal, and is a device all the same.
+fn make_usable_node(directory: BorrowedFd<'_>, name: &str, device: u64) -> Result<(), Errno> {
+    let mode = Mode::from_raw_mode(0o666);
+    mknodat(directory, name, FileType::CharacterDevice, mode, device)?;
+    chmodat(directory, name, mode, AtFlags::empty())?;
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+    match openat(directory, name, flags, Mode::empty()) {
+        Err(Errno::NXIO) | Ok(_) => Ok(()),
+        Err(errno) => {
+            unlinkat(directory, name, AtFlags::empty())?;
+            Err(errno)
+        }
+    }
+}
+
 /// Makes the nodes such that they alone can be used: each is a mount of its own, over a `/dev` in which
 /// a node that root makes has no effect.
 fn make_nodes(dev: BorrowedFd<'_>) -> Result<(), Failure> {
@@ -139,7 +195,7 @@ fn make_node(dev: BorrowedFd<'_>, name: &str, device: u64) -> Result<(OwnedFd, O
         }
         made => {
             made?;
-            chmodat(dev, name, mode, rustix::fs::AtFlags::empty())?;
+            chmodat(dev, name, mode, AtFlags::empty())?;
             let node = mounts::copy(dev, Path::new(name))?;
             Ok((node, place(OFlags::PATH | OFlags::NOFOLLOW)?))
         }

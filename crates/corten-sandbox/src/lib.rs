@@ -67,6 +67,7 @@ pub use cancel::{Cancel, Held, before_ending};
 pub use caps::DEFAULT_CAPABILITIES;
 pub use cgroup::{Limits, check_limits};
 pub use child::ExitStatus;
+pub use devices::fill_dev;
 pub use error::Error;
 pub use idmap::{IdMap, MapRange, in_user_namespace};
 pub use isolation::{Isolation, Survey, Verdict, choose, survey};

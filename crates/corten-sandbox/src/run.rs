@@ -133,15 +133,11 @@ fn is_chroot(sandbox: &Sandbox) -> bool {
     matches!(sandbox.root.kind, RootKind::Chroot(_))
 }
 
-/// Makes a control group where limits need one. Where no pid namespace ends everything at once, one is
-/// welcome, too, and done without if it cannot be had.
+/// Makes a control group where limits need one.
 fn group(sandbox: &Sandbox) -> Result<Option<Group>, Error> {
-    if !sandbox.limits.is_empty() {
-        return Group::make(sandbox.limits).map(Some);
-    }
-    Ok(is_chroot(sandbox)
-        .then(|| Group::make(sandbox.limits).ok())
-        .flatten())
+    (!sandbox.limits.is_empty())
+        .then(|| Group::make(sandbox.limits))
+        .transpose()
 }
 
 /// Every kind the kernel has but those of users and time.

@@ -51,7 +51,21 @@ pub(crate) fn spawn(request: &Spawn<'_>) -> io::Result<(i32, OwnedFd)> {
     args.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
     // SAFETY: without CLONE_VM the child works on its own copy of memory and, until it executes,
     // makes only system calls with memory prepared above: no allocation, no lock of another thread.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of_val(&args)) };
+    let mut pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of_val(&args)) };
+    // Docker's filter cannot read the flags of clone3 and answers so, that the older call be made.
+    if pid == -1 && request.cgroup.is_none() && last_errno() == Errno::NOSYS {
+        // SAFETY: as above; without a stack of its own the child goes on with its copy of this one.
+        pid = unsafe {
+            libc::syscall(
+                libc::SYS_clone,
+                args.flags | args.exit_signal,
+                0_usize,
+                &raw mut pidfd,
+                0_usize,
+                0_usize,
+            )
+        };
+    }
     match pid {
         // SAFETY: this is the child, single-threaded, and both lists end in a null pointer.
         0 => unsafe { child(request, &argv, &env) },

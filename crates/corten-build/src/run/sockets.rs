@@ -10,6 +10,12 @@ use rustix::fs::{AtFlags, FileType, Mode};
 use crate::run::times::set_time;
 use crate::{Error, Result};
 
+/// Removes `sockets` from `files`, a directory of all files. The times of their directories stay what they
+/// are.
+pub(crate) fn remove(files: &Path, sockets: &[Vec<u8>]) -> Result<()> {
+    withdraw(&Tree::new(), files, sockets)
+}
+
 /// Removes `sockets` from the upper directory; one that took the place of something in `lower` leaves
 /// the deletion that the layer has. The times of their directories stay what they are.
 pub(crate) fn withdraw(lower: &Tree, upper: &Path, sockets: &[Vec<u8>]) -> Result<()> {

@@ -231,7 +231,11 @@ impl Site {
                 .reasons
                 .extend(reasons.iter().map(ToString::to_string)),
             Event::Warning(text) => happened.warnings.push(format!("warning: {text}")),
-            Event::Done { .. } | Event::Failed { .. } | Event::Output { .. } => {}
+            Event::Done { .. }
+            | Event::Failed { .. }
+            | Event::Output { .. }
+            | Event::Isolated { .. }
+            | Event::Detail(_) => {}
         }
     }
 

@@ -199,7 +199,7 @@ fn it_ends_when_all_is_cancelled() -> Result<(), String> {
         };
         let cancel = Cancel::new().unwrap();
         let other = cancel.clone();
-        let mut sink = |_stream, _bytes: &[u8]| other.cancel();
+        let mut sink = |_stream, _bytes: &[u8]| other.cancel(std::time::Duration::ZERO);
         let stdio = Stdio::Sink {
             stdin: Input::Null,
             sink: &mut sink,

@@ -5,6 +5,7 @@ mod caches;
 mod caching;
 mod check;
 mod compat;
+mod isolation;
 mod metadata;
 mod outputs;
 pub(crate) mod refused;
@@ -42,6 +43,8 @@ pub(crate) struct BuildArgs {
     pub(crate) outputs: outputs::OutputArgs,
     #[command(flatten)]
     pub(crate) check: check::CheckArgs,
+    #[command(flatten)]
+    pub(crate) isolation: isolation::IsolationArgs,
     /// How to show what happens
     #[arg(long, value_enum, default_value_t)]
     pub(crate) progress: Style,

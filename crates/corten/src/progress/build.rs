@@ -69,6 +69,10 @@ impl BuildView {
         match (&self.kind, event) {
             (Kind::Json(begun), event) => output::tell(&json::line(&event, begun.elapsed())),
             (_, Event::Warning(text)) => self.output.warn(text),
+            (_, Event::Isolated { isolation }) => {
+                self.output.detail(&format!("isolation: {isolation}"));
+            }
+            (_, Event::Detail(text)) => self.output.detail(text),
             (Kind::Live(live), event) => live.show(event),
             (Kind::Plain(plain), event) => plain.show(event),
             (Kind::Quiet, _) => {}

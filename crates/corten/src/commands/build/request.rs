@@ -7,6 +7,7 @@ use corten_build::{BuildRequest, Clamp};
 use corten_snapshot::PackOptions;
 
 use super::BuildArgs;
+use super::isolation::cancelled_by_signals;
 use crate::build_context::{ContextPlace, GitDefaults, OpenContext};
 use crate::context::Context;
 use crate::dockerfile::{self, Sources};
@@ -17,7 +18,8 @@ use crate::timestamp::Seconds;
 ///
 /// What has to be fetched is not known yet: that is done where something could be run.
 pub(crate) fn needs_root(args: &BuildArgs, ctx: &Context) -> bool {
-    if args.check.is_asked() || rustix::process::geteuid().is_root() {
+    let may_enter = args.isolation.may_enter_user_namespace();
+    if args.check.is_asked() || !may_enter || rustix::process::geteuid().is_root() {
         return false;
     }
     let Ok(place) = ContextPlace::of(&args.sources.context) else {
@@ -124,6 +126,8 @@ pub(super) fn request(args: &BuildArgs, ctx: &Context) -> Result<Prepared, Comma
         },
         check: args.check.options(),
         explain: args.caching.explain,
+        isolation: args.isolation.isolations(),
+        cancel: Some(cancelled_by_signals()?),
         clamp: clamp.map(|seconds| Clamp(seconds.0)),
         pack: PackOptions {
             max_bytes: limits.archive.total_bytes,

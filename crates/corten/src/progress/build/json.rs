@@ -51,6 +51,10 @@ fn value(event: &Event<'_>) -> Value {
         Event::Failed { step, took } => {
             json!({ "event": "failed", "step": step, "took": seconds(took) })
         }
+        Event::Isolated { isolation } => {
+            json!({ "event": "isolated", "isolation": isolation.to_string() })
+        }
+        Event::Detail(text) => json!({ "event": "detail", "text": text }),
         Event::Warning(text) => json!({ "event": "warning", "text": text }),
     }
 }

@@ -102,7 +102,7 @@ impl Live {
             Event::Failed { step, took } => {
                 state.end(step, &format!("FAILED {:.1}s", took.as_secs_f32()));
             }
-            Event::Warning(_) => {}
+            Event::Warning(_) | Event::Isolated { .. } | Event::Detail(_) => {}
         }
     }
 

@@ -72,7 +72,7 @@ impl Plain {
                 Self::end(steps.remove(&step), step);
                 output::tell(&format!("#{step} FAILED {:.1}s", took.as_secs_f32()));
             }
-            Event::Warning(_) => {}
+            Event::Warning(_) | Event::Isolated { .. } | Event::Detail(_) => {}
         }
     }
 

@@ -1,0 +1,106 @@
+//! A RUN where nothing can be mounted: in a directory of all files, by chroot(2).
+
+use corten_layer::beneath::Root;
+use corten_layer::bytes::TreeContents;
+use corten_layer::upper::{Upper, read_touched};
+use corten_layer::users::resolve_user;
+use corten_sandbox::RootKind;
+use corten_snapshot::Bytes;
+use corten_spec::Digest;
+
+use crate::Result;
+use crate::build::Builder;
+use crate::commit::Made;
+use crate::error::StepResult;
+use crate::event::Event;
+use crate::run::cover::Covers;
+use crate::run::injected::Injected;
+use crate::run::tree::WorkTree;
+use crate::run::walk::Walk;
+use crate::run::{Running, sandbox, sockets, times};
+use crate::stage::Stage;
+
+impl Builder<'_> {
+    /// Runs the command in a tree, which the next step gets unless this one fails.
+    pub(crate) fn run_chrooted(
+        &self,
+        stage: &mut Stage,
+        running: &Running<'_>,
+        key: &Digest,
+    ) -> StepResult<Made> {
+        let mut work = self.work_tree(stage)?;
+        let upper = self.changed_by(stage, running, &work)?;
+        let tree = stage.tree(&self.snapshots)?;
+        let files = work.files();
+        sockets::remove(&files, &upper.sockets)?;
+        if let Some(clamp) = self.clamp {
+            times::clamp(&files, &upper.changes, clamp)?;
+        }
+        drop(tree);
+        let keys = std::slice::from_ref(key);
+        let made = self.commit(stage, keys, upper.changes, &upper.files)?;
+        let mut layers = stage.diff_ids();
+        layers.extend(
+            made.outcome
+                .layer
+                .as_ref()
+                .map(|layer| layer.diff_id.clone()),
+        );
+        work.holds(layers)?;
+        self.trees.put(work);
+        Ok(made)
+    }
+
+    fn changed_by(
+        &self,
+        stage: &mut Stage,
+        running: &Running<'_>,
+        work: &WorkTree,
+    ) -> Result<Upper> {
+        let tree = stage.tree(&self.snapshots)?;
+        let files = work.files();
+        let root = Root::open(&files)?;
+        let walk = Walk::of(&root)?;
+        let mounts = running.work.mounts(running.run)?;
+        let injected = Injected::prepare(&tree, &files, &mounts)?;
+        let attic = work.attic()?;
+        let mut covers = Covers::new(&root, &attic);
+        covers.prepare(&tree, &mounts)?;
+        if !covers.missing_devices.is_empty() {
+            let names = covers.missing_devices.join(", ");
+            let text = format!("devices that cannot be made here: {names}");
+            (self.listener)(Event::Detail(&text));
+        }
+        walk.settle();
+        self.execute_chrooted(stage, running, work)?;
+        covers.withdraw()?;
+        injected.withdraw(&[])?;
+        let touched = walk.touched(&root)?;
+        let bytes = Bytes::new(self.snapshots.clone(), &stage.layers);
+        let contents = TreeContents {
+            tree: &tree,
+            bytes: &bytes,
+        };
+        let upper = read_touched(&tree, &contents, root, touched)?;
+        self.warn_of(&upper);
+        Ok(upper)
+    }
+
+    fn execute_chrooted(
+        &self,
+        stage: &mut Stage,
+        running: &Running<'_>,
+        work: &WorkTree,
+    ) -> Result<()> {
+        let user = self.with_contents(stage, |tree, contents| {
+            resolve_user(tree, contents, &running.run.user)
+        })?;
+        let root = RootKind::Chroot(work.files());
+        let sandbox = sandbox(running.run, &user, root, Vec::new());
+        let outcome = self.run_to_its_end(&sandbox, running)?;
+        for shortcoming in &outcome.shortcomings {
+            (self.listener)(Event::Detail(shortcoming));
+        }
+        Ok(())
+    }
+}

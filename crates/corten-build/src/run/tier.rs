@@ -1,0 +1,58 @@
+//! Which way of isolation the commands of a build get: found out once, and told.
+
+use corten_dockerfile::{Instruction, Kind};
+use corten_sandbox::{Isolation, Tier, Verdict, choose};
+
+use crate::build::Builder;
+use crate::event::Event;
+use crate::request::Isolations;
+use crate::{Error, Result};
+
+impl Builder<'_> {
+    /// Refuses what was asked for and cannot be had, before anything is done.
+    pub(crate) fn prepare_isolation(&self) -> Result<()> {
+        if let Some(cancel) = &self.request.cancel {
+            self.trees.remove_on(cancel);
+        }
+        let is_run = |instruction: &Instruction| matches!(instruction.kind, Kind::Run(_));
+        let is_asked_for = self.request.isolation != Isolations::Any;
+        if is_asked_for && self.needed_instructions().any(is_run) {
+            self.tier()?;
+        }
+        Ok(())
+    }
+
+    /// Returns the tier of this build's commands.
+    pub(crate) fn tier(&self) -> Result<Tier> {
+        self.tier.get((), || {
+            let wanted = match self.request.isolation {
+                Isolations::Any => None,
+                Isolations::Only(isolation) => Some(isolation),
+                Isolations::None => return Err(Error::RunRefused),
+            };
+            let scratch = self.snapshots.temporary()?;
+            let scratch = scratch.parent().unwrap_or(&scratch);
+            let tier = choose(wanted, scratch)
+                .and_then(entered)
+                .map_err(|source| Error::Isolation { source })?;
+            (self.listener)(Event::Isolated {
+                isolation: tier.isolation(),
+            });
+            Ok(tier)
+        })
+    }
+}
+
+/// The caller enters the user namespace before a build starts; here it is too late.
+fn entered(tier: Tier) -> std::result::Result<Tier, corten_sandbox::Error> {
+    match tier {
+        Tier::Root { .. } | Tier::Chroot => Ok(tier),
+        Tier::UserNamespace(_) => Err(corten_sandbox::Error::IsolationUnavailable {
+            verdicts: vec![Verdict {
+                isolation: Isolation::UserNamespace,
+                problems: vec!["the program did not enter a user namespace".to_owned()],
+                advice: None,
+            }],
+        }),
+    }
+}

@@ -1,0 +1,215 @@
+# shellcheck shell=bash disable=SC2154
+# RUN in every way of isolation: the same layers, whatever the machine allows.
+
+# corpus DIR: contexts whose builds repeat bit for bit, one a directory. Files with several names are left
+# alone, since overlayfs parts them (docs/reference/isolation.md).
+corpus() {
+    mkdir -p "$1"/{users,package,files,script,stages}
+    cat >"$1/users/Dockerfile" <<'DOCKERFILE'
+FROM base
+ARG SOURCE_DATE_EPOCH
+RUN useradd --create-home --uid 1234 app && groupadd --gid 4321 crew && usermod -aG crew app
+RUN id app >/home/app/id && chown -R app:crew /home/app && chmod 2750 /home/app
+USER app:crew
+WORKDIR /home/app
+RUN id >mine && umask 077 && mkdir -p a/b && echo secret >a/b/c
+USER root
+RUN su app -c 'id -u >/tmp/as-app' && test "$(cat /tmp/as-app)" = 1234
+DOCKERFILE
+    mkdir -p hello/{DEBIAN,usr/bin}
+    printf 'Package: hello-corten\nVersion: 1\nArchitecture: all\nMaintainer: a <a@example.org>\nDescription: a\n' \
+        >hello/DEBIAN/control
+    # shellcheck disable=SC2016
+    printf '#!/bin/sh\necho configured $1 >/var/lib/hello\n' >hello/DEBIAN/postinst
+    printf '#!/bin/sh\necho hello\n' >hello/usr/bin/hello
+    chmod 755 hello/DEBIAN/postinst hello/usr/bin/hello
+    chmod 4755 hello/usr/bin/hello
+    SOURCE_DATE_EPOCH=$EPOCH dpkg-deb --root-owner-group --build hello "$1/package/hello.deb" >/dev/null
+    cat >"$1/package/Dockerfile" <<'DOCKERFILE'
+FROM base
+COPY hello.deb /tmp/
+RUN dpkg --install /tmp/hello.deb && rm /var/log/dpkg.log
+RUN hello >/said && rm /tmp/hello.deb
+RUN dpkg --purge hello-corten && rm /var/log/dpkg.log
+DOCKERFILE
+    echo context >"$1/files/file"
+    cat >"$1/files/Dockerfile" <<'DOCKERFILE'
+FROM base
+RUN mkdir -p /d/sub && echo 1 >/d/one && echo 2 >/d/sub/two && ln -s /d/one /d/link && mkfifo /d/fifo
+COPY file /d/sub/two
+RUN test "$(cat /d/sub/two)" = context && rm -r /d/sub && mkdir /d/sub && echo 3 >/d/sub/three
+COPY file /usr/share/doc/adduser
+RUN rm -rf /usr/share/doc /usr/share/man && mkdir /usr/share/doc && echo 4 >/usr/share/doc/four
+RUN mv /d/one /d/moved && chmod 600 /d/moved && touch -h /d/link && chgrp 7 /d/fifo
+RUN cp /bin/true /d/true && chmod 4711 /d/true && chown 1:2 /d/sub && rm /d/link && ln -s nowhere /d/link
+RUN ln /d/moved /d/again && ln /d/moved /d/third && rm /d/again
+RUN rm -rf /d/sub && echo 5 >/d/sub && rm /etc/motd; mkdir -p /etc/motd/dir
+RUN touch /etc/debian_version && cp -p /etc/issue /x && cp -p /x /etc/issue && rm /x
+RUN perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, sockaddr_un("/d/socket")) or die' && ls /d
+RUN echo 127.0.0.9 mine >>/etc/hosts && echo nameserver 1.2.3.4 >/etc/resolv.conf && echo x >/dev/shm/x
+RUN true
+DOCKERFILE
+    cat >"$1/script/Dockerfile" <<'DOCKERFILE'
+FROM base
+RUN <<SCRIPT
+set -e
+seq 1000 >/numbers
+sort -r /numbers >/reversed
+SCRIPT
+RUN <<SCRIPT
+#!/usr/bin/perl
+open my $file, '>', '/by-perl' or die;
+print $file "$0\n";
+SCRIPT
+RUN --network=none ! perl -MIO::Socket::INET -e 'IO::Socket::INET->new("127.0.0.1:1") or exit 1'
+RUN (setsid sleep 4711 &) ; (sleep 4711 </dev/null >/dev/null 2>&1 &) ; echo left >/left
+DOCKERFILE
+    cat >"$1/stages/Dockerfile" <<'DOCKERFILE'
+FROM base AS one
+RUN echo one >/one
+FROM one AS two
+RUN echo two >/two && rm /one
+FROM one AS three
+RUN echo three >/three
+FROM base
+COPY --from=two /two /
+RUN cat /two >/copied
+COPY --from=three /three /one /
+RUN cat /three /one >>/copied
+DOCKERFILE
+}
+
+# builds HOW STORE COMMAND...: digests of the corpus, built by `COMMAND... build`. That HOW it is isolated
+# is told, and shows in what a command sees.
+builds() {
+    local how=$1 store=$2 context
+    shift 2
+    cat >"corpus/look" <<'DOCKERFILE'
+FROM base
+RUN echo "seen: $(head -n 1 /proc/self/uid_map 2>/dev/null | tr -s ' ')"
+DOCKERFILE
+    "$@" --root "$store" --verbose build --progress plain --no-cache --isolation "$how" \
+        --file "$CASE/corpus/look" "$CASE/corpus" >"look.$how" 2>&1 || { cat "look.$how"; fail "$how: look"; }
+    contains "look.$how" "isolation: $how"
+    for context in users package files script stages; do
+        "$@" --root "$store" build --quiet --timestamp "$EPOCH" --build-arg SOURCE_DATE_EPOCH="$EPOCH" --no-cache \
+            --isolation "$how" "$CASE/corpus/$context" >"log.$how.$context" 2>&1 ||
+            { cat "log.$how.$context"; fail "$how: $context"; }
+        echo "$context $(tail -n 1 "log.$how.$context")"
+    done
+    equal "what is left of $how in the store" '' "$(ls "$store/layers/tmp")"
+}
+
+# nothing_runs ARGUMENT: no process was started with it.
+nothing_runs() {
+    { set +x; } 2>/dev/null
+    local left
+    left=$(grep -laz "^$1\$" /proc/[0-9]*/cmdline 2>/dev/null || true)
+    equal "processes left" '' "$left"
+    set -x
+}
+
+case_the_same_layers_in_every_isolation() {
+    need_base
+    need dpkg-deb jq
+    local user
+    user=$(new_user)
+    corpus corpus
+    chmod -R a+rX .
+    copy_base "$CASE/root"
+    builds root "$CASE/root" corten >digests.root
+    contains look.root 'seen:  0 0 4294967295'
+    copy_base "$CASE/chroot"
+    builds chroot "$CASE/chroot" corten >digests.chroot
+    # Nothing is mounted, so that there is no such file.
+    grep -q 'seen: *$' look.chroot || { cat look.chroot; fail 'chroot has a /proc'; }
+    copy_base "$CASE/userns"
+    chown -R "$user" "$CASE/userns" "$CASE/corpus"
+    builds userns "$CASE/userns" "$HERE/as-user" "$user" corten >digests.userns
+    grep -q 'seen:  0 [1-9]' look.userns || { cat look.userns; fail 'userns is none'; }
+    cat digests.root
+    equal 'digests' "$(cat digests.root)" "$(cat digests.chroot)"
+    equal 'digests' "$(cat digests.root)" "$(cat digests.userns)"
+    nothing_runs 4711
+}
+
+case_a_default_container_builds_by_chroot() {
+    need_base
+    need dpkg-deb jq
+    start_docker
+    corpus corpus
+    copy_base "$CASE/root"
+    builds root "$CASE/root" corten >digests.root
+    peer_docker import "$(base_tar)" box >/dev/null
+    copy_base "$CASE/inside"
+    # Docker's own capabilities and system call filter: no mount, and no namespace.
+    in_box() { peer_docker run --rm --network none --volume "$CASE:$CASE" --volume "$WORK/bin:/corten:ro" box "$@"; }
+    in_box /corten/corten doctor --format json >doctor.json || { cat doctor.json; fail doctor; }
+    equal 'the isolation doctor names' chroot "$(jq -r .isolation doctor.json)"
+    equal 'mount namespaces' false "$(jq '.primitives[] | select(.what == "mount namespace") | .problem == null' doctor.json)"
+    equal 'chroot' true "$(jq '.primitives[] | select(.what == "chroot") | .problem == null' doctor.json)"
+    builds chroot "$CASE/inside" in_box /corten/corten >digests.inside
+    equal 'digests' "$(cat digests.root)" "$(cat digests.inside)"
+    # It is what is found without being asked for, and the others are refused before anything runs.
+    in_box /corten/corten --root "$CASE/inside" --verbose build --no-cache "$CASE/corpus/stages" >auto 2>&1
+    contains auto 'isolation: chroot'
+    local how
+    for how in root userns none; do
+        ! in_box /corten/corten --root "$CASE/inside" build --no-cache --isolation $how "$CASE/corpus/stages" >refused 2>&1
+        ! grep -q '^#' refused || fail "something ran before $how was refused"
+    done
+    # The classic way out of a root directory, with a capability that is there.
+    mkdir way
+    echo secret >"$CASE/secret"
+    cat >way/Dockerfile <<DOCKERFILE
+FROM base
+RUN perl -e 'mkdir "/in"; chroot "/in" or print "no chroot\n"; chdir "../" for 1 .. 64; chroot "."; \
+    print -e "$CASE/secret" ? "out\n" : "in\n"; print open(F, "$CASE/secret") ? "read\n" : "not read\n"'
+DOCKERFILE
+    in_box /corten/corten --root "$CASE/inside" build --no-cache --progress plain "$CASE/way" >way.log 2>&1 || true
+    contains way.log 'not read'
+}
+
+# interrupted HOW COMMAND...: Ctrl-C ends a RUN in less than a second, with nothing left. Removing a
+# directory of all files may take longer on a busy disk.
+interrupted() {
+    local how=$1 started_at ended pid status=0
+    shift
+    "$@" --root "$CASE/store" build --progress plain --no-cache --isolation "$how" "$CASE/nap" >"nap.$how" 2>&1 &
+    pid=$!
+    until_true 60 grep -q 'asleep$' "nap.$how"
+    started_at=$(date +%s%N)
+    kill -INT "$pid"
+    until ! grep -qaz '^4712$' /proc/[0-9]*/cmdline 2>/dev/null; do
+        (($(date +%s%N) - started_at < 20000000000)) || fail "$how: its commands do not end"
+    done
+    ended=$((($(date +%s%N) - started_at) / 1000000))
+    ((ended < 1000)) || fail "$how: its commands took $ended ms to end"
+    wait "$pid" || status=$?
+    note "$how: commands ended after $ended ms, all after $((($(date +%s%N) - started_at) / 1000000)) ms"
+    equal "$how: exit status" 130 "$status"
+    nothing_runs 4712
+    equal "$how: mounts left" '' "$(grep "$CASE" /proc/self/mounts || true)"
+    equal "$how: left in the store" '' "$(ls "$CASE/store/layers/tmp")"
+}
+
+case_ctrl_c_leaves_nothing() {
+    need_base
+    local user
+    user=$(new_user)
+    copy_base "$CASE/store"
+    mkdir nap
+    cat >nap/Dockerfile <<'DOCKERFILE'
+FROM base
+RUN echo first
+RUN (setsid sh -c 'trap "" INT TERM; sleep 4712; sleep 4712' &) ; seq 5 >/file; echo asleep; sleep 4712
+DOCKERFILE
+    # A shell starts what is in the background with SIGINT ignored.
+    local heeding=(python3 -c 'import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])')
+    interrupted root "${heeding[@]}" corten
+    interrupted chroot "${heeding[@]}" corten
+    corten --root "$CASE/store" gc --cache
+    rm -rf "$CASE/store/layers"
+    chown -R "$user" "$CASE/store" "$CASE/nap"
+    interrupted userns "${heeding[@]}" "$HERE/as-user" "$user" corten
+}
