@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use corten_dockerfile::{Check, Ignore};
-use corten_sandbox::{Cancel, Isolation};
+use corten_sandbox::{Cancel, Isolation, Limits};
 use corten_snapshot::PackOptions;
 use corten_spec::Platform;
 use corten_tar::LayerLimits;
@@ -50,6 +50,9 @@ pub struct BuildRequest {
     pub inline_cache: bool,
     /// How commands may be isolated.
     pub isolation: Isolations,
+    /// What a command may use of the machine; what cannot be limited is an error before anything is
+    /// done.
+    pub run_limits: Limits,
     /// What ends the commands that run, on request of another thread.
     pub cancel: Option<Cancel>,
     /// What times become.
@@ -116,6 +119,7 @@ impl BuildRequest {
             layers: LayersOf::Store,
             inline_cache: false,
             isolation: Isolations::Any,
+            run_limits: Limits::default(),
             cancel: None,
             clamp: None,
             pack: PackOptions::default(),

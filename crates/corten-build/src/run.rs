@@ -145,7 +145,11 @@ impl Builder<'_> {
     ) -> Result<Outcome> {
         let step = running.step;
         let cancel = self.request.cancel.as_ref();
-        execute(sandbox, running.shown, cancel, &mut |bytes| {
+        let sandbox = Sandbox {
+            limits: self.request.run_limits,
+            ..sandbox.clone()
+        };
+        execute(&sandbox, running.shown, cancel, &mut |bytes| {
             (self.listener)(Event::Output { step, bytes });
         })
     }

@@ -8,8 +8,6 @@ use std::time::Duration;
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::error::{Error, Talking};
-use crate::poll;
-use crate::sys::{self, SignalQueue};
 
 /// A wish that everything end. Clones share it.
 #[derive(Debug, Clone)]
@@ -116,57 +114,17 @@ impl Drop for Held {
     }
 }
 
-/// Signals that ask a program to end.
-const ENDING: [i32; 3] = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM];
-
-/// Lets `SIGHUP`, `SIGINT` and `SIGTERM` do `act` first, in a thread of its own; then the signal ends
-/// the process as if it had not been caught, and a second one does at once. One that is ignored stays so.
-///
-/// To be called while there is one thread: the signals are blocked in those that are started later.
-pub fn before_ending(act: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    let heeded: Vec<i32> = ENDING
-        .into_iter()
-        .filter(|signal| !sys::is_ignored(*signal))
-        .collect();
-    let queue = SignalQueue::new(&heeded).talking("queueing signals")?;
-    let next = move || loop {
-        if poll::readable(&[queue.as_fd()]).is_err() {
-            return libc::SIGTERM;
-        }
-        if let Some(taken) = queue.take() {
-            return taken.number;
-        }
-    };
-    let attend = move || {
-        let first = next();
-        let acting = start(move || {
-            act();
-            sys::end_by(first)
-        });
-        // Without a thread there is nobody to act, and who asked for the end still gets it.
-        sys::end_by(if acting.is_ok() { next() } else { first });
-    };
-    start(attend)
-}
-
-fn start(act: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(act)
-        .map(drop)
-        .talking("starting a thread")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::poll;
 
     #[test]
     fn cancelling_waits_for_what_is_held() {
         let cancel = Cancel::new().unwrap();
         let held = cancel.hold().unwrap();
         let other = cancel.clone();
-        let waiter = std::thread::spawn(move || other.cancel(Duration::from_secs(60)));
+        let waiter = std::thread::spawn(move || other.cancel(Duration::MAX));
         poll::readable(&[cancel.as_fd()]).unwrap();
         assert!(!waiter.is_finished());
         assert!(cancel.is_cancelled());

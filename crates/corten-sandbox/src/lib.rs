@@ -63,7 +63,7 @@ mod sys;
 mod terminal;
 mod userns;
 
-pub use cancel::{Cancel, Held, before_ending};
+pub use cancel::{Cancel, Held};
 pub use caps::DEFAULT_CAPABILITIES;
 pub use cgroup::{Limits, check_limits};
 pub use child::ExitStatus;

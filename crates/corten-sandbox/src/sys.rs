@@ -264,23 +264,6 @@ pub(crate) fn reset_signals() {
     }
 }
 
-/// Returns whether `signal` does nothing to this process.
-pub(crate) fn is_ignored(signal: i32) -> bool {
-    // SAFETY: `sigaction` is plain data, and without a new action the call only writes the old one.
-    unsafe {
-        let mut now: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal, ptr::null(), &raw mut now) == 0 && now.sa_sigaction == libc::SIG_IGN
-    }
-}
-
-/// Ends this process by `signal`, or at least as a shell would show that.
-pub(crate) fn end_by(signal: i32) -> ! {
-    reset_signals();
-    // SAFETY: the signal has its default action, and the call touches no memory.
-    unsafe { libc::kill(libc::getpid(), signal) };
-    exit_now(128 + signal)
-}
-
 /// A signal that was taken from a [`SignalQueue`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Taken {

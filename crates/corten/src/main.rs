@@ -4,6 +4,9 @@
 //! environment is read in [`mod@env`], everything that is printed goes through [`output`] and
 //! [`progress`].
 //!
+//! There is no handler for Ctrl-C but that of `build`, which takes away what commands leave: the
+//! system's own ends the program at once, and whatever was going on is safe at every instant, since
+//! nothing has its name before it is whole.
 //! Ctrl-C ends the program at once, and whatever was going on is safe at every instant, since nothing
 //! has its name before it is whole. [`signals`] only removes what has no name yet.
 

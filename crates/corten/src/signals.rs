@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use corten_content::unfinished;
@@ -29,13 +30,44 @@ pub(crate) fn watch() {
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
-            if let Some(signal) = signals.forever().next() {
-                unfinished::remove_all(&|path: &Path| remove(path).is_ok());
-                // The parent is to see what ended us.
-                emulate_default_handler(signal).ok();
+            let mut signals = signals.forever();
+            let Some(first) = signals.next() else {
+                return;
+            };
+            let ending = thread::Builder::new().spawn(move || end(first));
+            // Whoever asks again wants no tidiness, and without a thread there is none.
+            let last = if ending.is_ok() {
+                signals.next()
+            } else {
+                Some(first)
+            };
+            if let Some(last) = last {
+                emulate_default_handler(last).ok();
             }
         })
         .ok();
+}
+
+/// Has `act` done when a signal is about to end the program.
+pub(crate) fn before_ending(act: impl FnOnce() + Send + 'static) {
+    acts().push(Box::new(act));
+}
+
+fn end(signal: i32) {
+    let waiting = std::mem::take(&mut *acts());
+    for act in waiting {
+        act();
+    }
+    unfinished::remove_all(&|path: &Path| remove(path).is_ok());
+    // The parent is to see what ended us.
+    emulate_default_handler(signal).ok();
+}
+
+type Act = Box<dyn FnOnce() + Send>;
+
+fn acts() -> MutexGuard<'static, Vec<Act>> {
+    static ACTS: Mutex<Vec<Act>> = Mutex::new(Vec::new());
+    ACTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn bit(signal: i32) -> u64 {

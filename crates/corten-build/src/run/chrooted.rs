@@ -8,7 +8,6 @@ use corten_sandbox::RootKind;
 use corten_snapshot::Bytes;
 use corten_spec::Digest;
 
-use crate::Result;
 use crate::build::Builder;
 use crate::commit::Made;
 use crate::error::StepResult;
@@ -19,6 +18,7 @@ use crate::run::tree::WorkTree;
 use crate::run::walk::Walk;
 use crate::run::{Running, sandbox, sockets, times};
 use crate::stage::Stage;
+use crate::{Error, Result};
 
 impl Builder<'_> {
     /// Runs the command in a tree, which the next step gets unless this one fails.
@@ -97,10 +97,26 @@ impl Builder<'_> {
         })?;
         let root = RootKind::Chroot(work.files());
         let sandbox = sandbox(running.run, &user, root, Vec::new());
-        let outcome = self.run_to_its_end(&sandbox, running)?;
+        let outcome = self.run_to_its_end(&sandbox, running).map_err(explained)?;
         for shortcoming in &outcome.shortcomings {
             (self.listener)(Event::Detail(shortcoming));
         }
         Ok(())
+    }
+}
+
+/// A command may have failed for what it misses here, which its output need not tell.
+fn explained(error: Error) -> Error {
+    match error {
+        Error::Run {
+            command,
+            status,
+            tail,
+        } => Error::Run {
+            command,
+            status: format!("{status}; isolated by chroot, it found /proc and /sys empty"),
+            tail,
+        },
+        other => other,
     }
 }

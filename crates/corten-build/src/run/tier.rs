@@ -1,7 +1,7 @@
 //! Which way of isolation the commands of a build get: found out once, and told.
 
 use corten_dockerfile::{Instruction, Kind};
-use corten_sandbox::{Isolation, Tier, Verdict, choose};
+use corten_sandbox::{Isolation, Tier, Verdict, check_limits, choose};
 
 use crate::build::Builder;
 use crate::event::Event;
@@ -16,7 +16,11 @@ impl Builder<'_> {
         }
         let is_run = |instruction: &Instruction| matches!(instruction.kind, Kind::Run(_));
         let is_asked_for = self.request.isolation != Isolations::Any;
-        if is_asked_for && self.needed_instructions().any(is_run) {
+        if !self.needed_instructions().any(is_run) {
+            return Ok(());
+        }
+        check_limits(self.request.run_limits).map_err(|source| Error::Isolation { source })?;
+        if is_asked_for {
             self.tier()?;
         }
         Ok(())

@@ -127,6 +127,7 @@ pub(super) fn request(args: &BuildArgs, ctx: &Context) -> Result<Prepared, Comma
         check: args.check.options(),
         explain: args.caching.explain,
         isolation: args.isolation.isolations(),
+        run_limits: args.isolation.limits(),
         cancel: Some(cancelled_by_signals()?),
         clamp: clamp.map(|seconds| Clamp(seconds.0)),
         pack: PackOptions {
