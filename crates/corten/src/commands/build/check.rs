@@ -32,7 +32,7 @@ pub(crate) struct CheckArgs {
     check: Option<Check>,
     /// How findings of `--check` are printed
     #[arg(long, value_enum, default_value_t, requires = "check")]
-    format: Format,
+    check_format: Format,
 }
 
 impl CheckArgs {
@@ -59,7 +59,7 @@ pub(crate) fn run(
 ) -> Result<ExitCode, CommandError> {
     let known = |name: &str, platform: &Platform| known(bases, name, platform, ctx);
     let lint = corten_build::check(request, LintScope::All, &known);
-    match args.format {
+    match args.check_format {
         Format::Json => ctx.output.json(&in_json(&lint, request))?,
         Format::Text => ctx.output.data(&in_text(&lint, request))?,
     }
