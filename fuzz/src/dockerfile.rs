@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use corten_dockerfile::{
-    BaseConfig, Diagnostic, Error, Ignore, Instruction, PlanOptions, Platform, Span, StageState,
-    expand, expand_words, glob_match, parse, plan, render, resolve, triggers, unsupported,
+    BaseConfig, Diagnostic, Error, Graph, Ignore, Instruction, LintOptions, LintScope, PlanOptions,
+    Platform, Span, StageState, expand, expand_words, glob_match, lint, parse, plan, render, resolve,
+    triggers, unsupported,
 };
 
 /// Dockerfiles: parsed, planned, every stage resolved, and what is refused is shown.
@@ -19,6 +20,7 @@ pub(crate) fn dockerfile(data: &[u8]) {
         drop(expand(text, &env, escape));
         drop(expand_words(text, &env, escape));
     }
+    judged(text);
     let dockerfile = match parse(text) {
         Ok(dockerfile) => dockerfile,
         Err(Error::Syntax { diagnostics }) => {
@@ -42,12 +44,37 @@ pub(crate) fn dockerfile(data: &[u8]) {
         Ok(plan) => plan,
         Err(diagnostic) => return shown(&diagnostic, text),
     };
+    let graph = Graph::of(&dockerfile, &plan);
+    assert!(!graph.to_text().chars().any(|c| c.is_control() && c != '\n'));
+    let svg = graph.to_svg();
+    assert_eq!(svg.matches("<text ").count(), svg.matches("</text>").count());
     for diagnostic in &unsupported(&plan) {
         shown(diagnostic, text);
     }
     for index in &plan.needed {
         let mut state = plan.begin(*index, &BaseConfig::default());
         resolve_all(&plan.stages[*index].instructions, &mut state, text);
+    }
+}
+
+/// The checks: what they find has a place in the text.
+fn judged(text: &str) {
+    let platform = Platform::new("linux", "amd64", "");
+    let options = LintOptions {
+        plan: PlanOptions {
+            target: None,
+            build_args: &BTreeMap::new(),
+            platform: &platform,
+            build_platform: &platform,
+        },
+        check: None,
+        ignore: &Ignore::default(),
+        bases: &BTreeMap::new(),
+        scope: LintScope::All,
+    };
+    for finding in lint(text, &options).findings {
+        assert!(finding.span.line <= finding.last_line, "{finding:?}");
+        assert!(!finding.render("Dockerfile", text).is_empty());
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use corten_content::Store;
 use corten_dockerfile::{
-    Diagnostic, Dockerfile, Instruction, Plan, PlanOptions, Span, parse, plan, render, unsupported,
-    without_credentials,
+    Diagnostic, Dockerfile, Graph, Instruction, Plan, PlanOptions, Span, parse, plan, render,
+    unsupported, without_credentials,
 };
 use corten_sandbox::Tier;
 use corten_snapshot::Snapshots;
@@ -169,6 +169,17 @@ impl Builder<'_> {
     }
 }
 
+/// Returns the graph of stages that [`build`] would build; nothing is done.
+///
+/// # Errors
+///
+/// A Dockerfile that breaks the grammar or cannot be planned.
+pub fn graph(request: &BuildRequest) -> Result<Graph> {
+    let dockerfile = parsed(request)?;
+    let plan = planned_only(request, &dockerfile)?;
+    Ok(Graph::of(&dockerfile, &plan))
+}
+
 fn parsed(request: &BuildRequest) -> Result<Dockerfile> {
     parse(&request.text).map_err(|error| match error {
         corten_dockerfile::Error::Syntax { diagnostics } => refused(request, &diagnostics),
@@ -179,14 +190,19 @@ fn parsed(request: &BuildRequest) -> Result<Dockerfile> {
     })
 }
 
-fn planned(request: &BuildRequest, dockerfile: &Dockerfile) -> Result<Plan> {
+fn planned_only(request: &BuildRequest, dockerfile: &Dockerfile) -> Result<Plan> {
     let options = PlanOptions {
         target: request.target.as_deref(),
         build_args: &request.build_args,
         platform: &platform_of(&request.platform),
         build_platform: &platform_of(&Platform::host()),
     };
-    let plan = plan(dockerfile, &options).map_err(|one| refused(request, &[one]))?;
+    plan(dockerfile, &options).map_err(|one| refused(request, &[one]))
+}
+
+/// Plans what is built, and refuses what cannot be.
+fn planned(request: &BuildRequest, dockerfile: &Dockerfile) -> Result<Plan> {
+    let plan = planned_only(request, dockerfile)?;
     let problems = unsupported(&plan);
     if problems.is_empty() {
         Ok(plan)

@@ -46,7 +46,7 @@ mod steps;
 mod workdir;
 
 pub use base::{BaseImage, Bases, Named, NoBases};
-pub use build::{Built, build};
+pub use build::{Built, build, graph};
 pub use cache::{
     CacheEntry, CacheReport, cached_layers, check_cache, forget, list_cache, over_budget,
     prune as prune_cache, remove_records,

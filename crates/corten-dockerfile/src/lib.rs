@@ -45,6 +45,7 @@ mod error;
 mod expand;
 mod git_url;
 mod glob;
+mod graph;
 mod heredoc;
 mod ignore;
 mod instruction;
@@ -74,6 +75,7 @@ pub use error::Error;
 pub use expand::{Expanded, expand, expand_words};
 pub use git_url::{GitTimes, GitUrl, is_commit, without_secrets};
 pub use glob::glob_match;
+pub use graph::{Edge, EdgeKind, Graph, GraphStage, GraphStep};
 pub use heredoc::Heredoc;
 pub use ignore::{Ignore, IgnorePattern, Verdict};
 pub use instruction::{

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document::{Dockerfile, Stage};
+use crate::graph::EdgeKind;
 use crate::instruction::{Instruction, Kind};
 use crate::platform::Platform;
 use crate::resolve::{BaseConfig, StageState};
@@ -182,6 +183,27 @@ impl Plan {
             }
         }
         Ok(found)
+    }
+
+    /// Returns what one instruction of stage `index` copies from or mounts, and how; what cannot be
+    /// had is left out.
+    pub(crate) fn sources_of(
+        &self,
+        instruction: &Instruction,
+        index: usize,
+    ) -> Vec<(EdgeKind, Base)> {
+        let (kind, words): (_, Vec<Word>) = match &instruction.kind {
+            Kind::Copy(copy) => (EdgeKind::Copy, copy.from.iter().cloned().collect()),
+            Kind::Run(run) => (
+                EdgeKind::Mount,
+                run.mounts.iter().filter_map(mounted).collect(),
+            ),
+            _ => return Vec::new(),
+        };
+        let bases = words
+            .iter()
+            .filter_map(|word| self.scope.copy_from(word, index).ok());
+        bases.map(|base| (kind, base)).collect()
     }
 
     /// Returns the triggers that stage `index` runs first because it is built on a stage with

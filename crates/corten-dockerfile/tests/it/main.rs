@@ -6,6 +6,7 @@
 )]
 
 mod expand;
+mod graph;
 mod hostile;
 mod ignore;
 mod lint;

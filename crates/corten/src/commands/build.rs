@@ -8,6 +8,7 @@ mod compat;
 mod isolation;
 mod metadata;
 mod outputs;
+mod print_plan;
 pub(crate) mod refused;
 mod request;
 
@@ -51,6 +52,8 @@ pub(crate) struct BuildArgs {
     #[command(flatten)]
     pub(crate) caching: caching::CachingArgs,
     #[command(flatten)]
+    pub(crate) print_plan: print_plan::PrintPlanArgs,
+    #[command(flatten)]
     pub(crate) registry: RegistryArgs,
     #[command(flatten)]
     pub(crate) compat: compat::CompatArgs,
@@ -60,6 +63,9 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
     args.compat.check()?;
     let names = args.image.names()?;
     let mut prepared = request::request(args, ctx)?;
+    if args.print_plan.is_asked() {
+        return print_plan::run(&args.print_plan, &prepared.request, ctx);
+    }
     caches::open(args, ctx, &mut prepared.request)?;
     let request = &prepared.request;
     let store = ctx.store()?;

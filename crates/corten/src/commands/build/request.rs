@@ -19,7 +19,8 @@ use crate::timestamp::Seconds;
 /// What has to be fetched is not known yet: that is done where something could be run.
 pub(crate) fn needs_root(args: &BuildArgs, ctx: &Context) -> bool {
     let may_enter = args.isolation.may_enter_user_namespace();
-    if args.check.is_asked() || !may_enter || rustix::process::geteuid().is_root() {
+    let is_built = !args.check.is_asked() && !args.print_plan.is_asked();
+    if !is_built || !may_enter || rustix::process::geteuid().is_root() {
         return false;
     }
     let Ok(place) = ContextPlace::of(&args.sources.context) else {
