@@ -55,9 +55,9 @@ struct RecordLayer {
     diff_id: DiffId,
 }
 
-pub(crate) const VERSION: u32 = 2;
+const VERSION: u32 = 2;
 
-pub(crate) fn path_of(store: &Store, key: &Digest) -> PathBuf {
+fn path_of(store: &Store, key: &Digest) -> PathBuf {
     store
         .cache_dir()
         .join(format!("{}-{}", key.algorithm_name(), key.encoded()))
@@ -316,6 +316,7 @@ fn is_record(path: &Path) -> bool {
 /// Lists what makes builds quicker or tells about them, and is no record.
 fn notes(store: &Store) -> Result<Vec<PathBuf>> {
     let mut paths = list(&crate::digests::directory(store))?;
+    paths.extend(list(&crate::downloads::directory(store))?);
     paths.extend(list(&crate::explain::directory(store))?);
     Ok(paths)
 }

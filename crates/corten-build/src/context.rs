@@ -98,7 +98,7 @@ impl HostTree {
     ///
     /// Files belong to root in the tree, as they will in the image; sockets, which no layer can hold,
     /// are left out.
-    pub(crate) fn scan(path: &Path, ignore: &Ignore, reach: Reach) -> Result<Self> {
+    fn scan(path: &Path, ignore: &Ignore, reach: Reach) -> Result<Self> {
         match Self::scan_part(path, ignore, reach)? {
             Some(part) => Ok(part),
             None => Ok(Self::scan_part(path, ignore, Reach::all())?

@@ -1,21 +1,22 @@
 //! What files that were fetched are known by, so that an unchanged one is not fetched again.
 //!
-//! A record lies among the build records, since it is kept and forgotten like one, and is one without
-//! a layer. It is named by a digest of the address; the address, which may hold a password, is not in
-//! it. The file itself is a blob of the store, and fetched again when gc took it.
+//! ```text
+//! cache/http/HEX    what is known about an address, by the digest of the address, JSON
+//! ```
+//!
+//! The address itself, which may hold a password, is nowhere. The file is a blob of the store, and
+//! fetched again when gc took it. All of it may be deleted at any time.
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 
 use corten_content::{Store, atomic};
 use corten_spec::Digest;
 use corten_tar::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::cache::{VERSION, path_of};
 use crate::copy::http_date;
-use crate::explain::Ledger;
-use crate::key::Key;
 use crate::remote::Validators;
 use crate::{Error, Result};
 
@@ -42,47 +43,40 @@ pub(crate) struct Known {
     pub(crate) etag: Option<String>,
 }
 
+/// Changed whenever the form of what is kept does.
+const VERSION: u32 = 1;
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
     version: u32,
-    /// As build records have them.
-    layer: (),
-    created: String,
-    below: [(); 0],
-    http: Known,
+    known: Known,
 }
 
 impl Known {
     /// Returns what is known about `url`. A damaged record is none.
     pub(crate) fn look_up(store: &Store, url: &str) -> Result<Option<Self>> {
-        let path = path_of(store, &key_of(url));
+        let path = path_of(store, url);
         let bytes = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             bytes => bytes.map_err(Error::system("read", &path))?,
         };
         let record = serde_json::from_slice::<Record>(&bytes).ok();
         let record = record.filter(|record| record.version == VERSION);
-        Ok(record.map(|record| record.http))
+        Ok(record.map(|record| record.known))
     }
 
     /// Remembers it.
-    pub(crate) fn record(&self, store: &Store, url: &str, created: &str) -> Result<()> {
+    pub(crate) fn record(&self, store: &Store, url: &str) -> Result<()> {
         let record = Record {
             version: VERSION,
-            layer: (),
-            created: created.to_owned(),
-            below: [],
-            http: self.clone(),
+            known: self.clone(),
         };
         let bytes = corten_spec::document::to_bytes(&record);
-        let directory = store.cache_dir();
+        let directory = directory(store);
         if !directory.is_dir() {
             fs::create_dir_all(&directory).map_err(Error::system("create", &directory))?;
         }
-        Ok(atomic::write_unsynced(
-            &path_of(store, &key_of(url)),
-            &bytes,
-        )?)
+        Ok(atomic::write_unsynced(&path_of(store, url), &bytes)?)
     }
 
     /// Returns what the server may be asked with.
@@ -94,8 +88,11 @@ impl Known {
     }
 }
 
-fn key_of(url: &str) -> Digest {
-    let mut key = Key::new("http", &Ledger::default());
-    key.text(url);
-    key.finish()
+/// Returns where it is kept.
+pub(crate) fn directory(store: &Store) -> PathBuf {
+    store.cache_dir().join("http")
+}
+
+fn path_of(store: &Store, url: &str) -> PathBuf {
+    directory(store).join(Digest::sha256(url.as_bytes()).encoded())
 }

@@ -4,7 +4,6 @@ use std::io;
 use std::path::PathBuf;
 
 use corten_dockerfile::Diagnostic;
-use corten_spec::Digest;
 
 /// The result of building.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -84,15 +83,15 @@ pub enum Error {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// What was fetched is not what it should be. Nothing of it was stored.
-    #[error("`{address}` is not what it should be\n  expected {expected}\n  received {received}")]
-    Mismatch {
+    /// The repository has another commit than the one that was asked for.
+    #[error("`{address}` has another commit\n  expected {expected}\n  received {received}")]
+    WrongCommit {
         /// The address, without any password.
         address: String,
-        /// The digest that `--checksum` has, or that the file had before.
-        expected: Digest,
-        /// The digest of what came.
-        received: Digest,
+        /// The start of the commit that `--checksum` or the address has.
+        expected: String,
+        /// The commit that was found.
+        received: String,
     },
     /// A step failed, at a place in the Dockerfile.
     #[error("{location}")]

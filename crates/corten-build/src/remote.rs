@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use corten_dockerfile::{Address, GitUrl};
 
@@ -16,13 +16,17 @@ pub trait Remotes: Sync {
     /// Fetches the file at `url`, unless it is the one of which `known` was told.
     fn http(&self, url: &Address, known: &Validators) -> Result<HttpAnswer, Failure>;
 
-    /// Returns the commit that `url` names now, without fetching it if the address says which.
-    ///
-    /// Fails if it is not the one that the address asks for.
+    /// Returns the commit that `url` names now, without asking anyone if the address says which.
     fn git_commit(&self, url: &GitUrl) -> Result<GitCommit, Failure>;
 
-    /// Puts the files of `commit`, those in the directory of `url`, into the empty directory `into`.
-    fn git_checkout(&self, url: &GitUrl, commit: &GitCommit, into: &Path) -> Result<(), Failure>;
+    /// Checks `commit` of `url` out somewhere below the empty directory `into`, and returns the
+    /// directory that `url` asks for.
+    fn git_checkout(
+        &self,
+        url: &GitUrl,
+        commit: &GitCommit,
+        into: &Path,
+    ) -> Result<PathBuf, Failure>;
 }
 
 /// What a server says by which a file is known again.
@@ -59,10 +63,12 @@ impl fmt::Debug for HttpAnswer {
 /// A commit that an address names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GitCommit {
-    /// The commit, not a tag: 40 or 64 hexadecimal digits.
+    /// The commit: 40 or 64 hexadecimal digits.
     pub commit: String,
-    /// What it was found as: a whole reference, such as `refs/heads/main`, or the commit.
-    pub reference: String,
+    /// What the reference stands for: the commit, or an annotated tag of it.
+    pub object: String,
+    /// What it was found as, such as `refs/heads/main`; `None` for a commit that was named itself.
+    pub reference: Option<String>,
 }
 
 /// Fetches nothing.
@@ -78,7 +84,7 @@ impl Remotes for NoRemotes {
         Err("nothing is fetched here".into())
     }
 
-    fn git_checkout(&self, _: &GitUrl, _: &GitCommit, _into: &Path) -> Result<(), Failure> {
+    fn git_checkout(&self, _: &GitUrl, _: &GitCommit, _: &Path) -> Result<PathBuf, Failure> {
         Err("nothing is fetched here".into())
     }
 }

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use corten_build::{BaseImage, Bases, Named};
+use corten_build::{BaseImage, Bases, Named, Remotes};
 use corten_content::Store;
 use corten_dockerfile::Ignore;
 use corten_spec::{Platform, Reference};
@@ -17,6 +17,7 @@ use crate::error::CommandError;
 use crate::images::{Found, Pull, find};
 use crate::places::{Name, Place};
 use crate::registry::RegistryArgs;
+use crate::remotes::Fetcher;
 use crate::wanted::Wanted;
 
 /// What `--build-context` names.
@@ -92,6 +93,8 @@ pub(crate) struct StoreBases<'a> {
     pub(crate) registry: &'a RegistryArgs,
     /// Keeps what was fetched for named contexts until the build is done.
     pub(crate) fetched: Mutex<Vec<OpenContext>>,
+    /// What `ADD` fetches with.
+    pub(crate) fetcher: Fetcher<'a>,
 }
 
 impl Bases for StoreBases<'_> {
@@ -101,6 +104,10 @@ impl Bases for StoreBases<'_> {
         platform: &Platform,
     ) -> Result<Named, Box<dyn StdError + Send + Sync>> {
         self.named(name, platform).map_err(CommandError::into_cause)
+    }
+
+    fn remotes(&self) -> &dyn Remotes {
+        &self.fetcher
     }
 }
 

@@ -193,6 +193,10 @@ fn is_mismatch(error: &(dyn StdError + 'static)) -> bool {
         || as_error::<corten_bundle::Error>(error).is_some_and(corten_bundle::Error::is_corrupt)
         || as_error::<corten_snapshot::Error>(error).is_some_and(corten_snapshot::Error::is_corrupt)
         || as_error::<corten_spec::Error>(error).is_some_and(corten_spec::Error::is_mismatch)
+        || matches!(
+            as_error(error),
+            Some(corten_build::Error::WrongCommit { .. })
+        )
 }
 
 /// Says what can be done about the errors that users meet most.

@@ -1,4 +1,7 @@
 //! What is fetched from elsewhere for a build: git repositories and files by HTTP.
 
+mod add;
 pub(crate) mod download;
 pub(crate) mod git;
+
+pub(crate) use add::Fetcher;

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write as _};
 use std::path::Path;
 
 use corten_content::{IngestPlan, Sink, Store};
-use corten_dockerfile::{GitSource, GitTimes, HttpSource, Ignore, without_credentials};
+use corten_dockerfile::{GitSource, HttpSource, Ignore, without_credentials};
 use corten_layer::tree::File;
 use corten_layer::{Contents, Data, Item, Meta, Put, Tree, TreeBuilder};
 use corten_spec::{Algorithm, Descriptor, Digest, Hasher};
@@ -15,7 +15,6 @@ use crate::build::Builder;
 use crate::context::HostTree;
 use crate::copy::{SourceOwners, SourceTree};
 use crate::downloads::{Download, Known};
-use crate::key::Key;
 use crate::reach::Reach;
 use crate::remote::{GitCommit, HttpAnswer, Validators};
 use crate::request::CacheUse;
@@ -47,7 +46,7 @@ impl Fetched<'_> {
             Self::Checkout { host, .. } => SourceTree {
                 tree: &host.tree,
                 contents: &host.files,
-                owners: SourceOwners::Root,
+                owners: host.owners(),
                 host: None,
             },
         }
@@ -91,7 +90,7 @@ impl Builder<'_> {
             let answer = self.sources.remotes().http(&source.url, &validators);
             match (answer.map_err(|error| unfetched(source, error))?, known) {
                 (HttpAnswer::Unchanged, Some(known)) => {
-                    known.record(self.store, url, &self.created)?;
+                    known.record(self.store, url)?;
                     Ok(known.download)
                 }
                 (HttpAnswer::Unchanged, None) => {
@@ -192,11 +191,11 @@ impl Builder<'_> {
         if let Some(wanted) = wanted
             && *wanted != digest
         {
-            return Err(Error::Mismatch {
-                address: source.url.to_string(),
+            let mismatch = corten_spec::Error::DigestMismatch {
                 expected: wanted.clone(),
                 received: digest,
-            });
+            };
+            return Err(unfetched(source, mismatch.into()));
         }
         ingest.commit(None)?;
         let known = Known {
@@ -206,11 +205,11 @@ impl Builder<'_> {
             },
             etag: validators.etag,
         };
-        known.record(self.store, source.url.reveal(), &self.created)?;
+        known.record(self.store, source.url.reveal())?;
         Ok(known.download)
     }
 
-    /// Returns the commit that `source` names.
+    /// Returns the commit that `source` names, which is the one that it has to be.
     pub(crate) fn commit_of(&self, source: &GitSource) -> Result<GitCommit> {
         let url = &source.url;
         let parts = [
@@ -219,9 +218,19 @@ impl Builder<'_> {
             url.checksum.as_ref(),
         ];
         let name = parts.map(|part| part.cloned().unwrap_or_default());
-        self.sources.commits.get(name, || {
+        let found = self.sources.commits.get(name, || {
             let commit = self.sources.remotes().git_commit(url);
             commit.map_err(|error| unfetched_tree(source, error))
+        })?;
+        let expected = url.checksum.as_deref().unwrap_or_default();
+        // As for BuildKit, the start of the digest is enough, and an annotated tag has its own.
+        if found.commit.starts_with(expected) || found.object.starts_with(expected) {
+            return Ok(found);
+        }
+        Err(Error::WrongCommit {
+            address: without_credentials(&url.remote),
+            expected: expected.to_owned(),
+            received: found.commit,
         })
     }
 
@@ -233,37 +242,22 @@ impl Builder<'_> {
     ) -> Result<Fetched<'static>> {
         let failed = Error::system("create", "a temporary directory");
         let directory = tempfile::tempdir().map_err(failed)?;
-        let path = directory.path().join("tree");
+        let remotes = self.sources.remotes();
+        let path = remotes
+            .git_checkout(&source.url, commit, directory.path())
+            .map_err(|error| unfetched_tree(source, error))?;
         make_public(&path)?;
-        let checkout = self
-            .sources
-            .remotes()
-            .git_checkout(&source.url, commit, &path);
-        checkout.map_err(|error| unfetched_tree(source, error))?;
+        let limits = &self.request.limits;
         Ok(Fetched::Checkout {
-            host: HostTree::scan(&path, &Ignore::default(), Reach::all())?,
+            host: HostTree::open(&path, &Ignore::default(), Reach::all(), limits)?,
             _directory: directory,
         })
     }
 }
 
-/// Adds what `commit` of `source` makes to `key`: the commit stands for its files.
-pub(crate) fn add_commit(key: &mut Key, source: &GitSource, commit: &GitCommit) {
-    let url = &source.url;
-    key.list(&["git", &commit.commit, &url.subdir]);
-    key.number(i64::from(url.submodules.unwrap_or(true)));
-    key.number(i64::from(url.times == GitTimes::Commit));
-    let keeps = url.keep_git_dir == Some(true);
-    key.optional(keeps.then_some(commit.reference.as_str()));
-    // `.git/config` names it.
-    key.optional(keeps.then_some(url.remote.as_str()));
-}
-
-/// Makes a directory as the root of a checkout is.
+/// Gives a directory the mode that the root of a checkout has, whatever the umask is.
 fn make_public(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    std::fs::create_dir(path).map_err(Error::system("create", path))?;
-    // The umask has its say when a directory is made, not here.
     let mode = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(path, mode).map_err(Error::system("set the mode of", path))
 }

@@ -15,7 +15,7 @@ use crate::build::{Builder, spec_platform};
 use crate::cache::Outcome;
 use crate::commit::Made;
 use crate::context::HostTree;
-use crate::copy::remote::{Fetched, add_commit};
+use crate::copy::remote::Fetched;
 use crate::copy::{
     Archive, Attributes, CopiedFiles, Copier, Filter, Selected, SourceOwners, SourceTree,
     is_optional, select,
@@ -98,6 +98,7 @@ impl Builder<'_> {
         if copy.link {
             // The layer is the one that the step makes on nothing, in every stage and on every base.
             let mut nothing = Stage::new(Vec::new(), stage.config.clone(), None);
+            nothing.ledger = stage.ledger.clone();
             return self.copy_onto(&mut nothing, copy, span);
         }
         self.copy_onto(stage, copy, span)
@@ -304,8 +305,8 @@ impl Builder<'_> {
         for item in items {
             match item {
                 Item::Selected(..) | Item::Text { .. } => {}
-                Item::File(_, download) => key.list(&["file", download.digest.as_str()]),
-                Item::Checkout(tree, commit, _) => add_commit(&mut key, tree, commit),
+                Item::File(file, download) => key.file(file, &download.digest),
+                Item::Checkout(tree, commit, _) => key.commit(tree, commit),
             }
         }
         let selected = items.iter().filter_map(|item| match item {

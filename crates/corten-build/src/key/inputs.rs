@@ -1,8 +1,12 @@
 //! What of each kind of step goes into its key.
 
-use corten_dockerfile::{Chmod, CopyStep, Network, RunStep, Source};
+use corten_dockerfile::{
+    Chmod, CopyStep, GitSource, GitTimes, HttpSource, Network, RunStep, Source, without_credentials,
+};
+use corten_spec::Digest;
 
 use crate::key::Key;
+use crate::remote::GitCommit;
 
 impl Key {
     /// Adds all that the result of a RUN depends on besides the layers beneath.
@@ -48,18 +52,18 @@ impl Key {
                 Source::Path(path) => self.list(&["path", path]),
                 Source::Parents { pivot, pattern, .. } => self.list(&["parents", pivot, pattern]),
                 Source::Inline { name, content } => self.list(&["text", name, content]),
-                // The content tells what it is, wherever it comes from.
+                // What is there is added when it is known, and then it does not matter where it is.
                 Source::Http(file) => self.list(&["http", &file.name]),
                 Source::Git(_) => self.list(&["git"]),
             }
         }
         let account = self.account();
         let names = copy.sources.iter().map(|source| match source {
-            Source::Path(path) => path.as_str(),
-            Source::Parents { pattern, .. } => pattern,
-            Source::Inline { name, .. } => name,
-            Source::Http(file) => &file.name,
-            Source::Git(_) => "a repository",
+            Source::Path(path) => path.clone(),
+            Source::Parents { pivot, pattern, .. } => format!("{pivot}/./{pattern}"),
+            Source::Inline { name, .. } => name.clone(),
+            Source::Http(file) => file.url.to_string(),
+            Source::Git(tree) => without_credentials(&tree.url.remote),
         });
         account.input("sources", &names.collect::<Vec<_>>().join(" "));
         for source in &copy.sources {
@@ -71,6 +75,27 @@ impl Key {
         account.input("--chown", copy.chown.as_deref().unwrap_or_default());
         account.input("--chmod", mode.as_deref().unwrap_or_default());
         account.input("--exclude", &copy.excludes.join(" "));
+    }
+
+    /// Adds the file that an address turned out to be.
+    pub(crate) fn file(&mut self, source: &HttpSource, digest: &Digest) {
+        self.list(&["file", digest.as_str()]);
+        let name = format!("file at `{}`", source.url);
+        self.account().input(&name, digest.as_str());
+    }
+
+    /// Adds the commit that an address turned out to be, which stands for its files.
+    pub(crate) fn commit(&mut self, source: &GitSource, commit: &GitCommit) {
+        let url = &source.url;
+        self.list(&["commit", &commit.commit, &url.subdir]);
+        self.number(i64::from(url.submodules.unwrap_or(true)));
+        self.number(i64::from(url.times == GitTimes::Commit));
+        let keeps = url.keep_git_dir == Some(true);
+        // `.git` holds them.
+        self.optional(commit.reference.as_deref().filter(|_| keeps));
+        self.optional(keeps.then_some(url.remote.as_str()));
+        let name = format!("commit at `{}`", without_credentials(&url.remote));
+        self.account().input(&name, &commit.commit);
     }
 }
 
@@ -87,8 +112,7 @@ mod tests {
     use std::collections::HashMap;
     use std::fmt::Debug;
 
-    use corten_dockerfile::Script;
-    use corten_spec::Digest;
+    use corten_dockerfile::{Address, Script};
 
     use super::*;
     use crate::explain::Ledger;
@@ -181,6 +205,16 @@ mod tests {
                 content: "a".into(),
             });
         }
+        sources.push(Source::Parents {
+            pivot: "a".into(),
+            pattern: "a".into(),
+            required: true,
+        });
+        sources.push(Source::Http(Box::new(HttpSource {
+            url: Address::new("http://a/a"),
+            name: "a".into(),
+            checksum: None,
+        })));
         let modes = [
             None,
             Some(Chmod::Octal(0o7)),
@@ -190,7 +224,7 @@ mod tests {
         let mut inputs = Vec::new();
         for sources in lists(&sources, 2) {
             for chown in [None, Some(String::new()), Some("a".to_owned())] {
-                for chmod in &modes {
+                for (number, chmod) in modes.iter().enumerate() {
                     inputs.push(CopyStep {
                         from: None,
                         sources: sources.clone(),
@@ -200,7 +234,7 @@ mod tests {
                         unpack_paths: false,
                         unpack_addresses: false,
                         link: false,
-                        excludes: Vec::new(),
+                        excludes: vec!["a".into(); number % 2],
                     });
                 }
             }

@@ -4,6 +4,7 @@
     reason = "these are tests, but the lint sees only functions with `#[test]`"
 )]
 
+mod addresses;
 mod archives;
 mod attributes;
 mod caches;

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use corten_build::request::CacheUse;
-use corten_build::{BaseImage, Bases, BuildRequest, Built, Clamp, Error, Event, Named, build};
+use corten_build::{
+    BaseImage, Bases, BuildRequest, Built, Clamp, Error, Event, Named, Remotes, build,
+};
 use corten_content::{Durability, IngestPlan, Sink, Store, load_image};
 use corten_dockerfile::Ignore;
 use corten_layer::bytes::TreeContents;
@@ -17,6 +19,7 @@ use corten_spec::{Descriptor, ImageConfig, Manifest, Platform, document, media_t
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::addresses::Web;
 use crate::sketch;
 
 /// Where one test builds.
@@ -25,6 +28,7 @@ pub(crate) struct Site {
     pub(crate) store: Store,
     pub(crate) request: BuildRequest,
     names: HashMap<String, Named>,
+    pub(crate) web: Web,
     happened: Mutex<Happened>,
     /// Which names were asked for.
     asked: Mutex<Vec<String>>,
@@ -74,6 +78,7 @@ impl Site {
             store,
             request,
             names: HashMap::new(),
+            web: Web::default(),
             happened: Mutex::default(),
             asked: Mutex::default(),
         };
@@ -310,6 +315,10 @@ impl Bases for Site {
         self.asked.lock().unwrap().push(name.to_owned());
         let named = self.names.get(name).cloned();
         named.ok_or_else(|| format!("there is no image `{name}`").into())
+    }
+
+    fn remotes(&self) -> &dyn Remotes {
+        &self.web
     }
 }
 

@@ -24,6 +24,7 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::progress::{BuildView, Style};
 use crate::registry::RegistryArgs;
+use crate::remotes::Fetcher;
 
 pub(crate) use request::needs_root;
 
@@ -77,6 +78,7 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
         pull: args.steps.pull,
         registry: &args.registry,
         fetched: Mutex::default(),
+        fetcher: Fetcher::new(ctx, &args.registry),
     };
     if args.check.is_asked() {
         return check::run(&args.check, &prepared.request, &bases, ctx);

@@ -25,11 +25,29 @@ pub(crate) struct Checkout {
 
 /// What a reference is in the repository.
 #[derive(Debug, PartialEq, Eq)]
-struct Resolved {
+pub(crate) struct Resolved {
     /// The commit, or the annotated tag.
-    object: String,
+    pub(crate) object: String,
+    /// The commit of an annotated tag, if the repository said it.
+    pub(crate) peeled: Option<String>,
     /// The whole name, such as `refs/heads/main`; a commit has none.
-    name: Option<String>,
+    pub(crate) name: Option<String>,
+}
+
+/// Asks the repository of `url` what it names, unless that is a commit. `scratch` is an empty
+/// directory.
+pub(crate) fn resolve(
+    url: &GitUrl,
+    scratch: &Path,
+    env: &Environment,
+) -> Result<Resolved, CommandError> {
+    let git = Git {
+        env,
+        remote: &url.remote,
+        work_tree: scratch,
+        repository: &scratch.join("git"),
+    };
+    git.resolve(url)
 }
 
 /// Checks out what `url` names below the empty directory `into`: exactly that commit, without
@@ -39,6 +57,16 @@ struct Resolved {
 /// repository is asked for.
 pub(crate) fn checkout(
     url: &GitUrl,
+    into: &Path,
+    env: &Environment,
+) -> Result<Checkout, CommandError> {
+    checkout_of(url, None, into, env)
+}
+
+/// As [`checkout`], of what `url` was resolved to before, if it was.
+pub(crate) fn checkout_of(
+    url: &GitUrl,
+    resolved: Option<Resolved>,
     into: &Path,
     env: &Environment,
 ) -> Result<Checkout, CommandError> {
@@ -62,7 +90,7 @@ pub(crate) fn checkout(
     };
     let check_out = || {
         fs::create_dir(&tree).map_err(CommandError::caused)?;
-        let resolved = git.resolve(url)?;
+        let resolved = resolved.map_or_else(|| git.resolve(url), Ok)?;
         git.fetch(&resolved)?;
         let commit = git.check_commit(url, &resolved)?;
         git.run(&["checkout", "--quiet", "--force", "--detach", &commit])?;
@@ -101,12 +129,14 @@ impl Git<'_> {
         if let Some(commit) = named.filter(|text| is_commit(text)) {
             return Ok(Resolved {
                 object: commit.to_owned(),
+                peeled: None,
                 name: None,
             });
         }
         if let (true, Some(commit)) = (url.fetch_by_commit, &url.checksum) {
             return Ok(Resolved {
                 object: commit.clone(),
+                peeled: None,
                 name: named.map(|name| {
                     let is_whole = name.starts_with("refs/");
                     if is_whole {
@@ -281,6 +311,7 @@ fn default_branch(answer: &str) -> Option<Resolved> {
     let object = lines().find(|(object, name)| *name == "HEAD" && is_commit(object));
     object.map(|(object, _)| Resolved {
         object: object.to_owned(),
+        peeled: None,
         name,
     })
 }
@@ -301,10 +332,14 @@ fn choose(answer: &str, reference: &str) -> Option<Resolved> {
         ),
     ];
     names.into_iter().find_map(|wanted| {
-        let mut lines = answer.lines().filter_map(|line| line.split_once('\t'));
-        let (object, _) = lines.find(|(object, name)| *name == wanted && is_commit(object))?;
+        let find = |wanted: &str| {
+            let mut lines = answer.lines().filter_map(|line| line.split_once('\t'));
+            let found = lines.find(|(object, name)| *name == wanted && is_commit(object));
+            found.map(|(object, _)| object.to_owned())
+        };
         Some(Resolved {
-            object: object.to_owned(),
+            object: find(&wanted)?,
+            peeled: find(&format!("{wanted}^{{}}")),
             name: Some(wanted),
         })
     })
@@ -381,6 +416,7 @@ mod tests {
             let answer: String = answer.iter().map(line).collect();
             let expected = expected.map(|(digit, name)| Resolved {
                 object: digit.to_string().repeat(40),
+                peeled: answer.contains("^{}").then(|| "c".repeat(40)),
                 name: Some(name.to_owned()),
             });
             assert_eq!(
@@ -416,6 +452,7 @@ mod tests {
         let expected = |name: Option<&str>| {
             Some(Resolved {
                 object: object.clone(),
+                peeled: None,
                 name: name.map(str::to_owned),
             })
         };

@@ -273,7 +273,7 @@ fn git(directory: &Path, args: &[&str]) -> String {
 
 /// Makes a repository `repo` with the tag `v1`, the branches `main` and `other`, and a directory that
 /// is a context as well.
-fn repository(program: &Program) -> String {
+pub(crate) fn repository(program: &Program) -> String {
     let path = program.path("repo");
     program.write("repo/Dockerfile", DOCKERFILE);
     program.write("repo/hello", "one\n");
@@ -295,7 +295,7 @@ fn repository(program: &Program) -> String {
 }
 
 /// Serves the repositories below `root` by git's own protocol, and returns the URL.
-fn serve_git(root: &Path) -> String {
+pub(crate) fn serve_git(root: &Path) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("git://{}", listener.local_addr().unwrap());
     let root = root.to_owned();

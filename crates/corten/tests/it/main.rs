@@ -9,6 +9,7 @@ mod build;
 mod build_flags;
 mod bundles;
 mod contexts;
+mod fetching;
 mod files;
 mod layering;
 mod limits;
