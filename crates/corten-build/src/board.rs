@@ -2,6 +2,8 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use corten_sandbox::Cancel;
+
 use crate::schedule::{Next, Schedule};
 use crate::{Error, Result};
 
@@ -10,6 +12,8 @@ use crate::{Error, Result};
 pub(crate) struct Board<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
+    /// Ends what takes long.
+    cancel: Cancel,
 }
 
 #[derive(Debug)]
@@ -25,7 +29,7 @@ struct State<T> {
 const FEWEST: usize = 4;
 
 impl<T: Send> Board<T> {
-    pub(crate) fn new(stages: &[usize]) -> Self {
+    pub(crate) fn new(stages: &[usize], cancel: Cancel) -> Self {
         let state = State {
             schedule: Schedule::new(stages),
             failed: None,
@@ -34,6 +38,7 @@ impl<T: Send> Board<T> {
         Self {
             state: Mutex::new(state),
             changed: Condvar::new(),
+            cancel,
         }
     }
 
@@ -41,8 +46,8 @@ impl<T: Send> Board<T> {
     ///
     /// # Errors
     ///
-    /// The first failure; what was begun then is seen to its end or to where it asks
-    /// [`is_stopped`](Self::is_stopped), and nothing else is begun.
+    /// The first failure; what was begun then is seen to its end, to where it asks
+    /// [`is_stopped`](Self::is_stopped) or to where it is cancelled, and nothing else is begun.
     pub(crate) fn work(self, perform: impl Fn(&Self, Next<T>) -> Result<()> + Sync) -> Result<()> {
         let n_stages = self.lock().schedule.len();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -90,8 +95,11 @@ impl<T: Send> Board<T> {
         }
     }
 
-    /// Tells whether some task failed, so that nothing else is worth doing.
+    /// Tells whether some task failed or the build is to end, so that nothing else is worth doing.
     pub(crate) fn is_stopped(&self) -> bool {
+        if self.cancel.is_cancelled() {
+            self.stop();
+        }
         self.lock().is_stopped
     }
 
@@ -109,6 +117,7 @@ impl<T: Send> Board<T> {
 
     fn stop(&self) {
         self.lock().is_stopped = true;
+        self.cancel.request();
         self.changed.notify_all();
     }
 

@@ -1,7 +1,7 @@
 //! The build: from a request to an image in the store.
 
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use corten_content::Store;
@@ -9,7 +9,7 @@ use corten_dockerfile::{
     Diagnostic, Dockerfile, Graph, Instruction, Plan, PlanOptions, Span, parse, plan, render,
     unsupported, without_credentials,
 };
-use corten_sandbox::Tier;
+use corten_sandbox::{Cancel, Tier};
 use corten_snapshot::Snapshots;
 use corten_spec::{Descriptor, Digest, ImageId, Platform};
 use corten_tar::Timestamp;
@@ -20,6 +20,7 @@ use crate::cache::Outcome;
 use crate::checks;
 use crate::event::{Event, Listener};
 use crate::memo::Memo;
+use crate::run::Workspace;
 use crate::run::tree::Trees;
 use crate::sources::Sources;
 use crate::stage::Finished;
@@ -79,6 +80,7 @@ fn attempt(
 ) -> Result<Built> {
     let clamp = request.clamp.map(|clamp| Timestamp::from_seconds(clamp.0));
     let now = clamp.unwrap_or_else(now);
+    let cancel = end_of(request)?;
     let builder = Builder {
         store,
         snapshots: snapshots(store, request),
@@ -93,15 +95,21 @@ fn attempt(
         made: Memo::default(),
         tier: Memo::default(),
         trees: Trees::default(),
+        copies: Memo::default(),
+        cancel: cancel.clone(),
         n_steps: AtomicUsize::new(0),
     };
     let is_judged = checks::refuse(&builder)?;
     builder.prepare_isolation()?;
-    let worked = Board::new(&plan.needed).work(|board, next| builder.perform(board, next));
+    let worked =
+        Board::new(&plan.needed, cancel.clone()).work(|board, next| builder.perform(board, next));
     if !is_judged {
         checks::warn(&builder);
     }
     worked?;
+    if cancel.is_cancelled() {
+        return Err(Error::Stopped);
+    }
     let Some(target) = builder.finished(plan.target) else {
         let nothing = Diagnostic::new("there is no stage", Span::default());
         return Err(builder.refused(&nothing));
@@ -112,6 +120,21 @@ fn attempt(
         caches.settle(store, request.layers, &target.layers)?;
     }
     finish::finish(store, request, &target, &created)
+}
+
+/// Returns what ends one attempt: by itself, or when the whole build is to end.
+fn end_of(request: &BuildRequest) -> Result<Cancel> {
+    let failed = |source| Error::Isolation { source };
+    let cancel = Cancel::new().map_err(failed)?;
+    if let Some(whole) = &request.cancel {
+        let linked = cancel.clone();
+        whole.on_cancel(move || linked.request());
+        // It may have come just before it was listened to.
+        if whole.is_cancelled() {
+            cancel.request();
+        }
+    }
+    Ok(cancel)
 }
 
 fn snapshots<'a>(store: &'a Store, request: &'a BuildRequest) -> Snapshots<'a> {
@@ -141,6 +164,11 @@ pub(crate) struct Builder<'a> {
     pub(crate) tier: Memo<(), Tier>,
     /// Directories of all files, where commands need them.
     pub(crate) trees: Trees,
+    /// Copies of parts of the context that commands mount, by their paths in it.
+    pub(crate) copies: Memo<(usize, Vec<u8>), Arc<Workspace>>,
+    /// Kills commands when the build ends early: a stage failed, or the request's is cancelled. An attempt
+    /// that is made after this one has its own.
+    pub(crate) cancel: Cancel,
     /// How many steps have begun.
     pub(crate) n_steps: AtomicUsize,
 }
@@ -203,7 +231,14 @@ fn planned_only(request: &BuildRequest, dockerfile: &Dockerfile) -> Result<Plan>
 /// Plans what is built, and refuses what cannot be.
 fn planned(request: &BuildRequest, dockerfile: &Dockerfile) -> Result<Plan> {
     let plan = planned_only(request, dockerfile)?;
-    let problems = unsupported(&plan);
+    let mut problems = unsupported(&plan);
+    for stage in plan
+        .needed
+        .iter()
+        .filter_map(|&stage| plan.stages.get(stage))
+    {
+        problems.extend(crate::run::refused(&stage.instructions, &request.run));
+    }
     if problems.is_empty() {
         Ok(plan)
     } else {

@@ -67,6 +67,9 @@ pub enum Error {
         /// The mount point.
         destination: PathBuf,
     },
+    /// The build was told to stop, or another stage failed; the commands that ran were killed.
+    #[error("the build was stopped")]
+    Stopped,
     /// An archive that ADD unpacks is damaged.
     #[error("cannot unpack the archive `{path}`")]
     Archive {

@@ -58,3 +58,5 @@ pub use event::{Event, Listener};
 pub use explain::Reason;
 pub use remote::{GitCommit, HttpAnswer, NoRemotes, Remotes, Validators};
 pub use request::{BuildRequest, Clamp};
+pub use run::caches::{RunCache, prune_run_caches, run_caches};
+pub use run::options::{Allowed, RunOptions};

@@ -3,7 +3,7 @@
 //! A context often holds much more than a Dockerfile copies: dependencies, version control, build
 //! results. Only what can be copied is examined.
 
-use corten_dockerfile::{CopySource, Instruction, Kind, Source};
+use corten_dockerfile::{CopySource, Instruction, Kind, Mount, Source};
 use corten_layer::path;
 
 /// Part of a directory: everything in and below some paths.
@@ -35,12 +35,14 @@ impl Reach {
     pub(crate) fn of<'a>(instructions: impl Iterator<Item = &'a Instruction>) -> Self {
         let mut starts = Vec::new();
         for instruction in instructions {
-            let Kind::Copy(copy) = &instruction.kind else {
-                continue;
+            let copy = match &instruction.kind {
+                Kind::Copy(copy) if copy.from.is_none() => copy,
+                Kind::Run(run) => {
+                    starts.extend(run.mounts.iter().filter_map(mounted));
+                    continue;
+                }
+                _ => continue,
             };
-            if copy.from.is_some() {
-                continue;
-            }
             for source in &copy.sources {
                 if let CopySource::Path(word) = source {
                     starts.push(literal_start(&word.text));
@@ -96,6 +98,16 @@ impl Reach {
         }
         self.position(&here) == Position::Inside
     }
+}
+
+/// Returns what a mount takes from the context, if that may be anything.
+fn mounted(mount: &Mount) -> Option<Vec<u8>> {
+    let is_bind = mount
+        .option("type")
+        .is_none_or(|kind| kind.eq_ignore_ascii_case("bind") || kind.contains('$'));
+    let is_elsewhere = mount.option("from").is_some_and(|from| !from.is_empty());
+    let source = mount.option("source").or(mount.option("src"));
+    (is_bind && !is_elsewhere).then(|| literal_start(source.unwrap_or_default()))
 }
 
 /// Returns the directories and the name that `pattern` begins with before any character that could

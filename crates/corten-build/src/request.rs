@@ -11,6 +11,7 @@ use corten_spec::Platform;
 use corten_tar::LayerLimits;
 
 use crate::caches::Caches;
+use crate::run::options::RunOptions;
 
 /// What is to be built, and how.
 #[derive(Debug, Clone)]
@@ -53,12 +54,14 @@ pub struct BuildRequest {
     /// What a command may use of the machine; what cannot be limited is an error before anything is
     /// done.
     pub run_limits: Limits,
-    /// What ends the commands that run, on request of another thread.
+    /// What ends the build and the commands that run, on request of another thread.
     pub cancel: Option<Cancel>,
     /// What times become.
     pub clamp: Option<Clamp>,
     /// How layers are compressed.
     pub pack: PackOptions,
+    /// What commands get and may do.
+    pub run: RunOptions,
     /// What a layer of a base image, or an archive that ADD unpacks, may ask for.
     pub limits: LayerLimits,
 }
@@ -123,6 +126,7 @@ impl BuildRequest {
             cancel: None,
             clamp: None,
             pack: PackOptions::default(),
+            run: RunOptions::default(),
             limits: LayerLimits::default(),
         }
     }

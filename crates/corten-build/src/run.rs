@@ -1,21 +1,17 @@
 //! RUN: a command in a sandbox on an overlay; what it changed becomes a layer.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use corten_dockerfile::{Network, RunStep};
+use corten_dockerfile::{Network, RunStep, Security};
 use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
 use corten_layer::directory::{Devices, Owners};
 use corten_layer::upper::{OverlayNotes, Upper, read_upper};
 use corten_layer::users::{User, resolve_user};
 use corten_sandbox::{
-    Cancel, Init, Input, Mount, MountKind, Outcome, Process, Root as SandboxRoot, RootKind,
-    Sandbox, Signals, Stdio, Tier,
+    Cancel, Init, Input, Outcome, Process, Root as SandboxRoot, RootKind, Sandbox, Stdio, Tier,
 };
 use corten_snapshot::Bytes;
-use corten_snapshot::snapshots::remove;
 use corten_spec::Digest;
 
 use crate::build::Builder;
@@ -25,22 +21,43 @@ use crate::event::Event;
 use crate::stage::Stage;
 use crate::{Error, Result};
 
+mod agent;
+pub(crate) mod caches;
 mod chrooted;
 mod cover;
 mod injected;
 mod merge;
+mod mounts;
+pub(crate) mod options;
+mod places;
 mod sockets;
 mod tail;
 mod tier;
 mod times;
 pub(crate) mod tree;
 mod walk;
+mod workspace;
+
+pub(crate) use mounts::refused;
+pub(crate) use workspace::Workspace;
 
 use injected::Injected;
+use mounts::Prepared;
+use places::{Naming, Taken};
 use tail::Tail;
-use tree::hold;
 
 impl Builder<'_> {
+    /// Makes the directories of a RUN; the build does not end before they are removed.
+    pub(crate) fn workspace(&self) -> Result<Workspace> {
+        if self.cancel.is_cancelled() {
+            return Err(Error::Stopped);
+        }
+        // Who ends the whole build waits for what is held there.
+        let whole = self.request.cancel.as_ref().unwrap_or(&self.cancel);
+        let held = whole.hold().map_err(|_| Error::Stopped)?;
+        Workspace::new(self.snapshots.temporary()?, held)
+    }
+
     /// Executes a RUN.
     pub(crate) fn run(
         &self,
@@ -49,11 +66,21 @@ impl Builder<'_> {
         shown: &str,
         step: usize,
     ) -> StepResult<Made> {
-        let key = self.run_key(stage, run);
-        self.once(&key, || {
+        let taken = self.take_all(run)?;
+        // Files of a stage are named by its layers: a hit on those reads none of them.
+        let by_layers = taken.iter().flatten().any(Taken::is_layered);
+        let by_layers = by_layers
+            .then(|| self.run_key(stage, run, &taken, Naming::Layers))
+            .transpose()?;
+        if let Some(key) = &by_layers
+            && let Some(made) = self.cached(key)?
+        {
+            return Ok(made);
+        }
+        let key = self.run_key(stage, run, &taken, Naming::Contents)?;
+        let made = self.once(&key, || {
             let tier = self.tier()?;
-            let held = hold(self.request.cancel.as_ref())?;
-            let work = Workspace::new(self.snapshots.temporary()?)?;
+            let work = self.workspace()?;
             let running = Running {
                 run,
                 shown,
@@ -62,24 +89,71 @@ impl Builder<'_> {
                 tier: &tier,
             };
             let made = match tier {
-                Tier::Chroot => self.run_chrooted(stage, &running, &key),
-                Tier::Root { .. } | Tier::UserNamespace(_) => self.run_in(stage, &running, &key),
+                Tier::Chroot => self.run_chrooted(stage, &running, &taken, &key),
+                Tier::Root { .. } | Tier::UserNamespace(_) => {
+                    self.run_in(stage, &running, &taken, &key)
+                }
             };
             let removed = work.remove();
-            drop(held);
             let made = made?;
             removed?;
             Ok(made)
-        })
+        })?;
+        if let Some(key) = &by_layers {
+            crate::cache::record(self.store, key, &made.outcome, &stage.layers)?;
+        }
+        Ok(made)
     }
 
-    fn run_key(&self, stage: &Stage, run: &RunStep) -> Digest {
-        let mut key = self.key("run", stage);
-        key.run(run);
-        key.finish()
+    fn run_key(
+        &self,
+        stage: &Stage,
+        run: &RunStep,
+        taken: &[Option<Taken<'_>>],
+        naming: Naming,
+    ) -> Result<Digest> {
+        let kind = match naming {
+            Naming::Layers => "run with layers",
+            Naming::Contents => "run",
+        };
+        let mut key = self.key(kind, stage);
+        let network = match self.network(run) {
+            corten_sandbox::Network::Host => "host",
+            corten_sandbox::Network::None => "none",
+        };
+        key.run(run, network);
+        key.number(i64::from(run.security == Security::Insecure));
+        // Where the names lead may differ from machine to machine, as it may for those of DNS.
+        let hosts: Vec<_> = self
+            .request
+            .run
+            .hosts
+            .iter()
+            .map(|(name, _)| name)
+            .collect();
+        key.list(&hosts);
+        self.add_mounts(&mut key, run, taken, naming)?;
+        Ok(key.finish())
     }
 
-    fn run_in(&self, stage: &mut Stage, running: &Running<'_>, key: &Digest) -> StepResult<Made> {
+    fn network(&self, run: &RunStep) -> corten_sandbox::Network {
+        let network = match run.network {
+            Network::Default => self.request.run.network,
+            named => named,
+        };
+        match network {
+            Network::Default | Network::Host => corten_sandbox::Network::Host,
+            Network::None => corten_sandbox::Network::None,
+        }
+    }
+
+    fn run_in(
+        &self,
+        stage: &mut Stage,
+        running: &Running<'_>,
+        taken: &[Option<Taken<'_>>],
+        key: &Digest,
+    ) -> StepResult<Made> {
         let Running {
             run, work, tier, ..
         } = *running;
@@ -92,16 +166,18 @@ impl Builder<'_> {
         })?;
         let tree = stage.tree(&self.snapshots)?;
         corten_layer::upper::prepare(&tree, &Root::open(&work.upper)?, Owners::Set)?;
-        let mounts = work.mounts(run)?;
-        let injected = Injected::prepare(&tree, &work.upper, &mounts)?;
+        let prepared = self.prepare_mounts(running, taken)?;
+        let injected = Injected::prepare(&tree, &work.upper, &prepared.points)?;
         let root = RootKind::Overlay {
             lower,
             upper: work.upper.clone(),
             work: work.work.clone(),
             userxattr: matches!(tier, Tier::Root { userxattr: true }),
         };
-        let sandbox = sandbox(run, &user, root, mounts);
+        let sandbox = sandbox(run, &user, root, self.network(run), &prepared);
         let outcome = self.run_to_its_end(&sandbox, running)?;
+        // Others may use its caches now.
+        drop(prepared);
         injected.withdraw(&outcome.created_mount_points)?;
         let upper = self.upper(stage, &work.upper)?;
         self.commit_upper(stage, upper, work, key)
@@ -144,12 +220,11 @@ impl Builder<'_> {
         running: &Running<'_>,
     ) -> Result<Outcome> {
         let step = running.step;
-        let cancel = self.request.cancel.as_ref();
         let sandbox = Sandbox {
             limits: self.request.run_limits,
             ..sandbox.clone()
         };
-        execute(&sandbox, running.shown, cancel, &mut |bytes| {
+        execute(&sandbox, running.shown, &self.cancel, &mut |bytes| {
             (self.listener)(Event::Output { step, bytes });
         })
     }
@@ -202,10 +277,20 @@ fn devices() -> Devices {
     }
 }
 
-fn sandbox(run: &RunStep, user: &User, root: RootKind, mounts: Vec<Mount>) -> Sandbox {
+fn sandbox(
+    run: &RunStep,
+    user: &User,
+    root: RootKind,
+    network: corten_sandbox::Network,
+    prepared: &Prepared,
+) -> Sandbox {
     let mut process = Process::new(run.command.clone());
+    // A secret wins over a variable of the same name.
+    let is_secret = |name: &String| prepared.env.iter().any(|(secret, _)| secret == name);
     let pairs = run.proxy_env.iter().chain(&run.env);
+    let pairs = pairs.filter(|(name, _)| !is_secret(name));
     process.env = pairs
+        .chain(&prepared.env)
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     if !process.env.iter().any(|entry| entry.starts_with("HOME=")) {
@@ -224,17 +309,22 @@ fn sandbox(run: &RunStep, user: &User, root: RootKind, mounts: Vec<Mount>) -> Sa
         gid: user.gid,
         additional_gids: user.additional_gids.clone(),
     };
+    if run.security == Security::Insecure {
+        process.unconfined = true;
+        process.capabilities = corten_sandbox::all_capabilities();
+    }
     Sandbox {
         root: SandboxRoot {
             kind: root,
             readonly: false,
         },
-        mounts,
+        mounts: prepared
+            .points
+            .iter()
+            .map(|point| point.mount.clone())
+            .collect(),
         hostname: HOST_NAME.to_owned(),
-        network: match run.network {
-            Network::Default | Network::Host => corten_sandbox::Network::Host,
-            Network::None => corten_sandbox::Network::None,
-        },
+        network,
         init: Init::Reaper,
         limits: corten_sandbox::Limits::default(),
         process,
@@ -247,7 +337,7 @@ const HOST_NAME: &str = "buildkitsandbox";
 fn execute(
     sandbox: &Sandbox,
     shown: &str,
-    cancel: Option<&Cancel>,
+    cancel: &Cancel,
     tell: &mut dyn FnMut(&[u8]),
 ) -> Result<Outcome> {
     let mut tail = Tail::default();
@@ -259,11 +349,11 @@ fn execute(
         stdin: Input::Null,
         sink: &mut sink,
     };
-    let outcome = match cancel {
-        Some(cancel) => corten_sandbox::run_until(sandbox, stdio, cancel),
-        None => corten_sandbox::run(sandbox, stdio, Signals::Leave),
-    };
-    let outcome = outcome.map_err(sandbox_error(shown))?;
+    let outcome =
+        corten_sandbox::run_until(sandbox, stdio, cancel).map_err(|error| match error {
+            corten_sandbox::Error::Cancelled => Error::Stopped,
+            other => sandbox_error(shown)(other),
+        })?;
     if outcome.status.is_success() {
         return Ok(outcome);
     }
@@ -281,71 +371,4 @@ fn execute(
 fn sandbox_error(shown: &str) -> impl FnOnce(corten_sandbox::Error) -> Error {
     let command = shown.to_owned();
     move |source| Error::Sandbox { command, source }
-}
-
-/// The directories of one RUN.
-struct Workspace {
-    path: PathBuf,
-    upper: PathBuf,
-    work: PathBuf,
-    /// What lies below when the image has no layer.
-    empty: PathBuf,
-}
-
-impl Workspace {
-    fn new(path: PathBuf) -> Result<Self> {
-        let inside = |name| path.join(name);
-        let (upper, work, empty) = (inside("upper"), inside("work"), inside("empty"));
-        for directory in [&upper, &work, &empty] {
-            fs::create_dir_all(directory).map_err(Error::system("create", directory))?;
-        }
-        let private = fs::Permissions::from_mode(0o700);
-        fs::set_permissions(&path, private).map_err(Error::system("set the mode of", &path))?;
-        Ok(Self {
-            path,
-            upper,
-            work,
-            empty,
-        })
-    }
-
-    /// Files of the host that every command sees, as copies: a change to them goes nowhere.
-    fn mounts(&self, run: &RunStep) -> Result<Vec<Mount>> {
-        let mut mounts = Vec::new();
-        for name in ["resolv.conf", "hosts"] {
-            let copy = self.path.join(name);
-            let content = fs::read(Path::new("/etc").join(name)).unwrap_or_default();
-            self.write(&copy, &content, 0o644)?;
-            mounts.push(bind(copy, Path::new("/etc").join(name)));
-        }
-        if let Some(script) = &run.script {
-            let copy = self.path.join("script");
-            self.write(&copy, script.content.as_bytes(), 0o755)?;
-            mounts.push(bind(copy, PathBuf::from(&script.path)));
-        }
-        Ok(mounts)
-    }
-
-    fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<()> {
-        debug_assert!(path.starts_with(&self.path), "only in this workspace");
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a private file that nobody reads before it is mounted"
-        )]
-        fs::write(path, content).map_err(Error::system("write", path))?;
-        let mode = fs::Permissions::from_mode(mode);
-        fs::set_permissions(path, mode).map_err(Error::system("set the mode of", path))
-    }
-
-    fn remove(&self) -> Result<()> {
-        Ok(remove(&self.path)?)
-    }
-}
-
-fn bind(source: PathBuf, destination: PathBuf) -> Mount {
-    Mount {
-        destination,
-        kind: MountKind::Bind { source },
-        readonly: false,
-    }
 }

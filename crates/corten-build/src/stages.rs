@@ -94,7 +94,8 @@ impl Builder<'_> {
         let mut config = image.documents.config.value.clone();
         let on_build = std::mem::take(&mut config.config.on_build);
         let triggers = triggers(&on_build, span).map_err(|one| self.refused(&one))?;
-        let problems = unsupported_in(&triggers);
+        let mut problems = unsupported_in(&triggers);
+        problems.extend(crate::run::refused(&triggers, &self.request.run));
         if !problems.is_empty() {
             return Err(refused(self.request, &problems));
         }

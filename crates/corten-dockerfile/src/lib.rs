@@ -80,7 +80,7 @@ pub use heredoc::Heredoc;
 pub use ignore::{Ignore, IgnorePattern, Verdict};
 pub use instruction::{
     Arg, Command, Copy, CopySource, From, Healthcheck, HealthcheckTest, Instruction, Kind, Mount,
-    Network, OnBuild, Origin, Pair, Run,
+    Network, OnBuild, Origin, Pair, Run, Security, Sharing,
 };
 pub use lint::{Finding, Lint, LintBase, LintOptions, LintScope, Rule, lint};
 pub use onbuild::triggers;
@@ -89,8 +89,8 @@ pub use platform::Platform;
 pub use resolve::{BaseConfig, StageState, resolve};
 pub use scope::Base;
 pub use step::{
-    Address, Chmod, CopyStep, GitSource, HealthcheckStep, HttpSource, Resolved, RunStep, Script,
-    Source, Step,
+    Address, Chmod, CopyStep, GitSource, HealthcheckStep, HttpSource, Ownership, Resolved,
+    RunMount, RunMountKind, RunStep, Script, Source, Step,
 };
 pub use unsupported::{unsupported, unsupported_in};
 pub use words::{Flag, Word};

@@ -171,16 +171,24 @@ impl Plan {
     ) -> Result<Vec<usize>, Diagnostic> {
         let mut found = Vec::new();
         for instruction in instructions {
-            let from: Vec<Word> = match &instruction.kind {
-                Kind::Copy(copy) => copy.from.iter().cloned().collect(),
-                Kind::Run(run) => run.mounts.iter().filter_map(mounted).collect(),
+            let scope = &self.scope;
+            let bases: Vec<Base> = match &instruction.kind {
+                Kind::Copy(copy) => {
+                    let from = copy.from.iter();
+                    from.map(|from| scope.copy_from(from, index))
+                        .collect::<Result<_, _>>()?
+                }
+                Kind::Run(run) => {
+                    let from = run.mounts.iter().filter_map(mounted);
+                    from.map(|from| scope.mount_from(&from, index))
+                        .collect::<Result<_, _>>()?
+                }
                 _ => Vec::new(),
             };
-            for word in from {
-                if let Base::Stage(stage) = self.scope.copy_from(&word, index)? {
-                    found.push(stage);
-                }
-            }
+            found.extend(bases.into_iter().filter_map(|base| match base {
+                Base::Stage(stage) => Some(stage),
+                Base::Scratch | Base::Image { .. } => None,
+            }));
         }
         Ok(found)
     }
@@ -239,14 +247,8 @@ fn on_build(stage: &PlannedStage) -> Vec<Instruction> {
 
 fn mounted(mount: &crate::instruction::Mount) -> Option<Word> {
     let from = mount.option("from").filter(|from| !from.is_empty())?;
-    // A number names no stage here, unlike in COPY.
-    let text = if from.parse::<i64>().is_ok() {
-        return None;
-    } else {
-        from.to_owned()
-    };
     Some(Word {
-        text,
+        text: from.to_owned(),
         span: mount.span,
     })
 }

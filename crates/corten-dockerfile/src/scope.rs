@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Span};
 use crate::expand::{self, Expanded};
 use crate::words::Word;
 
@@ -59,20 +59,35 @@ impl Scope {
             }
             Err(_) => self.stage_names.get(&text.to_lowercase()).copied(),
         };
+        self.source(text, stage, from.span, current)
+    }
+
+    /// Resolves the `from` of a mount in stage `current`. A number names no stage, unlike in COPY.
+    pub(crate) fn mount_from(&self, from: &Word, current: usize) -> Result<Base, Diagnostic> {
+        let stage = self.stage_names.get(&from.text.to_lowercase()).copied();
+        self.source(&from.text, stage, from.span, current)
+    }
+
+    fn source(
+        &self,
+        text: &str,
+        stage: Option<usize>,
+        span: Span,
+        current: usize,
+    ) -> Result<Base, Diagnostic> {
         match stage {
             Some(stage) if stage < current => Ok(Base::Stage(stage)),
             Some(stage) if stage == current => {
                 let message = "a stage cannot copy from itself";
-                Err(Diagnostic::new(message, from.span))
+                Err(Diagnostic::new(message, span))
             }
             Some(_) => {
                 let message = format!("the stage `{text}` comes after this one");
-                Err(Diagnostic::new(message, from.span)
-                    .with_label("only earlier stages can be used"))
+                Err(Diagnostic::new(message, span).with_label("only earlier stages can be used"))
             }
             None if text == "scratch" => Ok(Base::Scratch),
             None => Ok(Base::Image {
-                name: text.clone(),
+                name: text.to_owned(),
                 platform: self.platform.clone(),
             }),
         }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::address::without_credentials;
+use crate::diagnostic::Span;
 use crate::git_url::GitUrl;
-use crate::instruction::Network;
+use crate::instruction::{Network, Security, Sharing};
 use crate::scope::Base;
 
 /// A step and what there is to say about it.
@@ -79,10 +80,90 @@ pub struct RunStep {
     pub script: Option<Script>,
     /// The network.
     pub network: Network,
+    /// Whether it is confined.
+    pub security: Security,
+    /// What is mounted while the command runs, in the order of the flags.
+    pub mounts: Vec<RunMount>,
     /// Where to run: absolute, or empty for the root.
     pub workdir: String,
     /// As whom, as USER has it; empty for root.
     pub user: String,
+}
+
+/// What is mounted while a command runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunMount {
+    /// Where: absolute, cleaned, and never the root. Ignored for a secret that is only a variable.
+    pub target: String,
+    /// Whether the command may not write to it.
+    pub readonly: bool,
+    /// What.
+    pub kind: RunMountKind,
+    /// The flag.
+    pub span: Span,
+}
+
+/// What a [`RunMount`] mounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunMountKind {
+    /// Files from elsewhere; what the command writes to them is thrown away.
+    Bind {
+        /// Where they are; `None` for the build context.
+        from: Option<Base>,
+        /// The file or directory there, absolute and cleaned.
+        source: String,
+    },
+    /// A directory that later builds find again.
+    Cache {
+        /// Its name, the namespace included.
+        id: String,
+        /// Who may use it at the same time.
+        sharing: Sharing,
+        /// What it holds at first; `None` for nothing.
+        from: Option<Base>,
+        /// The part of it that is mounted, absolute and cleaned.
+        source: String,
+        /// Who owns it, if it is made with an owner or mode.
+        owner: Option<Ownership>,
+    },
+    /// An empty directory in memory.
+    Tmpfs {
+        /// Its limit in bytes.
+        size: Option<u64>,
+    },
+    /// A secret of the build.
+    Secret {
+        /// Its name.
+        id: String,
+        /// Whether the build fails without it.
+        required: bool,
+        /// Whether it is a file at the target.
+        file: bool,
+        /// The variable that holds it, too.
+        env: Option<String>,
+        /// Who owns the file.
+        owner: Ownership,
+    },
+    /// A socket of an SSH agent.
+    Ssh {
+        /// Its name.
+        id: String,
+        /// Whether the build fails without it.
+        required: bool,
+        /// Who owns the socket.
+        owner: Ownership,
+    },
+}
+
+/// Who owns what is mounted, and what its permission bits are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ownership {
+    /// The permission bits.
+    pub mode: u32,
+    /// The user's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
 }
 
 /// A here-document that names its interpreter.

@@ -5,7 +5,7 @@ use crate::instruction::Instruction;
 use crate::plan::Plan;
 
 /// Flags by instruction. A line goes when the builder learns it.
-const FLAGS: &[(&str, &str)] = &[("RUN", "mount"), ("RUN", "security"), ("RUN", "device")];
+const FLAGS: &[(&str, &str)] = &[("RUN", "device")];
 
 /// Returns what the stages that `plan` needs ask for and the builder cannot do.
 pub fn unsupported(plan: &Plan) -> Vec<Diagnostic> {

@@ -71,15 +71,18 @@ impl Cancel {
         self.state().cleanups.push(Box::new(clean_up));
     }
 
+    /// Ends what [`run_until`](crate::run_until) runs with this, and does not wait for it.
+    pub fn request(&self) {
+        self.state().is_cancelled = true;
+        // An event descriptor takes eight bytes at any time but when its counter is at the end.
+        rustix::io::write(&self.0.event, &1_u64.to_ne_bytes()).ok();
+    }
+
     /// Ends what [`run_until`](crate::run_until) runs with this, cleans up, and waits until nothing is
     /// [held](Self::hold), but no longer than `limit`.
     pub fn cancel(&self, limit: Duration) {
-        let mut state = self.state();
-        state.is_cancelled = true;
-        // An event descriptor takes eight bytes at any time but when its counter is at the end.
-        rustix::io::write(&self.0.event, &1_u64.to_ne_bytes()).ok();
-        let cleanups = std::mem::take(&mut state.cleanups);
-        drop(state);
+        self.request();
+        let cleanups = std::mem::take(&mut self.state().cleanups);
         for clean_up in cleanups {
             clean_up();
         }

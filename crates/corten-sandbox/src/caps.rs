@@ -70,6 +70,11 @@ pub const DEFAULT_CAPABILITIES: [&str; 14] = [
     "CAP_AUDIT_WRITE",
 ];
 
+/// Returns the names of all capabilities, for a process that is not confined.
+pub fn all_capabilities() -> Vec<String> {
+    NAMES.iter().map(|(name, _)| (*name).to_owned()).collect()
+}
+
 /// Returns the set of `names`, or the first name that is no capability.
 pub(crate) fn parse(names: &[String]) -> Result<CapabilitySet, &str> {
     let mut set = CapabilitySet::empty();

@@ -64,7 +64,7 @@ mod terminal;
 mod userns;
 
 pub use cancel::{Cancel, Held};
-pub use caps::DEFAULT_CAPABILITIES;
+pub use caps::{DEFAULT_CAPABILITIES, all_capabilities};
 pub use cgroup::{Limits, check_limits};
 pub use child::ExitStatus;
 pub use devices::fill_dev;
@@ -73,7 +73,7 @@ pub use idmap::{IdMap, MapRange, in_user_namespace};
 pub use isolation::{Isolation, Survey, Verdict, choose, survey};
 pub use probe::{Check, Probe, Tier, probe};
 pub use run::{Outcome, Signals, run, run_until};
-pub use spec::{Init, Mount, MountKind, Network, Process, Root, RootKind, Sandbox, User};
+pub use spec::{Content, Init, Mount, MountKind, Network, Process, Root, RootKind, Sandbox, User};
 pub use stage::init_if_child;
 pub use stdio::{Input, Stdio, Stream};
 pub use userns::{Entered, entered, reexec_in_user_namespace};

@@ -87,15 +87,7 @@ impl<'a> InRoot<'a> {
     }
 
     fn existing(&self, path: &Path) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        loop {
-            match openat2(self.root, path, flags, Mode::empty(), resolve) {
-                // Something was renamed meanwhile, and the kernel cannot tell whether it matters.
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                opened => return opened,
-            }
-        }
+        find(self.root, path)
     }
 
     fn create(
@@ -121,5 +113,18 @@ impl<'a> InRoot<'a> {
             OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
             Mode::empty(),
         )
+    }
+}
+
+/// Opens what is at `path` in `root`: no link leads out of it.
+pub(crate) fn find(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    loop {
+        match openat2(root, path, flags, Mode::empty(), resolve) {
+            // Something was renamed meanwhile, and the kernel cannot tell whether it matters.
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            opened => return opened,
+        }
     }
 }

@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, fstat};
+use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, openat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
@@ -14,7 +14,7 @@ use rustix::mount::{
 use crate::error::{Doing, Failure};
 use crate::mountpoint::{InRoot, Kind};
 use crate::spec::{Mount, MountKind};
-use crate::sys;
+use crate::{mountpoint, root, sys};
 
 /// Makes a detached mount of a new file system.
 pub(crate) fn new(
@@ -73,17 +73,30 @@ fn make(mount: &Mount) -> Result<(OwnedFd, Kind), Failure> {
     match &mount.kind {
         MountKind::Bind { source } => {
             let tree = copy(CWD, source).doing("opening the mount's source", source)?;
-            let stat = fstat(&tree).doing("opening the mount's source", source)?;
-            let kind = match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => Kind::Directory,
-                _ => Kind::File,
-            };
+            let kind = kind_of(tree.as_fd()).doing("opening the mount's source", source)?;
             // A device that is mounted by itself was asked for; in a directory root could make more.
             if kind == Kind::Directory {
                 restrict(tree.as_fd(), MountAttrFlags::MOUNT_ATTR_NODEV)
                     .doing("keeping devices from being used in", source)?;
             }
             Ok((tree, kind))
+        }
+        MountKind::Part { of, path } => {
+            let part = part(root::make(of)?, path).doing("opening the mount's source", path)?;
+            let kind = kind_of(part.as_fd()).doing("opening the mount's source", path)?;
+            Ok((part, kind))
+        }
+        MountKind::File {
+            content,
+            mode,
+            uid,
+            gid,
+        } => {
+            let file = file(&content.0, *mode, (*uid, *gid));
+            Ok((
+                file.doing("making a file for", &mount.destination)?,
+                Kind::File,
+            ))
         }
         MountKind::Tmpfs { size, mode } => {
             let mode = format!("{:o}", mode & 0o7777);
@@ -98,4 +111,51 @@ fn make(mount: &Mount) -> Result<(OwnedFd, Kind), Failure> {
             ))
         }
     }
+}
+
+fn kind_of(mount: BorrowedFd<'_>) -> Result<Kind, Errno> {
+    Ok(match FileType::from_raw_mode(fstat(mount)?.st_mode) {
+        FileType::Directory => Kind::Directory,
+        _ => Kind::File,
+    })
+}
+
+/// Makes a detached mount of what is at `path` in `whole`.
+///
+/// Before Linux 6.15 only part of what is attached somewhere can be mounted, so the whole is for a
+/// moment.
+fn part(whole: OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    if path.as_os_str().is_empty() {
+        return Ok(whole);
+    }
+    root::cover(whole.as_fd())?;
+    let part =
+        mountpoint::find(whole.as_fd(), path).and_then(|found| copy(found.as_fd(), Path::new("")));
+    root::uncover(whole.as_fd())?;
+    part
+}
+
+/// Makes a detached mount of a file, the only one of a file system in memory.
+fn file(content: &[u8], mode: u32, (uid, gid): (u32, u32)) -> Result<OwnedFd, Errno> {
+    const NAME: &str = "file";
+    let is_program = mode & 0o111 != 0;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let noexec = if is_program {
+        MountAttrFlags::empty()
+    } else {
+        MountAttrFlags::MOUNT_ATTR_NOEXEC
+    };
+    let tmpfs = new("tmpfs", &[("mode", "700")], attributes | noexec)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = openat(&tmpfs, NAME, flags, Mode::RUSR | Mode::WUSR)?;
+    let mut left = content;
+    while !left.is_empty() {
+        let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, left))?;
+        left = left.get(written..).unwrap_or_default();
+    }
+    fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    fchmod(&file, Mode::from_raw_mode(mode & 0o777))?;
+    drop(file);
+    part(tmpfs, Path::new(NAME))
 }

@@ -117,7 +117,7 @@ fn restrict(process: &Process, confinement: &Confinement) -> Result<(), Failure>
     if confinement.no_new_privileges {
         set_no_new_privs(true).doing("taking privileges from", what)?;
     }
-    if let Some(sockets) = confinement.sockets {
+    if let Some(sockets) = confinement.sockets.filter(|_| !process.unconfined) {
         for program in seccomp::programs(capabilities, sockets)
             .map_err(|_| Errno::INVAL)
             .doing("compiling the system call filter of", what)?

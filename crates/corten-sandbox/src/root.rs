@@ -39,36 +39,47 @@ pub(crate) fn mount(root: &Root) -> Result<OwnedFd, Failure> {
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
     )
     .doing("making private the mounts beneath", slash)?;
-    let mount = match &root.kind {
+    let mount = make(&root.kind)?;
+    cover(mount.as_fd()).doing("mounting the root over", slash)?;
+    Ok(mount)
+}
+
+/// Makes a detached mount of a file tree.
+pub(crate) fn make(kind: &RootKind) -> Result<OwnedFd, Failure> {
+    match kind {
         // Where nothing can be mounted, the stage does not come here.
         RootKind::Directory(path) | RootKind::Chroot(path) => {
             let copy = mounts::copy(CWD, path).doing("opening the root", path)?;
             mounts::restrict(copy.as_fd(), MountAttrFlags::MOUNT_ATTR_NODEV)
                 .doing("keeping devices from being used in", path)?;
-            copy
+            Ok(copy)
         }
         RootKind::Overlay {
             lower,
             upper,
             work,
             userxattr,
-        } => overlay(&directories(lower)?, upper, work, *userxattr)?,
+        } => overlay(&directories(lower)?, upper, work, *userxattr),
         RootKind::Erofs {
             image,
             devices,
             upper,
             work,
-        } => erofs_overlay(image, devices, upper, work)?,
-    };
-    move_mount(
-        mount.as_fd(),
-        "",
-        CWD,
-        slash,
-        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-    )
-    .doing("mounting the root over", slash)?;
-    Ok(mount)
+        } => erofs_overlay(image, devices, upper, work),
+    }
+}
+
+/// Mounts over `/` of this mount namespace, whatever is mounted there already.
+pub(crate) fn cover(mount: BorrowedFd<'_>) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(mount, "", CWD, "/", flags)
+}
+
+/// Undoes [`cover`].
+pub(crate) fn uncover(mount: BorrowedFd<'_>) -> Result<(), Errno> {
+    fchdir(mount)?;
+    unmount(".", UnmountFlags::DETACH)?;
+    chdir("/")
 }
 
 /// Makes `root` the root of this process and unmounts everything else.
@@ -131,12 +142,9 @@ fn erofs_overlay(
         .map(|path| file(path))
         .collect::<Result<Vec<_>, _>>()?;
     let lower = [erofs(&file(image)?, &opened).doing("mounting", image)?];
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    move_mount(lower[0].as_fd(), "", CWD, slash, flags).doing("mounting the image over", slash)?;
+    cover(lower[0].as_fd()).doing("mounting the image over", slash)?;
     let mount = overlay(&lower, upper, work, false)?;
-    fchdir(&lower[0]).doing("entering", image)?;
-    unmount(".", UnmountFlags::DETACH).doing("unmounting", image)?;
-    chdir(slash).doing("entering", slash)?;
+    uncover(lower[0].as_fd()).doing("unmounting", image)?;
     Ok(mount)
 }
 

@@ -176,10 +176,25 @@ fn check(sandbox: &Sandbox) -> Result<(), Error> {
         check_absolute("the destination of a mount", &mount.destination)?;
         match &mount.kind {
             MountKind::Bind { source } => check_absolute("the source of a mount", source)?,
-            MountKind::Tmpfs { .. } => {}
+            MountKind::Part { of, .. } => check_tree(of)?,
+            MountKind::File { .. } | MountKind::Tmpfs { .. } => {}
         }
     }
     Ok(())
+}
+
+fn check_tree(tree: &RootKind) -> Result<(), Error> {
+    let field = "the source of a mount";
+    match tree {
+        RootKind::Directory(path) | RootKind::Chroot(path) => check_absolute(field, path),
+        RootKind::Overlay { lower, upper, .. } => lower
+            .iter()
+            .chain([upper])
+            .try_for_each(|path| check_absolute(field, path)),
+        RootKind::Erofs { image, upper, .. } => [image, upper]
+            .iter()
+            .try_for_each(|path| check_absolute(field, path)),
+    }
 }
 
 fn check_process(process: &Process) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! What to run and in what: the values a caller fills in, close to the runtime specification's.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,24 @@ pub enum MountKind {
         /// The caller's absolute path.
         source: PathBuf,
     },
+    /// Part of a file tree that is made as a root is.
+    Part {
+        /// The tree.
+        of: RootKind,
+        /// The file or directory in it; links are resolved in the tree and never lead out of it.
+        path: PathBuf,
+    },
+    /// A file in memory, which no disk ever holds.
+    File {
+        /// What it holds.
+        content: Content,
+        /// Its permission bits.
+        mode: u32,
+        /// Who owns it.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+    },
     /// An empty file system in memory.
     Tmpfs {
         /// Its limit in bytes; half of the memory if absent.
@@ -112,6 +131,16 @@ pub enum MountKind {
         /// The permission bits of its root directory.
         mode: u32,
     },
+}
+
+/// Bytes that may be a secret: they do not print.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content(pub Vec<u8>);
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// Which network a process has.
@@ -147,6 +176,9 @@ pub struct Process {
     pub capabilities: Vec<String>,
     /// Whether set-user-ID bits and file capabilities have no effect, so that `su` and `sudo` fail.
     pub no_new_privileges: bool,
+    /// Whether no system call is filtered and nothing of `/proc` and `/sys` is masked. With all
+    /// [capabilities](crate::all_capabilities) the process may then do what its caller may.
+    pub unconfined: bool,
 }
 
 impl Process {
@@ -160,6 +192,7 @@ impl Process {
             user: User::default(),
             capabilities: DEFAULT_CAPABILITIES.map(String::from).to_vec(),
             no_new_privileges: false,
+            unconfined: false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What of each kind of step goes into its key.
 
 use corten_dockerfile::{
-    Chmod, CopyStep, GitSource, GitTimes, HttpSource, Network, RunStep, Source, without_credentials,
+    Chmod, CopyStep, GitSource, GitTimes, HttpSource, RunStep, Source, without_credentials,
 };
 use corten_spec::Digest;
 
@@ -10,15 +10,11 @@ use crate::remote::GitCommit;
 
 impl Key {
     /// Adds all that the result of a RUN depends on besides the layers beneath.
-    pub(crate) fn run(&mut self, run: &RunStep) {
+    pub(crate) fn run(&mut self, run: &RunStep, network: &str) {
         self.list(&run.command);
         self.pairs(&run.env);
         self.text(&run.workdir);
         self.text(&run.user);
-        let network = match run.network {
-            Network::Default | Network::Host => "host",
-            Network::None => "none",
-        };
         self.text(network);
         self.count(usize::from(run.script.is_some()));
         if let Some(script) = &run.script {
@@ -112,7 +108,7 @@ mod tests {
     use std::collections::HashMap;
     use std::fmt::Debug;
 
-    use corten_dockerfile::{Address, Script};
+    use corten_dockerfile::{Address, Network, Script, Security};
 
     use super::*;
     use crate::explain::Ledger;
@@ -185,6 +181,8 @@ mod tests {
                                 content: content.into(),
                             }),
                             network: Network::None,
+                            security: Security::Sandbox,
+                            mounts: Vec::new(),
                             workdir: workdir.clone(),
                             user: "a".into(),
                         });
@@ -192,7 +190,7 @@ mod tests {
                 }
             }
         }
-        no_two_collide(inputs, |run| key_of(|key| key.run(run)));
+        no_two_collide(inputs, |run| key_of(|key| key.run(run, "none")));
     }
 
     #[test]

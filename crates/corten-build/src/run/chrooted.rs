@@ -4,7 +4,7 @@ use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
 use corten_layer::upper::{Upper, read_touched};
 use corten_layer::users::resolve_user;
-use corten_sandbox::RootKind;
+use corten_sandbox::{RootKind, Sandbox};
 use corten_snapshot::Bytes;
 use corten_spec::Digest;
 
@@ -14,6 +14,8 @@ use crate::error::StepResult;
 use crate::event::Event;
 use crate::run::cover::Covers;
 use crate::run::injected::Injected;
+use crate::run::mounts::Prepared;
+use crate::run::places::Taken;
 use crate::run::tree::WorkTree;
 use crate::run::walk::Walk;
 use crate::run::{Running, sandbox, sockets, times};
@@ -26,10 +28,11 @@ impl Builder<'_> {
         &self,
         stage: &mut Stage,
         running: &Running<'_>,
+        taken: &[Option<Taken<'_>>],
         key: &Digest,
     ) -> StepResult<Made> {
         let mut work = self.work_tree(stage)?;
-        let upper = self.changed_by(stage, running, &work)?;
+        let upper = self.changed_by(stage, running, taken, &work)?;
         let tree = stage.tree(&self.snapshots)?;
         let files = work.files();
         sockets::remove(&files, &upper.sockets)?;
@@ -55,24 +58,25 @@ impl Builder<'_> {
         &self,
         stage: &mut Stage,
         running: &Running<'_>,
+        taken: &[Option<Taken<'_>>],
         work: &WorkTree,
-    ) -> Result<Upper> {
+    ) -> StepResult<Upper> {
         let tree = stage.tree(&self.snapshots)?;
         let files = work.files();
         let root = Root::open(&files)?;
         let walk = Walk::of(&root)?;
-        let mounts = running.work.mounts(running.run)?;
-        let injected = Injected::prepare(&tree, &files, &mounts)?;
+        let prepared = self.prepare_mounts(running, taken)?;
+        let injected = Injected::prepare(&tree, &files, &prepared.points)?;
         let attic = work.attic()?;
         let mut covers = Covers::new(&root, &attic);
-        covers.prepare(&tree, &mounts)?;
+        covers.prepare(&tree, &prepared.points)?;
         if !covers.missing_devices.is_empty() {
             let names = covers.missing_devices.join(", ");
             let text = format!("devices that cannot be made here: {names}");
             (self.listener)(Event::Detail(&text));
         }
         walk.settle();
-        self.execute_chrooted(stage, running, work)?;
+        self.execute_chrooted(stage, running, &prepared, work)?;
         covers.withdraw()?;
         injected.withdraw(&[])?;
         let touched = walk.touched(&root)?;
@@ -90,13 +94,23 @@ impl Builder<'_> {
         &self,
         stage: &mut Stage,
         running: &Running<'_>,
+        prepared: &Prepared,
         work: &WorkTree,
     ) -> Result<()> {
         let user = self.with_contents(stage, |tree, contents| {
             resolve_user(tree, contents, &running.run.user)
         })?;
         let root = RootKind::Chroot(work.files());
-        let sandbox = sandbox(running.run, &user, root, Vec::new());
+        let sandbox = Sandbox {
+            mounts: Vec::new(),
+            ..sandbox(
+                running.run,
+                &user,
+                root,
+                self.network(running.run),
+                prepared,
+            )
+        };
         let outcome = self.run_to_its_end(&sandbox, running).map_err(explained)?;
         for shortcoming in &outcome.shortcomings {
             (self.listener)(Event::Detail(shortcoming));

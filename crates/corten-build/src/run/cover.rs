@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use std::os::fd::AsFd as _;
 
 use crate::run::merge::Attic;
+use crate::run::mounts::Point;
 use crate::{Error, Result};
 
 /// What is covered while a command runs.
@@ -47,7 +48,7 @@ impl<'a> Covers<'a> {
 
     /// Puts an empty `/proc` and `/sys`, a small `/dev` and each of `mounts` in place. Every mount
     /// point is there.
-    pub(crate) fn prepare(&mut self, tree: &Tree, mounts: &[Mount]) -> Result<()> {
+    pub(crate) fn prepare(&mut self, tree: &Tree, points: &[Point]) -> Result<()> {
         for name in SYSTEM {
             let directory = self.cover_directory(name)?;
             if name == b"dev" {
@@ -55,7 +56,8 @@ impl<'a> Covers<'a> {
                 self.missing_devices = filled.map_err(|source| Error::Isolation { source })?;
             }
         }
-        mounts.iter().try_for_each(|mount| self.mount(tree, mount))
+        let mut mounts = points.iter().map(|point| &point.mount);
+        mounts.try_for_each(|mount| self.mount(tree, mount))
     }
 
     fn mount(&mut self, tree: &Tree, mount: &Mount) -> Result<()> {
@@ -77,14 +79,16 @@ impl<'a> Covers<'a> {
             return Err(self.failed("cover", destination, Errno::NOENT));
         };
         match &mount.kind {
-            MountKind::Bind { source } if source.is_dir() => Err(Error::MountRefused {
-                destination: mount.destination.clone(),
-            }),
-            MountKind::Bind { source } => {
+            MountKind::Bind { source } if source.is_file() => {
                 let content = fs::read(source).map_err(Error::system("read", source))?;
                 let mode = fs::metadata(source).map_err(Error::system("examine", source))?;
                 let mode = std::os::unix::fs::MetadataExt::mode(&mode) & 0o7777;
                 self.cover_file(&real, &content, mode)
+            }
+            MountKind::Bind { .. } | MountKind::Part { .. } | MountKind::File { .. } => {
+                Err(Error::MountRefused {
+                    destination: mount.destination.clone(),
+                })
             }
             MountKind::Tmpfs { mode, .. } => {
                 let directory = self.cover_directory(&real)?;

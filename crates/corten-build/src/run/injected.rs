@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use corten_layer::beneath::Root;
 use corten_layer::tree::Kind;
 use corten_layer::{Meta, Tree, path};
-use corten_sandbox::{Mount, MountKind};
 use corten_tar::Timestamp;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
+use crate::run::mounts::Point;
 use crate::run::times::set_time;
 use crate::{Error, Result};
 
@@ -31,42 +31,56 @@ struct Made {
     is_directory: bool,
 }
 
+/// What becomes of directories that were made above a mount point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parents {
+    /// They go with it.
+    Remove,
+    /// They stay in the image, as BuildKit has it for what `--mount` mounts.
+    Keep,
+}
+
 /// What the sandbox mounts in every root.
 const ALWAYS: [&str; 3] = ["/proc", "/dev", "/sys"];
 
 impl Injected {
-    /// Makes in `upper` what `tree` lacks for `mounts` and for what is always mounted.
-    pub(crate) fn prepare(tree: &Tree, upper: &Path, mounts: &[Mount]) -> Result<Self> {
+    /// Makes in `upper` what `tree` lacks for `points` and for what is always mounted.
+    pub(crate) fn prepare(tree: &Tree, upper: &Path, points: &[Point]) -> Result<Self> {
         let mut injected = Self {
             root: Root::open(upper)?,
             made: Vec::new(),
         };
-        let always = ALWAYS.map(|path| (path.as_bytes().to_vec(), true));
-        let asked = mounts.iter().map(|mount| {
-            let is_directory = match &mount.kind {
-                MountKind::Tmpfs { .. } => true,
-                MountKind::Bind { source } => source.is_dir(),
-            };
-            (
-                mount.destination.as_os_str().as_bytes().to_vec(),
-                is_directory,
-            )
-        });
-        for (destination, is_directory) in always.into_iter().chain(asked) {
-            // What is mounted into a mount of the sandbox leaves no trace.
-            let is_covered = ALWAYS.iter().any(|covered| {
+        for path in ALWAYS {
+            injected.make(tree, path.as_bytes(), true, Parents::Remove)?;
+        }
+        let covered = |point: &Point| point.mount.destination.as_os_str().as_bytes().to_vec();
+        let covered: Vec<Vec<u8>> = ALWAYS
+            .iter()
+            .map(|path| path.as_bytes().to_vec())
+            .chain(points.iter().map(covered))
+            .collect();
+        for point in points {
+            let destination = point.mount.destination.as_os_str().as_bytes();
+            // What is mounted into another mount leaves no trace in the image.
+            let is_covered = covered.iter().any(|covered| {
                 destination
-                    .strip_prefix(covered.as_bytes())
-                    .is_some_and(|rest| rest.starts_with(b"/"))
+                    .strip_prefix(covered.as_slice())
+                    .is_some_and(|rest| rest.starts_with(b"/") && rest != b"/")
             });
             if !is_covered {
-                injected.make(tree, &destination, is_directory)?;
+                injected.make(tree, destination, point.is_directory, point.parents)?;
             }
         }
         Ok(injected)
     }
 
-    fn make(&mut self, tree: &Tree, destination: &[u8], is_directory: bool) -> Result<()> {
+    fn make(
+        &mut self,
+        tree: &Tree,
+        destination: &[u8],
+        is_directory: bool,
+        parents: Parents,
+    ) -> Result<()> {
         // A destination that leads nowhere is for the sandbox to refuse.
         let Some(real) = tree.real_path(destination)? else {
             return Ok(());
@@ -90,10 +104,13 @@ impl Injected {
                 is_needed
             } else {
                 let is_directory = is_directory || !is_last;
-                self.create(&Made {
+                let made = Made {
                     path: here.clone(),
                     is_directory,
-                })?;
+                };
+                if self.create(&made)? && (is_last || parents == Parents::Remove) {
+                    self.made.push(made);
+                }
                 true
             };
             if is_new && let Some(id) = tree.lookup(&parent)? {
@@ -106,7 +123,8 @@ impl Injected {
             .try_for_each(|(path, mtime)| set_time(&self.root, path, *mtime))
     }
 
-    fn create(&mut self, made: &Made) -> Result<()> {
+    /// Returns false if it was made for an earlier mount.
+    fn create(&self, made: &Made) -> Result<bool> {
         let (directory, name) = path::split(&made.path);
         let parent = self.root.directory(directory)?;
         let mode = Mode::from_raw_mode(if made.is_directory { 0o755 } else { 0o644 });
@@ -120,16 +138,12 @@ impl Injected {
         let result =
             result.and_then(|()| rustix::fs::chmodat(&parent, name, mode, AtFlags::empty()));
         match result {
-            Ok(()) => self.made.push(made.clone()),
-            // Made for an earlier mount.
-            Err(Errno::EXIST) => {}
-            Err(error) => {
-                return Err(Error::system("create", self.root.shown(&made.path))(
-                    error.into(),
-                ));
-            }
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(error) => Err(Error::system("create", self.root.shown(&made.path))(
+                error.into(),
+            )),
         }
-        Ok(())
     }
 
     /// Makes a directory of the image in the upper directory, as overlayfs does before it changes one.

@@ -9,7 +9,7 @@ use corten_layer::bytes::TreeContents;
 use corten_layer::diff::diff;
 use corten_layer::directory::{DirectoryOptions, Owners, write_overlay, write_tree};
 use corten_layer::{File, Tree};
-use corten_sandbox::{Cancel, Held};
+use corten_sandbox::Cancel;
 use corten_snapshot::snapshots::remove;
 use corten_snapshot::{Bytes, LayerRef};
 use corten_spec::DiffId;
@@ -163,10 +163,4 @@ fn make_private(place: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     let made = std::fs::DirBuilder::new().mode(0o700).create(place);
     made.map_err(Error::system("create", place))
-}
-
-/// Says that something has to be removed before the program ends, where somebody wants to know.
-pub(crate) fn hold(cancel: Option<&Cancel>) -> Result<Option<Held>> {
-    let held = cancel.map(Cancel::hold).transpose();
-    held.map_err(|source| Error::Isolation { source })
 }

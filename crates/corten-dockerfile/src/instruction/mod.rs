@@ -4,13 +4,16 @@ mod arguments;
 mod copy;
 mod flags;
 mod healthcheck;
+mod mount;
 mod parse;
 mod run;
 
 pub use copy::{Copy, CopySource};
 pub use healthcheck::{Healthcheck, HealthcheckTest};
-pub use run::{Mount, Network, Run};
+pub use mount::Sharing;
+pub use run::{Mount, Network, Run, Security};
 
+pub(crate) use mount::{MountOptions, MountType, read as read_mount};
 pub(crate) use parse::{Context, name_of, opens_heredocs, parse};
 
 use crate::diagnostic::Span;

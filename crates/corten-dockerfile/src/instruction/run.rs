@@ -1,10 +1,9 @@
 //! RUN.
 
 use super::parse::Fields;
-use super::{Command, flags};
+use super::{Command, flags, mount};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::heredoc::Heredoc;
-use crate::suggest;
 use crate::words::Word;
 
 /// RUN.
@@ -15,7 +14,7 @@ pub struct Run {
     /// `--network`.
     pub network: Network,
     /// `--security`.
-    pub security: Option<Word>,
+    pub security: Security,
     /// Every `--device`.
     pub devices: Vec<Word>,
     /// The command.
@@ -34,6 +33,16 @@ pub enum Network {
     None,
     /// The host's.
     Host,
+}
+
+/// Whether a command is confined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Security {
+    /// As usual.
+    #[default]
+    Sandbox,
+    /// With every capability and without a filter of system calls.
+    Insecure,
 }
 
 /// One `--mount`, cut at its commas.
@@ -56,30 +65,6 @@ impl Mount {
     }
 }
 
-const MOUNT_OPTIONS: [&str; 19] = [
-    "type",
-    "from",
-    "source",
-    "src",
-    "target",
-    "dst",
-    "destination",
-    "readonly",
-    "ro",
-    "readwrite",
-    "rw",
-    "id",
-    "sharing",
-    "required",
-    "size",
-    "mode",
-    "uid",
-    "gid",
-    "env",
-];
-const MOUNT_SWITCHES: [&str; 5] = ["readonly", "ro", "readwrite", "rw", "required"];
-const MOUNT_TYPES: [&str; 5] = ["bind", "cache", "tmpfs", "secret", "ssh"];
-
 pub(super) fn parse(fields: &Fields<'_>, heredocs: &[Heredoc]) -> Result<Run, Diagnostic> {
     let command = fields.command()?;
     if matches!(&command, Command::Exec(words) if words.is_empty()) {
@@ -98,19 +83,21 @@ pub(super) fn parse(fields: &Fields<'_>, heredocs: &[Heredoc]) -> Result<Run, Di
             }
         },
     };
-    let security = flags::value(&fields.flags, "security");
-    if let Some(word) = security
-        .as_ref()
-        .filter(|w| w.text != "sandbox" && w.text != "insecure")
-    {
-        let message = format!("unknown security mode `{}`", word.text);
-        return Err(
-            Diagnostic::new(message, word.span).with_label("expected `sandbox` or `insecure`")
-        );
-    }
+    let security = match flags::value(&fields.flags, "security") {
+        None => Security::Sandbox,
+        Some(word) => match word.text.as_str() {
+            "sandbox" => Security::Sandbox,
+            "insecure" => Security::Insecure,
+            other => {
+                let message = format!("unknown security mode `{other}`");
+                return Err(Diagnostic::new(message, word.span)
+                    .with_label("expected `sandbox` or `insecure`"));
+            }
+        },
+    };
     let mounts = flags::values(&fields.flags, "mount")
         .iter()
-        .map(mount)
+        .map(read_mount)
         .collect::<Result<_, _>>()?;
     Ok(Run {
         mounts,
@@ -122,58 +109,17 @@ pub(super) fn parse(fields: &Fields<'_>, heredocs: &[Heredoc]) -> Result<Run, Di
     })
 }
 
-fn mount(word: &Word) -> Result<Mount, Diagnostic> {
-    let mut options = Vec::new();
-    for field in comma_separated(&word.text) {
-        let (key, value) = match field.split_once('=') {
-            Some((key, value)) => (key.to_lowercase(), Some(value.to_owned())),
-            None => (field.to_lowercase(), None),
-        };
-        check_option(&key, value.as_deref()).map_err(|(message, label)| {
-            let diagnostic = Diagnostic::new(message, word.span);
-            match label {
-                Some(label) => diagnostic.with_label(label),
-                None => diagnostic,
-            }
-        })?;
-        options.push((key, value));
-    }
-    Ok(Mount {
-        options,
-        span: word.span,
-    })
-}
-
-fn check_option(key: &str, value: Option<&str>) -> Result<(), (String, Option<String>)> {
-    let near = |word: &str, options: &[&'static str]| {
-        let near = suggest::nearest(word, options.iter().copied());
-        near.map(|near| format!("did you mean `{near}`?"))
+fn read_mount(word: &Word) -> Result<Mount, Diagnostic> {
+    let cut = |field: String| match field.split_once('=') {
+        Some((key, value)) => (key.to_lowercase(), Some(value.to_owned())),
+        None => (field.to_lowercase(), None),
     };
-    if !MOUNT_OPTIONS.contains(&key) {
-        return Err((
-            format!("unknown mount option `{key}`"),
-            near(key, &MOUNT_OPTIONS),
-        ));
-    }
-    match (key, value) {
-        (_, None) if !MOUNT_SWITCHES.contains(&key) => {
-            Err((format!("the mount option `{key}` needs a value"), None))
-        }
-        ("type", Some(kind)) if !kind.contains('$') => {
-            if MOUNT_TYPES.contains(&kind.to_lowercase().as_str()) {
-                return Ok(());
-            }
-            Err((
-                format!("unknown mount type `{kind}`"),
-                near(kind, &MOUNT_TYPES),
-            ))
-        }
-        ("from", Some(from)) if from.find('$').is_some_and(|at| at + 1 < from.len()) => Err((
-            "variables are not expanded in `from`".to_owned(),
-            Some("name a stage with FROM … AS and use that".to_owned()),
-        )),
-        _ => Ok(()),
-    }
+    let mount = Mount {
+        options: comma_separated(&word.text).into_iter().map(cut).collect(),
+        span: word.span,
+    };
+    mount::check(&mount)?;
+    Ok(mount)
 }
 
 /// Cuts at commas outside double quotes; a doubled quote inside is one quote (RFC 4180).

@@ -1,6 +1,7 @@
 //! Instructions to steps: the state of a stage as it goes.
 
 mod copy;
+mod mounts;
 mod ports;
 mod run;
 pub(crate) mod show;
@@ -136,7 +137,7 @@ pub fn resolve(instruction: &Instruction, state: &mut StageState) -> Result<Reso
             Some(format!("MAINTAINER {}", name.text)),
         )),
         Kind::OnBuild(on_build) => Ok((Step::OnBuild(on_build.expression.clone()), None)),
-        Kind::Run(run) => Ok(run::resolve(run, state)),
+        Kind::Run(run) => run::resolve(run, state, &mut names),
         Kind::Shell(words) => Ok(shell(words, state)),
         Kind::StopSignal(word) => stop_signal(word, state, &mut names),
         Kind::User(word) => user(word, state, &mut names),

@@ -1,26 +1,42 @@
 //! RUN, with its here-documents as BuildKit runs them.
 
-use super::{Outcome, StageState, argv, in_shell};
+use super::{Names, Outcome, StageState, argv, in_shell, mounts};
+use crate::diagnostic::Diagnostic;
 use crate::heredoc;
 use crate::instruction::{Command, Run};
 use crate::step::{RunStep, Script, Step};
 
 /// Where BuildKit puts a script; the name shows in `$0` and in messages of the interpreter.
 const SCRIPTS: &str = "/dev/pipes";
+/// Where programs look for the socket of an SSH agent.
+const AGENT: &str = "SSH_AUTH_SOCK";
 
-pub(super) fn resolve(run: &Run, state: &StageState) -> Outcome {
+pub(super) fn resolve(
+    run: &Run,
+    state: &StageState,
+    names: &mut Names,
+) -> Result<Outcome, Diagnostic> {
     let (command, script) = command(run, state);
+    let mounts = mounts::resolve(&run.mounts, state, names)?;
+    let mut env = state.env.clone();
+    if let Some(socket) = mounts::agent(&mounts)
+        && !env.iter().any(|(name, _)| name == AGENT)
+    {
+        env.push((AGENT.to_owned(), socket.to_owned()));
+    }
     let created_by = format!("RUN {}{} # buildkit", arguments(state), command.join(" "));
     let step = RunStep {
         command,
-        env: state.env.clone(),
+        env,
         proxy_env: state.scope.proxy_env.clone(),
         script,
         network: run.network,
+        security: run.security,
+        mounts,
         workdir: state.workdir.clone(),
         user: state.user.clone(),
     };
-    (Step::Run(Box::new(step)), Some(created_by))
+    Ok((Step::Run(Box::new(step)), Some(created_by)))
 }
 
 /// The command and, if its only text is a here-document that names its interpreter, the script.

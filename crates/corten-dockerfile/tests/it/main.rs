@@ -10,6 +10,7 @@ mod graph;
 mod hostile;
 mod ignore;
 mod lint;
+mod mounts;
 mod parse;
 mod plan;
 mod resolve;

@@ -153,6 +153,47 @@ fn mistakes() {
         "RUN --mount=from=$a x",
         "variables are not expanded in `from`",
     );
+    let mount = |options: &str, expected: &str| {
+        check(&format!("RUN --mount={options} x"), expected);
+    };
+    mount(
+        "type=cache,ro=maybe",
+        "`ro` is either true or false, not `maybe`",
+    );
+    mount("type=cache,sharing=all", "unknown way of sharing `all`");
+    mount("type=cache,mode=9", "`9` is no mode");
+    mount("type=cache,uid=app", "`app` is no uid");
+    mount("type=tmpfs,size=big", "`big` is no size");
+    mount(
+        "size=1m,type=tmpfs",
+        "a mount of type `bind` has no option `size`",
+    );
+    mount(
+        "required,type=secret,id=x",
+        "a mount of type `bind` has no option `required`",
+    );
+    mount("uid=1", "a mount of type `bind` has no option `uid`");
+    mount(
+        "type=tmpfs,mode=1",
+        "a mount of type `tmpfs` has no option `mode`",
+    );
+    mount(
+        "sharing=locked",
+        "a mount of type `bind` has no option `sharing`",
+    );
+    mount("type=secret", "a secret needs an `id` or a `target`");
+    mount(
+        "type=secret,id=a,src=b",
+        "a secret has either an `id` or a `source`, which mean the same",
+    );
+    mount(
+        "type=secret,id=a,from=b",
+        "a mount of type `secret` has no option `from`",
+    );
+    mount(
+        "type=ssh,src=b",
+        "a mount of type `ssh` has no option `source`",
+    );
     check("HEALTHCHECK", "HEALTHCHECK needs CMD or NONE");
     check("HEALTHCHECK CMD", "HEALTHCHECK CMD needs a command");
     check("HEALTHCHECK NONE x", "HEALTHCHECK NONE takes no arguments");

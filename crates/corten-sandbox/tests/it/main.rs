@@ -14,6 +14,7 @@ mod escapes;
 mod files;
 mod isolation;
 mod lifetime;
+mod parts;
 mod rootless;
 mod terminal;
 mod world;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
                 ("files", files::TESTS),
                 ("escapes", escapes::TESTS),
                 ("lifetime", lifetime::TESTS),
+                ("parts", parts::TESTS),
                 ("terminal", terminal::TESTS),
                 ("rootless", rootless::TESTS),
             ],

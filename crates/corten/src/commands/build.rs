@@ -11,6 +11,7 @@ mod outputs;
 mod print_plan;
 pub(crate) mod refused;
 mod request;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -51,6 +52,8 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) progress: Style,
     #[command(flatten)]
+    pub(crate) run: secrets::RunArgs,
+    #[command(flatten)]
     pub(crate) caching: caching::CachingArgs,
     #[command(flatten)]
     pub(crate) print_plan: print_plan::PrintPlanArgs,
@@ -86,6 +89,9 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
     let view = BuildView::new(ctx.output, args.progress);
     let built = corten_build::build(&store, request, &bases, &|event| view.show(event));
     view.finish();
+    if matches!(built, Err(corten_build::Error::Stopped)) {
+        isolation::await_end();
+    }
     let built = built.map_err(CommandError::caused)?;
     let is_whole = caches::is_whole(&store, request, &built);
     if !is_whole {

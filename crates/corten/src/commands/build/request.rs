@@ -135,6 +135,7 @@ pub(super) fn request(args: &BuildArgs, ctx: &Context) -> Result<Prepared, Comma
             max_bytes: limits.archive.total_bytes,
             ..args.compression.pack()
         },
+        run: args.run.options()?,
         limits,
         ..BuildRequest::new(&sources.file_name, &sources.text, &sources.context.path)
     };
