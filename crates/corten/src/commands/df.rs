@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::process::ExitCode;
 
 use clap::Args;
+use corten_build::RunCache;
 use corten_content::usage::{ImageUsage, Space};
 use corten_content::{GcRoots, Store};
 use corten_snapshot::{DerivedUsage, Snapshots};
@@ -18,7 +19,8 @@ use crate::output::{self, Format, Verbosity};
 /// Tell what takes space in the local store
 ///
 /// Sizes are blocks of the disk, each file once. RECLAIMABLE is what `corten gc` would give back;
-/// `--verbose` lists the images, with what they share and what would go with each.
+/// `--verbose` lists the images, with what they share and what would go with each, and the caches of
+/// RUN.
 #[derive(Debug, Args)]
 pub(crate) struct DfArgs {
     /// How to print it
@@ -38,6 +40,8 @@ struct Report {
     size: u64,
     /// What `corten gc` would give back.
     reclaimable: u64,
+    /// The directories that `RUN --mount=type=cache` keeps.
+    run_caches: Vec<Cache>,
     /// What `corten gc --cache` would give back beyond that.
     reclaimable_cache: u64,
     /// What `corten gc --derived` would give back beyond `corten gc`.
@@ -54,6 +58,17 @@ struct Row {
     count: usize,
     size: u64,
     reclaimable: u64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Cache {
+    /// Its namespace, a slash, and its id.
+    id: String,
+    size: u64,
+    /// When a command last began to use it, RFC 3339.
+    used: String,
+    in_use: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,6 +99,10 @@ pub(crate) fn run(args: &DfArgs, ctx: &Context) -> Result<ExitCode, CommandError
     if ctx.output.verbosity >= Verbosity::Verbose {
         ctx.output.data("")?;
         ctx.output.data(&output::table(&images_table(&report)))?;
+        if !report.run_caches.is_empty() {
+            ctx.output.data("")?;
+            ctx.output.data(&output::table(&caches_table(&report)))?;
+        }
     }
     ctx.output.note(&format!(
         "`corten gc` gives back {}, `--cache` {} more, `--derived` {} more; {} are free",
@@ -100,6 +119,13 @@ fn measure(store: &Store) -> Result<Report, CommandError> {
     let guard = store.begin_gc().map_err(CommandError::caused)?;
     let cached = corten_build::cached_layers(store).map_err(CommandError::caused)?;
     let records = corten_build::check_cache(store).map_err(CommandError::caused)?;
+    let run_caches = corten_build::run_caches(store).map_err(CommandError::caused)?;
+    let run_cache_bytes = run_caches.iter().map(|cache| cache.disk_bytes).sum();
+    let idle_cache_bytes: u64 = run_caches
+        .iter()
+        .filter(|cache| !cache.in_use)
+        .map(|cache| cache.disk_bytes)
+        .sum();
     let roots = GcRoots {
         descriptors: cached.iter().map(|(layer, _)| layer.clone()).collect(),
     };
@@ -130,6 +156,14 @@ fn measure(store: &Store) -> Result<Report, CommandError> {
             },
             0,
         ),
+        Row::new(
+            "caches of RUN",
+            Space {
+                count: run_caches.len(),
+                disk_bytes: run_cache_bytes,
+            },
+            0,
+        ),
     ];
     let droppable = |usage: &DerivedUsage| {
         usage.droppable_bytes - usage.reclaimable_bytes.min(usage.droppable_bytes)
@@ -146,7 +180,8 @@ fn measure(store: &Store) -> Result<Report, CommandError> {
         images: usage.images.into_iter().map(Image::of).collect(),
         size: kinds.iter().map(|row| row.size).sum(),
         reclaimable: kinds.iter().map(|row| row.reclaimable).sum(),
-        reclaimable_cache: usage.cached.disk_bytes + records.disk_bytes,
+        reclaimable_cache: usage.cached.disk_bytes + records.disk_bytes + idle_cache_bytes,
+        run_caches: run_caches.into_iter().map(Cache::of).collect(),
         reclaimable_derived,
         free,
         kinds,
@@ -167,6 +202,21 @@ impl Row {
             count: space.count,
             size: space.disk_bytes,
             reclaimable,
+        }
+    }
+}
+
+impl Cache {
+    fn of(cache: RunCache) -> Self {
+        Self {
+            id: cache.id,
+            size: cache.disk_bytes,
+            used: jiff::Timestamp::try_from(cache.used)
+                .unwrap_or_default()
+                .round(jiff::Unit::Second)
+                .unwrap_or_default()
+                .to_string(),
+            in_use: cache.in_use,
         }
     }
 }
@@ -206,6 +256,18 @@ fn kinds_table(report: &Report) -> Vec<Vec<String>> {
         .chain(rows)
         .chain([total])
         .collect()
+}
+
+fn caches_table(report: &Report) -> Vec<Vec<String>> {
+    let heading = ["CACHE OF RUN", "SIZE", "USED"].map(str::to_owned);
+    let row = |cache: &Cache| {
+        let used = if cache.in_use { "now" } else { &cache.used };
+        // Most are in no namespace.
+        let id = cache.id.strip_prefix('/').unwrap_or(&cache.id);
+        vec![id.to_owned(), output::size(cache.size), used.to_owned()]
+    };
+    let rows = report.run_caches.iter().map(row);
+    [heading.to_vec()].into_iter().chain(rows).collect()
 }
 
 fn images_table(report: &Report) -> Vec<Vec<String>> {

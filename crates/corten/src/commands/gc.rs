@@ -18,10 +18,10 @@ use crate::output::{self, Format};
 /// Remove what no name, no build record and no running process needs
 #[derive(Debug, Args)]
 pub(crate) struct GcArgs {
-    /// Forget what builds recorded first
+    /// Forget what builds recorded first, and remove the caches of RUN
     #[arg(long)]
     cache: bool,
-    /// Forget what no build has used for so long, such as `12h`, `30d` or `4w`
+    /// Forget what no build has used for so long, such as `12h`, `30d` or `4w`, caches of RUN included
     #[arg(
         long,
         value_name = "AGE",
@@ -56,6 +56,10 @@ struct Report {
     removed_derived: usize,
     /// How many build records were forgotten.
     removed_records: usize,
+    /// How many directories that `RUN --mount=type=cache` kept were removed.
+    removed_run_caches: usize,
+    /// How many bytes of the disk they took.
+    removed_run_cache_bytes: u64,
     /// What could not be read; then nothing that it might refer to was removed.
     problems: Vec<String>,
 }
@@ -89,6 +93,8 @@ fn gc(args: &GcArgs, store: &Store) -> Result<Report, CommandError> {
     };
     let removed_records =
         corten_build::prune_cache(store, max_age).map_err(CommandError::caused)?;
+    let run_caches =
+        corten_build::prune_run_caches(store, max_age).map_err(CommandError::caused)?;
     let cached = corten_build::cached_layers(store).map_err(CommandError::caused)?;
     let roots = GcRoots {
         descriptors: cached.iter().map(|(layer, _)| layer.clone()).collect(),
@@ -101,6 +107,8 @@ fn gc(args: &GcArgs, store: &Store) -> Result<Report, CommandError> {
         kept_bytes: swept.kept_bytes,
         removed_ingests: swept.removed_ingests,
         removed_records,
+        removed_run_caches: run_caches.len(),
+        removed_run_cache_bytes: run_caches.iter().map(|cache| cache.disk_bytes).sum(),
         problems: swept
             .problems
             .iter()
