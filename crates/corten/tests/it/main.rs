@@ -21,6 +21,7 @@ mod program;
 mod resume;
 mod run;
 mod signals;
+mod runs;
 mod status;
 mod store;
 mod usage;

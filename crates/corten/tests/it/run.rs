@@ -6,7 +6,7 @@ use std::fs;
 use crate::program::{Program, not_run};
 
 /// Returns a program whose store has the image `busybox`, or says why the test cannot run.
-fn program(test: &str) -> Option<Program> {
+pub(crate) fn program(test: &str) -> Option<Program> {
     let program = Program::new();
     let doctor = program.run(&["doctor"]);
     if doctor.code != 0 {
@@ -20,7 +20,7 @@ fn program(test: &str) -> Option<Program> {
         not_run(test, "there is no static busybox");
         return None;
     };
-    let names = ["sh", "cat", "echo", "id"];
+    let names = ["sh", "cat", "echo", "id", "busybox"];
     let paths = names.map(|name| format!("bin/{name}"));
     let files: Vec<_> = paths
         .iter()
