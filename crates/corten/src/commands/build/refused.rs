@@ -29,19 +29,9 @@ const fn refuse(flag: &'static str, reason: &'static str, instead: &'static str)
 
 const REFUSED: &[Refused] = &[
     refuse(
-        "--add-host",
-        "the hosts of RUN are those of the machine",
-        "write the name into `/etc/hosts` within the RUN that needs it",
-    ),
-    refuse(
         "--all-platforms",
         "one run builds for one platform",
         "run it once for each, with `--platform`",
-    ),
-    refuse(
-        "--allow",
-        "there are no entitlements: what an instruction may do is decided where it is read",
-        "leave it out",
     ),
     refuse(
         "--arch",
