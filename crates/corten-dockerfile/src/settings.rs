@@ -28,10 +28,7 @@ enum Setting {
 /// everywhere, the image is as good without, and the warning that nothing takes it says so.
 const SETTINGS: [(&str, Setting); 11] = [
     ("BUILDKIT_BUILD_NAME", Setting::Indifferent),
-    (
-        "BUILDKIT_CACHE_MOUNT_NS",
-        Setting::Refused("give the cache mounts an `id` of their own"),
-    ),
+    ("BUILDKIT_CACHE_MOUNT_NS", Setting::Honoured),
     ("BUILDKIT_CONTEXT_KEEP_GIT_DIR", Setting::Honoured),
     // What BuildKit 0.11 took away, it refuses too.
     (

@@ -148,12 +148,7 @@ RUN --mount=type=cache,target=/a/b/c --mount=type=cache,target=/a/b/c/d touch /a
         &[],
         "`hidden` is not in the build context",
     );
-    fails(
-        &program,
-        not_there,
-        &[],
-        "`context/.dockerignore` leaves it out",
-    );
+    fails(&program, not_there, &[], "`.dockerignore` leaves it out");
     let escape = "RUN --mount=source=out,target=/m true";
     fails(&program, escape, &[], "`out` is not in the build context");
     is_clean(&program, "no process");
@@ -466,7 +461,7 @@ RUN --mount=type=cache,target=/c test -e /c/kept"
             .iter()
             .filter(|path| path.starts_with("x/one/"))
             .count(),
-        2001
+        2002
     );
     let others: Vec<_> = found
         .iter()
