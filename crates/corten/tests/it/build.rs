@@ -208,3 +208,82 @@ fn what_is_not_here_is_not_pulled_when_told_so() {
         .run(&["build", "absent"])
         .is(1, "", "error: the build context `absent` does not exist");
 }
+
+#[test]
+fn a_check_builds_nothing_and_fails_on_findings() {
+    let program = program();
+    program.write("context/Dockerfile", "FROM base AS Base\nENV a b\n");
+    program.run(&["build", "--check", "context"]).is(
+        1,
+        "Check complete, 2 warnings have been found!
+
+WARNING: StageNameCasing - https://docs.docker.com/go/dockerfile/rule/stage-name-casing/
+Stage name 'Base' should be lowercase
+Dockerfile:1
+--------------------
+   1 | >>> FROM base AS Base
+   2 |     ENV a b
+   3 |     \n--------------------
+
+WARNING: LegacyKeyValueFormat - https://docs.docker.com/go/dockerfile/rule/legacy-key-value-format/
+\"ENV key=value\" should be used instead of legacy \"ENV key value\" format
+Dockerfile:2
+--------------------
+   1 |     FROM base AS Base
+   2 | >>> ENV a b
+   3 |     \n--------------------",
+        "",
+    );
+    let none = "Check complete, no warnings found.";
+    program
+        .run(&["build", "--check=skip=all", "context"])
+        .is(0, none, "");
+    let json = program.run(&["build", "--check", "--check-format", "json", "context"]);
+    assert!(
+        json.stdout
+            .contains("\"ruleName\": \"LegacyKeyValueFormat\"")
+    );
+}
+
+#[test]
+fn a_finding_that_is_an_error_stops_the_build() {
+    let program = program();
+    program.write("context/Dockerfile", "FROM base AS Base\nCOPY hello /\n");
+    let strict = "BUILDKIT_DOCKERFILE_CHECK=error=true";
+    program
+        .run(&["build", "--build-arg", strict, "context"])
+        .is(
+            1,
+            "",
+            "error: StageNameCasing: Stage name 'Base' should be lowercase
+ --> Dockerfile:1:1
+  |
+1 | FROM base AS Base
+  | ^^^^^^^^^^^^^^^^^
+hint: the check option `error=true` makes this an error; see https://docs.docker.com/go/dockerfile/rule/stage-name-casing/",
+        );
+}
+
+#[test]
+fn a_plan_is_printed_without_looking_for_images() {
+    let program = program();
+    program.write(
+        "context/Dockerfile",
+        "FROM nowhere.example/x AS a\nFROM scratch\nCOPY hello /\n",
+    );
+    program
+        .run(&[
+            "build",
+            "--print-plan",
+            "--platform",
+            "linux/amd64",
+            "context",
+        ])
+        .is(
+            0,
+            "1: a (skipped) from nowhere.example/x for linux/amd64
+2: stage-1 (target) from scratch for linux/amd64
+     3  COPY hello /",
+            "",
+        );
+}
