@@ -146,7 +146,12 @@ fn build_arguments() {
         .collect();
     assert_eq!(
         warnings,
-        ["warning: no ARG takes the build argument `unknown`"]
+        [
+            "warning: no ARG takes the build argument `unknown`",
+            "warning: UndefinedVar: Usage of undefined variable '$TARGETARCH' (line 6)",
+            "warning: UndefinedVar: Usage of undefined variable '$base' (line 6)",
+            "warning: UndefinedVar: Usage of undefined variable '$mine' (line 14)",
+        ]
     );
 }
 
