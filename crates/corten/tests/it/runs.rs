@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::program::{Program, Ran};
 use crate::run::program as busybox;
@@ -480,7 +482,6 @@ RUN --mount=type=cache,target=/c test -e /c/kept"
             .any(|path| path.starts_with("c/") || path.ends_with("t/")),
         "{others:?}"
     );
-    use std::os::unix::fs::MetadataExt;
     let stat = |path: &str| fs::symlink_metadata(program.path("out/x").join(path)).unwrap();
     assert_eq!(stat("one/f").ino(), stat("two/g").ino());
     assert_eq!(stat("su").mode() & 0o7777, 0o4755);
@@ -517,7 +518,6 @@ fn whoever_interrupts_does_not_wait() {
     let Some(program) = program("whoever_interrupts_does_not_wait") else {
         return;
     };
-    use rustix::process::{Pid, Signal, kill_process};
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let nap = format!("5{}.25", std::process::id());
         let lines = format!("RUN trap '' INT TERM HUP; sleep {nap} & echo ready; sleep {nap}");
