@@ -75,7 +75,9 @@ fn run(cli: &Cli) -> Result<ExitCode, CommandError> {
     if !matches!(cli.command, Command::Run(_)) {
         signals::watch();
     }
-    commands::run(&cli.command, &ctx)
+    let done = commands::run(&cli.command, &ctx);
+    signals::wait_if_ending();
+    done
 }
 
 /// Prints help where it was asked for, and what is wrong with the arguments elsewhere.

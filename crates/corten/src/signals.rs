@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -53,7 +54,17 @@ pub(crate) fn before_ending(act: impl FnOnce() + Send + 'static) {
     acts().push(Box::new(act));
 }
 
+/// Does not return once a signal is ending the program: what failed because of it is not the reason.
+pub(crate) fn wait_if_ending() {
+    while IS_ENDING.load(Ordering::SeqCst) {
+        thread::park();
+    }
+}
+
+static IS_ENDING: AtomicBool = AtomicBool::new(false);
+
 fn end(signal: i32) {
+    IS_ENDING.store(true, Ordering::SeqCst);
     let waiting = std::mem::take(&mut *acts());
     for act in waiting {
         act();
