@@ -3,6 +3,7 @@
 //! They are made in the upper directory beforehand, with the times of the directories they are in
 //! put back, and removed afterwards unless the command filled them.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use crate::run::mounts::Point;
-use crate::run::times::set_time;
+use crate::run::times::{set_time, set_time_of};
 use crate::{Error, Result};
 
 /// What was made for mounts.
@@ -25,9 +26,11 @@ pub(crate) struct Injected {
     made: Vec<Made>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Made {
     path: Vec<u8>,
+    /// The directory it is in, which the command may have moved.
+    parent: OwnedFd,
     is_directory: bool,
 }
 
@@ -106,6 +109,7 @@ impl Injected {
                 let is_directory = is_directory || !is_last;
                 let made = Made {
                     path: here.clone(),
+                    parent: self.root.directory(&parent)?,
                     is_directory,
                 };
                 if self.create(&made)? && (is_last || parents == Parents::Remove) {
@@ -125,18 +129,17 @@ impl Injected {
 
     /// Returns false if it was made for an earlier mount.
     fn create(&self, made: &Made) -> Result<bool> {
-        let (directory, name) = path::split(&made.path);
-        let parent = self.root.directory(directory)?;
+        let (parent, name) = (&made.parent, path::split(&made.path).1);
         let mode = Mode::from_raw_mode(if made.is_directory { 0o755 } else { 0o644 });
         let result = if made.is_directory {
-            rustix::fs::mkdirat(&parent, name, mode)
+            rustix::fs::mkdirat(parent, name, mode)
         } else {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-            rustix::fs::openat(&parent, name, flags, mode).map(drop)
+            rustix::fs::openat(parent, name, flags, mode).map(drop)
         };
         // The caller's umask must not show in an image.
         let result =
-            result.and_then(|()| rustix::fs::chmodat(&parent, name, mode, AtFlags::empty()));
+            result.and_then(|()| rustix::fs::chmodat(parent, name, mode, AtFlags::empty()));
         match result {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
@@ -181,7 +184,14 @@ impl Injected {
             let path = created.as_os_str().as_bytes();
             let path = path.strip_prefix(b"/").unwrap_or(path).to_vec();
             let is_directory = self.root.shown(&path).is_dir();
-            self.made.push(Made { path, is_directory });
+            // The command may have removed the directory itself.
+            if let Ok(parent) = self.root.directory(path::split(&path).0) {
+                self.made.push(Made {
+                    path,
+                    parent,
+                    is_directory,
+                });
+            }
         }
         for made in self.made.iter().rev() {
             self.remove(made)?;
@@ -189,16 +199,17 @@ impl Injected {
         Ok(())
     }
 
+    fn failed(&self, action: &'static str, path: &[u8], error: Errno) -> Error {
+        Error::system(action, self.root.shown(path))(error.into())
+    }
+
     fn remove(&self, made: &Made) -> Result<()> {
         let (directory, name) = path::split(&made.path);
-        // The command may have removed the directory itself.
-        let Ok(parent) = self.root.directory(directory) else {
-            return Ok(());
-        };
-        let before = rustix::fs::fstat(&parent)
-            .map_err(|error| Error::system("examine", self.root.shown(directory))(error.into()))?;
+        let parent = &made.parent;
+        let before =
+            rustix::fs::fstat(parent).map_err(|error| self.failed("examine", directory, error))?;
         let is_filled_file = || {
-            rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)
+            rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
                 .is_ok_and(|stat| stat.st_size > 0)
         };
         if !made.is_directory && is_filled_file() {
@@ -209,13 +220,14 @@ impl Injected {
         } else {
             AtFlags::empty()
         };
-        match rustix::fs::unlinkat(&parent, name, flags) {
+        match rustix::fs::unlinkat(parent, name, flags) {
             Ok(()) => {
                 let mtime = Timestamp {
                     seconds: before.st_mtime,
                     nanoseconds: u32::try_from(before.st_mtime_nsec).unwrap_or_default(),
                 };
-                set_time(&self.root, directory, mtime)
+                set_time_of(parent, mtime)
+                    .map_err(|error| self.failed("set the time of", directory, error))
             }
             Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::ISDIR) => {
                 Ok(())

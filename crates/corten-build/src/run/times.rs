@@ -1,5 +1,6 @@
 //! Times in the upper directory of a RUN.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use corten_layer::beneath::Root;
@@ -26,14 +27,7 @@ pub(crate) fn clamp(upper: &Path, changes: &Changeset, latest: Timestamp) -> Res
 
 /// Sets the time of `path`, which is not followed.
 pub(crate) fn set_time(root: &Root, path: &[u8], mtime: Timestamp) -> Result<()> {
-    let time = Timespec {
-        tv_sec: mtime.seconds,
-        tv_nsec: mtime.nanoseconds.into(),
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
+    let times = timestamps(mtime);
     let result = if path.is_empty() {
         rustix::fs::futimens(root, &times)
     } else {
@@ -42,4 +36,20 @@ pub(crate) fn set_time(root: &Root, path: &[u8], mtime: Timestamp) -> Result<()>
         rustix::fs::utimensat(&directory, name, &times, AtFlags::SYMLINK_NOFOLLOW)
     };
     result.map_err(|error| Error::system("set the time of", root.shown(path))(error.into()))
+}
+
+/// Sets the time of an open directory.
+pub(crate) fn set_time_of(directory: &OwnedFd, mtime: Timestamp) -> rustix::io::Result<()> {
+    rustix::fs::futimens(directory, &timestamps(mtime))
+}
+
+fn timestamps(mtime: Timestamp) -> Timestamps {
+    let time = Timespec {
+        tv_sec: mtime.seconds,
+        tv_nsec: mtime.nanoseconds.into(),
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
 }
