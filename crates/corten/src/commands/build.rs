@@ -89,9 +89,6 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
     let view = BuildView::new(ctx.output, args.progress);
     let built = corten_build::build(&store, request, &bases, &|event| view.show(event));
     view.finish();
-    if let (Err(_), Some(cancel)) = (&built, &request.cancel) {
-        isolation::await_end(cancel);
-    }
     let built = built.map_err(CommandError::caused)?;
     let is_whole = caches::is_whole(&store, request, &built);
     if !is_whole {

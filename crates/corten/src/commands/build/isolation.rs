@@ -111,13 +111,6 @@ pub(crate) fn cancelled_by_signals() -> Result<Cancel, CommandError> {
     Ok(cancel)
 }
 
-/// Waits for the signal to end the program, if one was the reason that the build stopped.
-pub(crate) fn await_end(cancel: &Cancel) {
-    if cancel.is_cancelled() {
-        std::thread::sleep(2 * PATIENCE);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
