@@ -69,15 +69,19 @@ impl Builder<'_> {
         let injected = Injected::prepare(&tree, &files, &prepared.points)?;
         let attic = work.attic()?;
         let mut covers = Covers::new(&root, &attic);
-        covers.prepare(&tree, &prepared.points)?;
+        let covered = covers.prepare(&tree, &prepared.points);
         if !covers.missing_devices.is_empty() {
             let names = covers.missing_devices.join(", ");
             let text = format!("devices that cannot be made here: {names}");
             (self.listener)(Event::Detail(&text));
         }
         walk.settle();
-        self.execute_chrooted(stage, running, &prepared, work)?;
-        covers.withdraw()?;
+        let ran = covered.and_then(|()| self.execute_chrooted(stage, running, &prepared, work));
+        let withdrawn = covers.withdraw();
+        // Others may use its caches now.
+        drop(prepared);
+        ran?;
+        withdrawn?;
         injected.withdraw(&[])?;
         let touched = walk.touched(&root)?;
         let bytes = Bytes::new(self.snapshots.clone(), &stage.layers);

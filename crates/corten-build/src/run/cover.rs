@@ -1,14 +1,14 @@
 //! What a command finds in its root and no layer gets, where nothing can be mounted: it is put in the place
 //! of what is there, which comes back afterwards.
 
-use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use corten_layer::beneath::Root;
 use corten_layer::{Tree, path};
-use corten_sandbox::{Mount, MountKind};
-use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
+use corten_sandbox::{MountKind, RootKind};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 use std::os::fd::AsFd as _;
 
@@ -22,6 +22,8 @@ pub(crate) struct Covers<'a> {
     root: &'a Root,
     attic: &'a Attic,
     covered: Vec<Covered>,
+    /// Where what was covered is to be found: what is mounted into a mount is not in the image.
+    places: Vec<(Vec<u8>, Vec<u8>)>,
     /// The devices of `/dev` that cannot be had.
     pub(crate) missing_devices: Vec<&'static str>,
 }
@@ -29,8 +31,22 @@ pub(crate) struct Covers<'a> {
 #[derive(Debug)]
 struct Covered {
     path: Vec<u8>,
+    /// The directory it is in, which the command may move.
+    parent: OwnedFd,
     /// What it is called in the attic.
     saved: Option<String>,
+    end: End,
+}
+
+/// What becomes of what was put in place.
+#[derive(Debug)]
+enum End {
+    /// It is given up.
+    Discard,
+    /// It goes back to its directory, by its name there.
+    Return(OwnedFd, Vec<u8>),
+    /// It is given up, and emptied, whatever names it has got.
+    Wipe(OwnedFd),
 }
 
 impl<'a> Covers<'a> {
@@ -42,6 +58,7 @@ impl<'a> Covers<'a> {
             root,
             attic,
             covered: Vec::new(),
+            places: Vec::new(),
             missing_devices: Vec::new(),
         }
     }
@@ -51,25 +68,28 @@ impl<'a> Covers<'a> {
     pub(crate) fn prepare(&mut self, tree: &Tree, points: &[Point]) -> Result<()> {
         for name in SYSTEM {
             let directory = self.cover_directory(name)?;
+            self.places.push((name.to_vec(), name.to_vec()));
             if name == b"dev" {
                 let filled = corten_sandbox::fill_dev(directory.as_fd());
                 self.missing_devices = filled.map_err(|source| Error::Isolation { source })?;
             }
         }
-        let mut mounts = points.iter().map(|point| &point.mount);
-        mounts.try_for_each(|mount| self.mount(tree, mount))
+        points.iter().try_for_each(|point| self.mount(tree, point))
     }
 
-    fn mount(&mut self, tree: &Tree, mount: &Mount) -> Result<()> {
+    fn mount(&mut self, tree: &Tree, point: &Point) -> Result<()> {
+        let mount = &point.mount;
         let destination = mount.destination.as_os_str().as_bytes();
         let inside: Vec<&[u8]> = destination
             .split(|&byte| byte == b'/')
             .filter(|name| !name.is_empty())
             .collect();
-        let is_in_system = inside.len() > 1 && inside.first().is_some_and(|n| SYSTEM.contains(n));
-        let real = if is_in_system {
-            // Only what we made is there, and goes with it.
-            let real = inside.join(&b'/');
+        let inside = inside.join(&b'/');
+        let rest = |place: &[u8]| Some(inside.strip_prefix(place)?.strip_prefix(b"/")?.to_vec());
+        let mut above = self.places.iter().rev();
+        let above = above.find_map(|(place, real)| Some(path::join(real, &rest(place)?)));
+        let real = if let Some(real) = above {
+            // Only what we put there is there.
             self.make_parents(&real)?;
             Some(real)
         } else {
@@ -78,24 +98,45 @@ impl<'a> Covers<'a> {
         let Some(real) = real.filter(|real| !real.is_empty()) else {
             return Err(self.failed("cover", destination, Errno::NOENT));
         };
+        self.places.push((inside, real.clone()));
         match &mount.kind {
-            MountKind::Bind { source } if source.is_file() => {
-                let content = fs::read(source).map_err(Error::system("read", source))?;
-                let mode = fs::metadata(source).map_err(Error::system("examine", source))?;
-                let mode = std::os::unix::fs::MetadataExt::mode(&mode) & 0o7777;
-                self.cover_file(&real, &content, mode)
-            }
-            MountKind::Bind { .. } | MountKind::Part { .. } | MountKind::File { .. } => {
-                Err(Error::MountRefused {
-                    destination: mount.destination.clone(),
-                })
-            }
+            MountKind::Bind { source } => self.cover(&real, point.is_directory, |parent, name| {
+                rustix::fs::renameat(CWD, source, parent, name)?;
+                Ok(End::Discard)
+            }),
+            MountKind::Part {
+                of: RootKind::Directory(directory),
+                path,
+            } => self.lend(&real, point.is_directory, &directory.join(path)),
+            MountKind::Part { .. } => Err(Error::MountRefused {
+                destination: mount.destination.clone(),
+            }),
+            MountKind::File {
+                content,
+                mode,
+                uid,
+                gid,
+            } => self.cover_file(&real, &content.0, *mode, (*uid, *gid)),
             MountKind::Tmpfs { mode, .. } => {
                 let directory = self.cover_directory(&real)?;
                 rustix::fs::fchmod(&directory, Mode::from_raw_mode(*mode))
                     .map_err(|errno| self.failed("set the mode of", &real, errno))
             }
         }
+    }
+
+    /// Puts a file or directory of a cache in place, until it goes back.
+    fn lend(&mut self, real: &[u8], is_directory: bool, source: &Path) -> Result<()> {
+        let failed = |errno: Errno| Error::system("move", source)(errno.into());
+        let (Some(above), Some(own)) = (source.parent(), source.file_name()) else {
+            return Err(failed(Errno::NOENT));
+        };
+        let above = Root::open(above)?.directory(b"")?;
+        let own = own.as_bytes().to_vec();
+        self.cover(real, is_directory, move |parent, name| {
+            rustix::fs::renameat(&above, own.as_slice(), parent, name)?;
+            Ok(End::Return(above, own))
+        })
     }
 
     fn make_parents(&self, real: &[u8]) -> Result<()> {
@@ -115,21 +156,34 @@ impl<'a> Covers<'a> {
         let mode = Mode::from_raw_mode(0o755);
         self.cover(path, true, |parent, name| {
             rustix::fs::mkdirat(parent, name, mode)?;
-            rustix::fs::chmodat(parent, name, mode, AtFlags::empty())
+            rustix::fs::chmodat(parent, name, mode, AtFlags::empty())?;
+            Ok(End::Discard)
         })?;
         Ok(self.root.directory(path)?)
     }
 
-    fn cover_file(&mut self, path: &[u8], content: &[u8], mode: u32) -> Result<()> {
+    /// Writes a file that may be secret: its handle outlives its name.
+    fn cover_file(
+        &mut self,
+        path: &[u8],
+        content: &[u8],
+        mode: u32,
+        (uid, gid): (u32, u32),
+    ) -> Result<()> {
         self.cover(path, false, |parent, name| {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
             let file = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?;
-            let mut rest = content;
-            while !rest.is_empty() {
-                let n_written = rustix::io::write(&file, rest)?;
-                rest = rest.get(n_written..).unwrap_or_default();
+            let written = write(&file, content)
+                .and_then(|()| {
+                    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+                    rustix::fs::fchown(&file, Some(uid), Some(gid))
+                })
+                .and_then(|()| rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)));
+            if written.is_err() {
+                rustix::fs::ftruncate(&file, 0).ok();
             }
-            rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
+            written?;
+            Ok(End::Wipe(file))
         })
     }
 
@@ -137,7 +191,7 @@ impl<'a> Covers<'a> {
         &mut self,
         path: &[u8],
         is_directory: bool,
-        make: impl FnOnce(&OwnedFd, &[u8]) -> rustix::io::Result<()>,
+        make: impl FnOnce(&OwnedFd, &[u8]) -> rustix::io::Result<End>,
     ) -> Result<()> {
         let (directory, name) = path::split(path);
         let parent = self.root.directory(directory)?;
@@ -146,44 +200,81 @@ impl<'a> Covers<'a> {
         let is_other = saved
             .as_ref()
             .is_some_and(|here| self.attic.is_directory(here) != is_directory);
+        // As a mount would say: something else cannot be mounted upon.
+        let made = match (is_other, is_directory) {
+            (false, _) => make(&parent, name),
+            (true, true) => Err(Errno::NOTDIR),
+            (true, false) => Err(Errno::ISDIR),
+        };
+        let timed = rustix::fs::futimens(&parent, &times);
+        let (end, failed) = match made {
+            Ok(end) => (end, timed.err()),
+            Err(errno) => (End::Discard, Some(errno)),
+        };
         self.covered.push(Covered {
             path: path.to_vec(),
+            parent,
             saved,
+            end,
         });
-        if is_other {
-            // As a mount would say: something else cannot be mounted upon.
-            let errno = if is_directory {
-                Errno::NOTDIR
-            } else {
-                Errno::ISDIR
-            };
-            return Err(self.failed("cover", path, errno));
+        match failed {
+            Some(errno) => Err(self.failed("cover", path, errno)),
+            None => Ok(()),
         }
-        make(&parent, name)
-            .and_then(|()| rustix::fs::futimens(&parent, &times))
-            .map_err(|errno| self.failed("cover", path, errno))
     }
 
     /// Takes everything away and puts back what was covered, whatever the command made of either. The
     /// times of their directories stay what the command left.
-    pub(crate) fn withdraw(self) -> Result<()> {
-        for covered in self.covered.iter().rev() {
-            let (directory, name) = path::split(&covered.path);
-            // The command may have removed the directory itself, and what it held with it.
-            let Ok(parent) = self.root.directory(directory) else {
-                continue;
-            };
-            let shown = self.root.shown(&covered.path);
-            let times =
-                times_of(&parent).map_err(|errno| self.failed("examine", directory, errno))?;
-            self.attic.take(&parent, name, &shown)?;
-            if let Some(here) = &covered.saved {
-                self.attic.give_back(here, &parent, name, &shown)?;
-            }
-            rustix::fs::futimens(&parent, &times)
-                .map_err(|errno| self.failed("set the time of", directory, errno))?;
+    pub(crate) fn withdraw(mut self) -> Result<()> {
+        let mut result = Ok(());
+        while let Some(covered) = self.covered.pop() {
+            // Whatever fails, caches go back and secrets are wiped.
+            result = result.and(self.uncover(&covered));
         }
-        Ok(())
+        result
+    }
+
+    fn uncover(&self, covered: &Covered) -> Result<()> {
+        let (directory, name) = path::split(&covered.path);
+        let shown = self.root.shown(&covered.path);
+        let parent = &covered.parent;
+        let examined = |errno| self.failed("examine", directory, errno);
+        if let End::Wipe(file) = &covered.end {
+            let wiped = rustix::fs::ftruncate(file, 0);
+            wiped.map_err(|errno| self.failed("empty", &covered.path, errno))?;
+        }
+        let times = times_of(parent).map_err(examined)?;
+        match &covered.end {
+            End::Return(above, own) => {
+                match rustix::fs::renameat(parent, name, above, own.as_slice()) {
+                    // The command removed it: a mount it could only have emptied.
+                    Err(Errno::NOENT) => rustix::fs::mkdirat(above, own.as_slice(), 0o755.into()),
+                    moved => moved,
+                }
+                .map_err(|errno| self.failed("put back", &covered.path, errno))?;
+            }
+            End::Discard | End::Wipe(_) => {
+                self.attic.take(parent, name, &shown)?;
+            }
+        }
+        let is_gone = rustix::fs::fstat(parent).map_err(examined)?.st_nlink == 0;
+        let remade = is_gone.then(|| self.root.directory(directory));
+        let (parent, times) = match &remade {
+            None => (parent, times),
+            // The command removed the directory itself, and made another one.
+            Some(Ok(other)) => {
+                let times = times_of(other).map_err(examined)?;
+                self.attic.take(other, name, &shown)?;
+                (other, times)
+            }
+            // What it held went with it.
+            Some(Err(_)) => return Ok(()),
+        };
+        if let Some(here) = &covered.saved {
+            self.attic.give_back(here, parent, name, &shown)?;
+        }
+        rustix::fs::futimens(parent, &times)
+            .map_err(|errno| self.failed("set the time of", directory, errno))
     }
 
     fn failed(&self, action: &'static str, path: &[u8], errno: Errno) -> Error {
@@ -193,6 +284,14 @@ impl<'a> Covers<'a> {
 
 /// What every sandbox has of its own.
 const SYSTEM: [&[u8]; 3] = [b"proc", b"dev", b"sys"];
+
+fn write(file: &OwnedFd, mut rest: &[u8]) -> rustix::io::Result<()> {
+    while !rest.is_empty() {
+        let n_written = rustix::io::write(file, rest)?;
+        rest = rest.get(n_written..).unwrap_or_default();
+    }
+    Ok(())
+}
 
 fn times_of(directory: &OwnedFd) -> rustix::io::Result<Timestamps> {
     let stat = rustix::fs::fstat(directory)?;

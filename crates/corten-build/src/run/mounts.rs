@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use corten_dockerfile::{
     Diagnostic, Instruction, Kind, Network, Ownership, RunMount, RunMountKind, RunStep, Security,
+    Sharing,
 };
 use corten_sandbox::{Mount, MountKind, RootKind, Tier};
 use corten_spec::Digest;
@@ -180,14 +181,23 @@ impl Builder<'_> {
                 | RunMountKind::Tmpfs { .. } => {}
             }
         }
-        let caches = self.hold_caches(run, taken)?;
+        let is_bare = matches!(running.tier, Tier::Chroot);
+        if is_bare {
+            self.check_bare(run, taken)?;
+        }
+        let caches = self.hold_caches(run, taken, is_bare)?;
         let userxattr = matches!(running.tier, Tier::Root { userxattr: true });
         for (number, (mount, taken)) in run.mounts.iter().zip(taken).enumerate() {
             match (&mount.kind, taken) {
                 (RunMountKind::Bind { .. }, Some(taken)) => {
                     let name = format!("mount{number}");
-                    let (of, path) = self.overlay(taken, running.work, &name, userxattr)?;
-                    let kind = MountKind::Part { of, path };
+                    let kind = if is_bare {
+                        let source = self.placed(taken, &running.work.directory(&name)?)?;
+                        MountKind::Bind { source }
+                    } else {
+                        let (of, path) = self.overlay(taken, running.work, &name, userxattr)?;
+                        MountKind::Part { of, path }
+                    };
                     points.push(point(mount, kind, taken.is_directory()));
                 }
                 (RunMountKind::Cache { source, .. }, taken) => {
@@ -295,12 +305,40 @@ impl Builder<'_> {
         }
     }
 
+    /// Refuses what cannot be had where nothing can be mounted.
+    fn check_bare(&self, run: &RunStep, taken: &[Option<Taken<'_>>]) -> StepResult<()> {
+        let mut names = Vec::new();
+        for (mount, taken) in run.mounts.iter().zip(taken) {
+            let problem = match &mount.kind {
+                RunMountKind::Tmpfs { size: Some(_) } => {
+                    Some("the size of a directory cannot be limited")
+                }
+                RunMountKind::Cache { .. } => {
+                    let name = self.cache_name(mount, taken.as_ref())?;
+                    let is_twice = names.contains(&name);
+                    names.push(name);
+                    is_twice.then_some("a cache cannot be in two places")
+                }
+                RunMountKind::Tmpfs { size: None }
+                | RunMountKind::Bind { .. }
+                | RunMountKind::Secret { .. }
+                | RunMountKind::Ssh { .. } => None,
+            };
+            if let Some(problem) = problem {
+                let message = format!("{problem} where commands are isolated by chroot alone");
+                return Err(StepError::at(mount.span, message));
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the caches of a command into use, in an order that is the same for every command: two of
     /// them never wait for each other.
     fn hold_caches(
         &self,
         run: &RunStep,
         taken: &[Option<Taken<'_>>],
+        is_bare: bool,
     ) -> StepResult<HashMap<Digest, Held>> {
         let mut wanted: Vec<(Wanted, &RunMount, Option<&Taken<'_>>)> = Vec::new();
         for (mount, taken) in run.mounts.iter().zip(taken) {
@@ -313,7 +351,11 @@ impl Builder<'_> {
                 let cache = Wanted {
                     name,
                     id: id.clone(),
-                    sharing: *sharing,
+                    // Where it is moved into place, only one can have it.
+                    sharing: match sharing {
+                        Sharing::Shared if is_bare => Sharing::Locked,
+                        sharing => *sharing,
+                    },
                 };
                 wanted.push((cache, mount, taken.as_ref()));
             }

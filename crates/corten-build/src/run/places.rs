@@ -260,6 +260,21 @@ impl Builder<'_> {
         Ok((vec![copied.upper.clone()], path))
     }
 
+    /// Writes what is taken to `directory`, which is there and empty, and returns where it is.
+    pub(crate) fn placed(&self, taken: &Taken<'_>, directory: &Path) -> Result<PathBuf> {
+        let place = directory.join("place");
+        std::fs::create_dir(&place).map_err(Error::system("create", &place))?;
+        let root = Root::open(&place)?;
+        self.with_source(taken, |source| {
+            write(&cut(source.tree, &taken.selected)?, source.contents, &root)
+        })?;
+        Ok(if taken.is_directory() {
+            place
+        } else {
+            place.join(os_path(path::split(&taken.selected.path).1))
+        })
+    }
+
     /// Writes everything of the place that `taken` is in to `directory`, which is not there yet.
     pub(crate) fn write_place(&self, taken: &Taken<'_>, directory: &Path) -> Result<()> {
         std::fs::create_dir(directory).map_err(Error::system("create", directory))?;

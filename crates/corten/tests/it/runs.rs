@@ -552,3 +552,57 @@ COPY --from=bad /etc /b"
     assert!(before.elapsed() < Duration::from_secs(30));
     is_clean(&program, &nap);
 }
+
+#[test]
+fn mounts_where_nothing_can_be_mounted() {
+    let Some(program) = program("mounts_where_nothing_can_be_mounted") else {
+        return;
+    };
+    program.write("context/a", "a\n");
+    program.write("context/sub/b", "b\n");
+    program.write("secret", "hush-hush");
+    let nap = format!("7{}.25", std::process::id());
+    let lines = "FROM tools AS one
+RUN mkdir -p /data/d && echo one >/data/d/one
+FROM tools
+RUN --mount=target=/m --mount=from=one,source=/data,target=/m2 --mount=source=a,target=/etc/one \\
+    cat /m/a /m/sub/b /m2/d/one /etc/one >/seen; ! test -e /m/x
+RUN --mount=type=cache,target=/c --mount=type=tmpfs,target=/c/t touch /c/kept /c/t/x
+RUN --mount=type=cache,target=/c test -e /c/kept && ! test -e /c/t/x
+RUN --mount=type=secret,id=s,target=/s/x --mount=type=secret,id=s,target=/keys/x,mode=0440,gid=7,env=S \\
+    test \"$(cat /keys/x)\" = \"$S\" && test \"$(stat -c %u:%g:%a /keys/x)\" = 0:7:440 && mv /s /moved && ln /keys/x /linked
+RUN ! test -s /moved/x && ! test -s /linked && test -d /keys && rm -f /linked";
+    let args = ["--isolation", "chroot", "--secret", "id=s,src=secret"];
+    let found = added(&program, lines, &args);
+    is_clean(&program, &nap);
+    for path in ["seen", "keys/", "moved/"] {
+        assert!(found.iter().any(|found| found == path), "{path}: {found:?}");
+    }
+    let traces = ["m/", "m2/", "etc/one", "c/", "keys/x", "moved/x", "s/"];
+    for path in traces {
+        assert!(
+            !found.iter().any(|found| found == path),
+            "{path}: {found:?}"
+        );
+    }
+    assert_eq!(
+        fs::read_to_string(program.path("out/seen")).unwrap(),
+        "a\nb\none\na\n"
+    );
+    // A command that fails leaves the cache where it was.
+    let failing = "FROM tools\nRUN --mount=type=cache,target=/c touch /c/more; exit 3";
+    fails(&program, failing, &args, "exit status 3");
+    let lines = "FROM tools\nRUN --mount=type=cache,target=/c test -e /c/more && test -e /c/kept";
+    added(&program, lines, &args);
+    for (mount, expected) in [
+        ("type=tmpfs,target=/t,size=1m", "cannot be limited"),
+        (
+            "type=cache,target=/c --mount=type=cache,id=/c,target=/d",
+            "in two places",
+        ),
+    ] {
+        let lines = format!("FROM tools\nRUN --mount={mount} true");
+        fails(&program, &lines, &args, expected);
+    }
+    is_clean(&program, &nap);
+}
