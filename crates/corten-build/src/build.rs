@@ -1,7 +1,7 @@
 //! The build: from a request to an image in the store.
 
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
 use corten_content::Store;
@@ -19,6 +19,7 @@ use crate::board::Board;
 use crate::cache::Outcome;
 use crate::checks;
 use crate::event::{Event, Listener};
+use crate::materials::{BuiltStep, Material};
 use crate::memo::Memo;
 use crate::run::Workspace;
 use crate::run::tree::Trees;
@@ -27,13 +28,27 @@ use crate::stage::Finished;
 use crate::{BuildRequest, Error, Result, finish};
 
 /// The image that was built. It is in the store, and nothing names it yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Two are equal if the images are, however they came to be.
+#[derive(Debug, Clone)]
 pub struct Built {
     /// Its manifest, with the platform.
     pub manifest: Descriptor,
     /// The digest of its config.
     pub image_id: ImageId,
+    /// What each step left, in the order of the lines of the Dockerfile.
+    pub steps: Vec<BuiltStep>,
+    /// What came from elsewhere, sorted.
+    pub materials: Vec<Material>,
 }
+
+impl PartialEq for Built {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.manifest, &self.image_id) == (&other.manifest, &other.image_id)
+    }
+}
+
+impl Eq for Built {}
 
 /// Builds what `request` asks for into `store`.
 ///
@@ -98,6 +113,7 @@ fn attempt(
         copies: Memo::default(),
         cancel: cancel.clone(),
         n_steps: AtomicUsize::new(0),
+        steps: Mutex::default(),
     };
     let is_judged = checks::refuse(&builder)?;
     builder.prepare_isolation()?;
@@ -119,7 +135,12 @@ fn attempt(
     if let Some(caches) = &request.caches {
         caches.settle(store, request.layers, &target.layers)?;
     }
-    finish::finish(store, request, &target, &created)
+    let image = finish::finish(store, request, &target, &created)?;
+    Ok(Built {
+        steps: builder.built_steps(),
+        materials: builder.sources.materials(),
+        ..image
+    })
 }
 
 /// Returns what ends one attempt: by itself, or when the whole build is to end.
@@ -171,6 +192,8 @@ pub(crate) struct Builder<'a> {
     pub(crate) cancel: Cancel,
     /// How many steps have begun.
     pub(crate) n_steps: AtomicUsize,
+    /// What the steps left so far.
+    pub(crate) steps: Mutex<Vec<BuiltStep>>,
 }
 
 impl Builder<'_> {

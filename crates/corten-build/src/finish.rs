@@ -53,5 +53,7 @@ pub(crate) fn finish(
     Ok(Built {
         manifest,
         image_id: ImageId(config.digest),
+        steps: Vec::new(),
+        materials: Vec::new(),
     })
 }

@@ -25,6 +25,23 @@ impl<K: Eq + Hash, V: Clone> Memo<K, V> {
         slot.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Returns everything that was made, in no order.
+    pub(crate) fn all(&self) -> Vec<(K, V)>
+    where
+        K: Clone,
+    {
+        let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let slots: Vec<_> = slots
+            .iter()
+            .map(|(key, slot)| (key.clone(), Arc::clone(slot)))
+            .collect();
+        let made = slots.into_iter().map(|(key, slot)| {
+            let value = slot.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            Some((key, value?))
+        });
+        made.flatten().collect()
+    }
+
     /// Returns the value of `key`; the first to ask makes it, and others who ask for the same
     /// meanwhile wait. A failure is not kept.
     pub(crate) fn get<E>(&self, key: K, make: impl FnOnce() -> Result<V, E>) -> Result<V, E> {

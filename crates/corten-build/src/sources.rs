@@ -20,7 +20,7 @@ pub(crate) struct Sources<'a> {
     request: &'a BuildRequest,
     bases: &'a dyn Bases,
     /// `None` where there is nothing: registries are not asked again for each stage.
-    found: Memo<(String, Platform), Option<Named>>,
+    pub(crate) found: Memo<(String, Platform), Option<Named>>,
     named: Memo<(String, Platform), Origin>,
     context: Mutex<Option<Arc<HostTree>>>,
     /// What is at addresses.

@@ -88,6 +88,7 @@ impl Builder<'_> {
             let entry = history(&created, created_by, is_empty);
             stage.config.history.push(entry);
         }
+        self.note_step(stage, task);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ mod metadata;
 mod outputs;
 mod print_plan;
 pub(crate) mod refused;
+mod reproducible;
 mod request;
 mod secrets;
 
@@ -58,6 +59,8 @@ pub(crate) struct BuildArgs {
     #[command(flatten)]
     pub(crate) print_plan: print_plan::PrintPlanArgs,
     #[command(flatten)]
+    pub(crate) reproducible: reproducible::ReproducibleArgs,
+    #[command(flatten)]
     pub(crate) registry: RegistryArgs,
     #[command(flatten)]
     pub(crate) compat: compat::CompatArgs,
@@ -85,6 +88,10 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
     };
     if args.check.is_asked() {
         return check::run(&args.check, &prepared.request, &bases, ctx);
+    }
+    if args.reproducible.is_asked() {
+        let place = (&store, ctx);
+        return reproducible::run(&args.reproducible, request, &bases, args.progress, place);
     }
     let view = BuildView::new(ctx.output, args.progress);
     let built = corten_build::build(&store, request, &bases, &|event| view.show(event));
