@@ -96,6 +96,30 @@ pub enum Error {
         /// The commit that was found.
         received: String,
     },
+    /// A source policy cannot be used.
+    #[error("cannot use the source policy: {reason}")]
+    Policy {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A source policy forbids it.
+    #[error("the source policy denies `{source_name}`")]
+    Denied {
+        /// What it is, as policies name it.
+        source_name: String,
+    },
+    /// A lock file does not have it.
+    #[error("the lock file does not have `{source_name}`")]
+    Unlocked {
+        /// What it is.
+        source_name: String,
+    },
+    /// A lock file cannot be read.
+    #[error("cannot use the lock file: {reason}")]
+    Lock {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A step failed, at a place in the Dockerfile.
     #[error("{location}")]
     At {

@@ -103,13 +103,18 @@ impl Sources<'_> {
             url: without_credentials(&url),
             digest: download.digest,
         });
+        let checked = self.checked.all().into_iter();
+        let checked = checked.map(|((url, digest), ())| Material::Http {
+            url: without_credentials(&url),
+            digest,
+        });
         let commits = self.commits.all().into_iter();
         let trees = commits.map(|([remote, reference, _], found)| Material::Git {
             remote: without_credentials(&remote),
             reference: Some(reference).filter(|reference| !reference.is_empty()),
             commit: found.commit,
         });
-        let mut all: Vec<_> = images.chain(files).chain(trees).collect();
+        let mut all: Vec<_> = images.chain(files).chain(checked).chain(trees).collect();
         all.sort();
         all.dedup();
         all

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use corten_dockerfile::{Address, GitUrl};
+use corten_spec::Digest;
 
 /// Why something could not be fetched.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -13,6 +14,15 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// Several stages may ask at the same time. No error may show the password of an address.
 pub trait Remotes: Sync {
+    /// Returns the digest that the file at `url` has to have, if more than the Dockerfile says so.
+    ///
+    /// # Errors
+    ///
+    /// It may not be used.
+    fn pinned(&self, _url: &Address) -> Result<Option<Digest>, Failure> {
+        Ok(None)
+    }
+
     /// Fetches the file at `url`, unless it is the one of which `known` was told.
     fn http(&self, url: &Address, known: &Validators) -> Result<HttpAnswer, Failure>;
 

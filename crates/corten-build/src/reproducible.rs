@@ -349,6 +349,7 @@ mod tests {
     #[test]
     fn fields_of_documents() {
         #[track_caller]
+        #[expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
         fn check(first: Value, second: Value, expected: Option<(&str, &str, &str)>) {
             let found = compare_json(&first, &second);
             let expected = expected.map(|(pointer, first, second)| {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use corten_dockerfile::{Instruction, Source};
 use corten_snapshot::layers_of;
-use corten_spec::Platform;
+use corten_spec::{Digest, Platform};
 
 use crate::base::{BaseImage, Bases, Named};
 use crate::context::HostTree;
@@ -25,6 +25,8 @@ pub(crate) struct Sources<'a> {
     context: Mutex<Option<Arc<HostTree>>>,
     /// What is at addresses.
     pub(crate) downloads: Memo<String, Download>,
+    /// Addresses whose digests were known before.
+    pub(crate) checked: Memo<(String, Digest), ()>,
     /// What repositories, references and checksums name.
     pub(crate) commits: Memo<[String; 3], GitCommit>,
 }
@@ -47,6 +49,7 @@ impl<'a> Sources<'a> {
             named: Memo::default(),
             context: Mutex::default(),
             downloads: Memo::default(),
+            checked: Memo::default(),
             commits: Memo::default(),
         }
     }

@@ -5,10 +5,11 @@ use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use corten_build::rules::{RuledImage, SourceRules};
 use corten_build::{BaseImage, Bases, Named, Remotes};
 use corten_content::Store;
 use corten_dockerfile::Ignore;
-use corten_spec::{Platform, Reference};
+use corten_spec::{Digest, Platform, Reference};
 
 use crate::build_context::{ContextPlace, OpenContext, open_named};
 use crate::context::Context;
@@ -93,6 +94,8 @@ pub(crate) struct StoreBases<'a> {
     pub(crate) registry: &'a RegistryArgs,
     /// Keeps what was fetched for named contexts until the build is done.
     pub(crate) fetched: Mutex<Vec<OpenContext>>,
+    /// What may be used, and what is used instead.
+    pub(crate) rules: &'a SourceRules,
     /// What `ADD` fetches with.
     pub(crate) fetcher: Fetcher<'a>,
 }
@@ -121,14 +124,19 @@ impl StoreBases<'_> {
             // A digest alone names an image too, the one that an earlier build printed.
             None => Place::Store(name.parse::<Name>().map_err(CommandError::failed)?),
         };
-        let Found { content, documents } = find(
-            self.ctx,
-            self.store,
-            self.registry,
-            &place,
-            &Wanted::preferred(platform),
-            self.pull,
-        )?;
+        let (place, digest) = self.ruled(place)?;
+        let wanted = Wanted::preferred(platform);
+        let Found { content, documents } = match digest {
+            Some(digest) => self.find_exactly(&place, &digest, &wanted)?,
+            None => find(
+                self.ctx,
+                self.store,
+                self.registry,
+                &place,
+                &wanted,
+                self.pull,
+            )?,
+        };
         let reference = match &place {
             Place::Store(Name::Reference(reference)) | Place::Registry(reference) => {
                 Some(reference.to_string())
@@ -140,6 +148,50 @@ impl StoreBases<'_> {
             reference,
             digest: content.digest,
         })))
+    }
+
+    /// Returns what is used where an image of `place` is asked for, and the digest that it has to have.
+    fn ruled(&self, place: Place) -> Result<(Place, Option<Digest>), CommandError> {
+        let ruled = match &place {
+            Place::Store(Name::Reference(reference)) | Place::Registry(reference) => {
+                self.rules.image(reference).map_err(CommandError::caused)?
+            }
+            Place::Store(Name::Digest(_)) => return Ok((place, None)),
+            Place::Layout(path, _) | Place::Archive(_, path, _) => {
+                let name = format!("oci-layout://{}", path.display());
+                self.rules.local(&name).map_err(CommandError::caused)?;
+                return Ok((place, None));
+            }
+        };
+        let RuledImage { reference, digest } = ruled;
+        let place = match place {
+            Place::Registry(_) => Place::Registry(reference),
+            _ => Place::Store(Name::Reference(reference)),
+        };
+        Ok((place, digest))
+    }
+
+    /// Finds what `place` named when it was locked: here by its digest, else in the registry.
+    fn find_exactly(
+        &self,
+        place: &Place,
+        digest: &Digest,
+        wanted: &Wanted,
+    ) -> Result<Found, CommandError> {
+        let (Place::Store(Name::Reference(reference)) | Place::Registry(reference)) = place else {
+            return Err(CommandError::failed(format!("`{place}` has no tag")));
+        };
+        let find = |name: Name| {
+            let place = Place::Store(name);
+            let pull = Pull::Missing;
+            find(self.ctx, self.store, self.registry, &place, wanted, pull)
+        };
+        if let Ok(found) = find(Name::Digest(digest.clone())) {
+            return Ok(found);
+        }
+        let name = format!("{}@{digest}", reference.name());
+        let pinned: Reference = name.parse().map_err(CommandError::caused)?;
+        find(Name::Reference(pinned))
     }
 
     fn fetch(&self, place: &ContextPlace) -> Result<Named, CommandError> {

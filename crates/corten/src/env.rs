@@ -26,6 +26,8 @@ pub(crate) struct Environment {
     pub(crate) docker_config: Option<PathBuf>,
     /// `SOURCE_DATE_EPOCH`: the latest time in what is built, in seconds since 1970.
     pub(crate) source_date_epoch: Option<String>,
+    /// `EXPERIMENTAL_BUILDKIT_SOURCE_POLICY`: a file with a policy of the sources of builds.
+    pub(crate) source_policy: Option<PathBuf>,
     /// `TMPDIR`: where the content of compressed archives is put while they are read.
     pub(crate) temporary: Option<PathBuf>,
     /// `http_proxy`: the proxy for registries without TLS.
@@ -67,6 +69,7 @@ impl Environment {
             auth_file: path("REGISTRY_AUTH_FILE"),
             docker_config: path("DOCKER_CONFIG"),
             source_date_epoch: lookup("SOURCE_DATE_EPOCH"),
+            source_policy: path("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"),
             temporary: path("TMPDIR"),
             // In capitals a CGI's caller could set it by a header (CVE-2016-5385).
             http_proxy: lookup("http_proxy"),

@@ -30,7 +30,7 @@ FROM base
 COPY --from=made /time /
 DOCKERFILE
     # shellcheck disable=SC2016
-    differs 'line 2: `RUN touch /file-$(cat' 'is only in the first build' <<'DOCKERFILE'
+    differs 'line 2: `RUN touch /file-$(cat' 'is only in the' <<'DOCKERFILE'
 FROM base
 RUN touch /file-$(cat /proc/sys/kernel/random/uuid)
 DOCKERFILE

@@ -73,8 +73,9 @@ impl Builder<'_> {
     pub(crate) fn download(&self, source: &HttpSource) -> Result<Download> {
         let url = source.url.reveal();
         let known = Known::look_up(self.store, url)?;
-        if let Some(checksum) = &source.checksum {
-            let digest = sha256(checksum);
+        if let Some(digest) = self.wanted_digest(source)? {
+            let noted = (url.to_owned(), digest.clone());
+            self.sources.checked.get(noted, || Result::Ok(()))?;
             let known = known.filter(|known| known.download.digest == digest);
             return Ok(known.map_or(
                 Download {
@@ -101,6 +102,18 @@ impl Builder<'_> {
                 }
             }
         })
+    }
+
+    /// Returns the digest that the file has to have, whoever says so.
+    fn wanted_digest(&self, source: &HttpSource) -> Result<Option<Digest>> {
+        let pinned = self.sources.remotes().pinned(&source.url);
+        let pinned = pinned.map_err(|error| unfetched(source, error))?;
+        let expected = source.checksum.as_deref().map(sha256);
+        if let (Some(expected), Some(received)) = (&expected, &pinned) {
+            let same = expected.compare(received);
+            same.map_err(|error| unfetched(source, error.into()))?;
+        }
+        Ok(expected.or(pinned))
     }
 
     /// Returns the file of `source`, which is `download`, fetching it if it is not in the store.

@@ -13,6 +13,7 @@ pub(crate) mod refused;
 mod reproducible;
 mod request;
 mod secrets;
+mod sourcing;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -61,6 +62,8 @@ pub(crate) struct BuildArgs {
     #[command(flatten)]
     pub(crate) reproducible: reproducible::ReproducibleArgs,
     #[command(flatten)]
+    pub(crate) sourcing: sourcing::SourcingArgs,
+    #[command(flatten)]
     pub(crate) registry: RegistryArgs,
     #[command(flatten)]
     pub(crate) compat: compat::CompatArgs,
@@ -77,6 +80,7 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
     let request = &prepared.request;
     let store = ctx.store()?;
     let contexts: BTreeMap<_, _> = args.sources.build_context.iter().cloned().collect();
+    let rules = args.sourcing.rules(args, ctx)?;
     let bases = StoreBases {
         ctx,
         store: &store,
@@ -84,7 +88,8 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
         pull: args.steps.pull,
         registry: &args.registry,
         fetched: Mutex::default(),
-        fetcher: Fetcher::new(ctx, &args.registry),
+        rules: &rules,
+        fetcher: Fetcher::new(ctx, &args.registry, &rules),
     };
     if args.check.is_asked() {
         return check::run(&args.check, &prepared.request, &bases, ctx);
@@ -97,6 +102,7 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
     let built = corten_build::build(&store, request, &bases, &|event| view.show(event));
     view.finish();
     let built = built.map_err(CommandError::caused)?;
+    args.sourcing.write(args, &built, &rules, ctx)?;
     let is_whole = caches::is_whole(&store, request, &built);
     if !is_whole {
         ctx.output.note(

@@ -6,10 +6,12 @@ use std::sync::OnceLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use corten_build::remote::Failure;
+use corten_build::rules::SourceRules;
 use corten_build::{GitCommit, HttpAnswer, Remotes, Validators};
-use corten_dockerfile::{Address, GitUrl};
+use corten_dockerfile::{Address, GitUrl, without_credentials};
 use corten_registry::transport::{Body, Headers, Method, Request, Response};
 use corten_registry::{Transport as _, Url, Wire, redirect};
+use corten_spec::Digest;
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -21,14 +23,20 @@ use crate::remotes::git::{self, Resolved};
 pub(crate) struct Fetcher<'a> {
     ctx: &'a Context,
     registry: &'a RegistryArgs,
+    rules: &'a SourceRules,
     wire: OnceLock<Wire>,
 }
 
 impl<'a> Fetcher<'a> {
-    pub(crate) fn new(ctx: &'a Context, registry: &'a RegistryArgs) -> Self {
+    pub(crate) fn new(
+        ctx: &'a Context,
+        registry: &'a RegistryArgs,
+        rules: &'a SourceRules,
+    ) -> Self {
         Self {
             ctx,
             registry,
+            rules,
             wire: OnceLock::new(),
         }
     }
@@ -119,12 +127,41 @@ impl<'a> Fetcher<'a> {
 
 impl Remotes for Fetcher<'_> {
     fn http(&self, url: &Address, known: &Validators) -> Result<HttpAnswer, Failure> {
-        self.fetch(url.reveal(), known)
+        let ruled = self.rules.http(url.reveal())?;
+        // What is known is known of the address that the Dockerfile has.
+        let unknown = Validators::default();
+        let known = if ruled.url == url.reveal() {
+            known
+        } else {
+            &unknown
+        };
+        self.fetch(&ruled.url, known)
             .map_err(CommandError::into_cause)
     }
 
+    fn pinned(&self, url: &Address) -> Result<Option<Digest>, Failure> {
+        Ok(self.rules.http(url.reveal())?.digest)
+    }
+
     fn git_commit(&self, url: &GitUrl) -> Result<GitCommit, Failure> {
-        self.resolve(url).map_err(CommandError::into_cause)
+        let ruled = self.rules.git(url)?;
+        let found = match self.rules.commit(&ruled)? {
+            Some(commit) => GitCommit {
+                commit: commit.to_owned(),
+                object: commit.to_owned(),
+                reference: None,
+            },
+            None => self.resolve(&ruled).map_err(CommandError::into_cause)?,
+        };
+        let expected = ruled.checksum.as_deref().unwrap_or_default();
+        if found.commit.starts_with(expected) || found.object.starts_with(expected) {
+            return Ok(found);
+        }
+        Err(Box::new(corten_build::Error::WrongCommit {
+            address: without_credentials(&ruled.remote),
+            expected: expected.to_owned(),
+            received: found.commit,
+        }))
     }
 
     fn git_checkout(
@@ -143,7 +180,8 @@ impl Remotes for Fetcher<'_> {
             peeled: None,
             name: commit.reference.clone(),
         };
-        git::checkout_of(url, Some(resolved), into, &self.ctx.env)
+        let ruled = self.rules.git(url)?;
+        git::checkout_of(&ruled, Some(resolved), into, &self.ctx.env)
             .map(|checkout| checkout.path)
             .map_err(CommandError::into_cause)
     }

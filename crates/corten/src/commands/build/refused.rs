@@ -305,8 +305,8 @@ const REFUSED: &[Refused] = &[
     ),
     refuse(
         "--policy",
-        "policies of sources are not read",
-        "pin images in the Dockerfile by digest",
+        "policies in Rego are not read",
+        "write rules for `--source-policy`",
     ),
     refuse(
         "--print",
