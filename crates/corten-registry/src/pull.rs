@@ -107,14 +107,17 @@ fn check_name(name: &str) -> ContentResult<()> {
 }
 
 impl Repository {
-    /// Tries the mirrors, then the registry itself, whose error is the one that counts.
+    /// Tries the mirrors, then the registry itself unless only mirrors are to be asked. The error of
+    /// the last one counts.
     fn first_of_endpoints<T>(
         &self,
         ask: impl Fn(&Endpoint) -> ContentResult<T>,
     ) -> ContentResult<T> {
-        for mirror in &self.mirrors {
+        let (last, only_mirrors) = (self.mirrors.len(), self.client.settings().only_mirrors);
+        for (number, mirror) in (1..).zip(&self.mirrors) {
             match ask(mirror) {
                 Err(ContentError::Cancelled) => return Err(ContentError::Cancelled),
+                Err(error) if only_mirrors && number == last => return Err(error),
                 // A mirror need not have everything; any other failure is one that somebody can mend.
                 Err(error) if error.is_not_found() => {}
                 Err(error) => {

@@ -89,12 +89,14 @@ impl Repository {
     /// Fails if the settings name a mirror that is no URL.
     pub fn new(client: &Client, reference: &Reference) -> Result<Self> {
         let settings = client.settings();
-        let endpoint = |root: &Url, host: &str, namespace: Option<&str>| Endpoint {
-            base: root.below(reference.repository()),
-            host: host.to_owned(),
-            repository: reference.repository().to_owned(),
-            namespace: namespace.map(str::to_owned),
-        };
+        let endpoint =
+            |root: &Url, host: &str, repository: String, namespace: Option<&str>| Endpoint {
+                base: root.below(&repository),
+                host: host.to_owned(),
+                repository,
+                namespace: namespace.map(str::to_owned),
+            };
+        let repository = reference.repository();
         let registry = reference.registry();
         let mut mirrors = Vec::new();
         for mirror in settings
@@ -103,12 +105,21 @@ impl Repository {
             .filter(|mirror| mirror.of == registry)
         {
             let (root, host) = mirror.base(settings)?;
-            mirrors.push(endpoint(&root, &host, Some(registry)));
+            let there = match mirror.prefix.as_str() {
+                "" => repository.to_owned(),
+                prefix => format!("{prefix}/{repository}"),
+            };
+            mirrors.push(endpoint(&root, &host, there, Some(registry)));
         }
         Ok(Self {
             client: client.clone(),
             name: reference.name(),
-            origin: endpoint(&settings.base(registry)?, registry, None),
+            origin: endpoint(
+                &settings.base(registry)?,
+                registry,
+                repository.to_owned(),
+                None,
+            ),
             mirrors,
             kept: Arc::default(),
         })

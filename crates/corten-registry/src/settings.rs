@@ -22,6 +22,8 @@ pub struct Settings {
     pub credentials: CredentialFiles,
     /// What is asked before a registry itself when something is pulled.
     pub mirrors: Vec<Mirror>,
+    /// Whether a registry that has mirrors is itself not asked for what none of them has.
+    pub only_mirrors: bool,
     /// Hosts, with their port if they have one, that are spoken to without TLS. Loopback hosts
     /// always are.
     pub plain_http: Vec<String>,
@@ -47,6 +49,7 @@ impl Default for Settings {
             logins: BTreeMap::new(),
             credentials: CredentialFiles::default(),
             mirrors: Vec::new(),
+            only_mirrors: false,
             plain_http: Vec::new(),
             insecure: Vec::new(),
             ca_file: None,
@@ -81,6 +84,8 @@ pub struct Mirror {
     pub of: String,
     /// Where the mirror is: a host, or a URL whose path comes before `/v2`.
     pub base: String,
+    /// What stands before the names of repositories there, such as `proxy/docker.io`; may be empty.
+    pub prefix: String,
 }
 
 impl Mirror {
@@ -100,6 +105,7 @@ impl fmt::Debug for Mirror {
         f.debug_struct("Mirror")
             .field("of", &self.of)
             .field("base", &without_secrets(&self.base))
+            .field("prefix", &self.prefix)
             .finish()
     }
 }
@@ -203,6 +209,7 @@ mod tests {
             let mirror = Mirror {
                 of: "docker.io".into(),
                 base: base.into(),
+                prefix: String::new(),
             };
             let (url, found) = mirror.base(&Settings::default()).unwrap();
             assert_eq!((url.to_string().as_str(), found.as_str()), (expected, host));

@@ -1,5 +1,7 @@
 //! How registries are reached: the options that all commands about them share.
 
+mod reach;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -11,6 +13,8 @@ use corten_spec::Reference;
 use crate::context::Context;
 use crate::env::Environment;
 use crate::error::CommandError;
+
+pub(crate) use reach::{Hosts, Reach};
 
 /// How registries are reached.
 #[derive(Debug, Clone, Args)]
@@ -38,6 +42,9 @@ pub(crate) struct RegistryArgs {
     /// Transfer so many blobs at once
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(crate) jobs: usize,
+    /// What is said of single hosts, which only `corten kaniko` does.
+    #[arg(skip)]
+    pub(crate) reach: Reach,
 }
 
 /// A mirror as it is given: `HOST=URL`.
@@ -52,6 +59,7 @@ impl FromStr for MirrorArg {
             Some((of, base)) if !of.is_empty() && !base.is_empty() => Ok(Self(Mirror {
                 of: of.to_owned(),
                 base: base.to_owned(),
+                prefix: String::new(),
             })),
             _ => Err("expected `HOST=URL`"),
         }
@@ -68,13 +76,14 @@ impl RegistryArgs {
                 Vec::new()
             }
         };
-        let settings = Settings {
+        let mut settings = Settings {
             credentials: credential_files(&ctx.env),
             mirrors: self.mirrors(&ctx.env)?,
             plain_http: only(self.plain_http),
             insecure: only(self.insecure || self.tls_verify == Some(false)),
             ..self.settings(ctx)
         };
+        self.reach.apply(host, &mut settings)?;
         Client::new(settings).map_err(CommandError::caused)
     }
 

@@ -128,6 +128,7 @@ fn a_mirror_is_asked_first_and_the_registry_after_it() {
     settings.mirrors.push(Mirror {
         of: origin.host.clone(),
         base: format!("http://{}", mirror.host),
+        prefix: String::new(),
     });
     settings
         .logins
@@ -160,6 +161,34 @@ fn a_mirror_is_asked_first_and_the_registry_after_it() {
 }
 
 #[test]
+fn a_mirror_has_names_of_its_own_and_may_be_the_only_one_asked() {
+    let (mirror, origin) = (
+        Fake::start(Quirks::default()),
+        Fake::start(Quirks::default()),
+    );
+    mirror.put_blob("group/proxy/acme/app", b"mirrored");
+    origin.put_blob("acme/app", b"only here");
+    let mut settings = crate::settings();
+    settings.only_mirrors = true;
+    settings.mirrors.push(Mirror {
+        of: origin.host.clone(),
+        base: format!("http://{}", mirror.host),
+        prefix: "group/proxy".into(),
+    });
+    let source = repository_with(settings, &origin.host, "acme/app");
+    let content = Descriptor::of("a/b", b"mirrored");
+    assert_eq!(
+        corten_content::read(&source, &content, 100).unwrap(),
+        b"mirrored"
+    );
+    let error = source.resolve("missing").unwrap_err();
+    assert!(error.is_not_found(), "{}", chain(&error));
+    let content = Descriptor::of("a/b", b"only here");
+    corten_content::read(&source, &content, 100).unwrap_err();
+    assert_eq!(origin.lines(), Vec::<String>::new());
+}
+
+#[test]
 fn a_mirror_that_fails_is_told_once() {
     #[track_caller]
     fn check(quirks: Quirks, is_alive: bool, expected: &str) {
@@ -177,6 +206,7 @@ fn a_mirror_that_fails_is_told_once() {
         settings.mirrors.push(Mirror {
             of: origin.host.clone(),
             base: format!("http://{host}"),
+            prefix: String::new(),
         });
         let client = corten_registry::Client::new(settings).unwrap();
         let reference = format!("{}/acme/app", origin.host).parse().unwrap();
