@@ -1,13 +1,14 @@
 //! The grammar of the command line.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     build, cache, cat, completion, convert, copy, df, doctor, export, flatten, fsck, gc, images,
-    import, inspect, load, login, logout, ls, mount, pull, push, repack, rm, run, save, squash,
-    tag, umount, unpack, validate, version,
+    import, inspect, kaniko, load, login, logout, ls, mount, pull, push, repack, rm, run, save,
+    squash, tag, umount, unpack, validate, version,
 };
 use crate::limits::Limit;
 
@@ -63,6 +64,7 @@ pub(crate) struct GlobalArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Build(Box<build::BuildArgs>),
+    Kaniko(kaniko::KanikoArgs),
     Run(Box<run::RunArgs>),
     Pull(pull::PullArgs),
     Push(push::PushArgs),
@@ -96,6 +98,20 @@ pub(crate) enum Command {
     Version(version::VersionArgs),
 }
 
+/// Returns the arguments of the program, which is `corten kaniko` where it is called `executor`.
+pub(crate) fn arguments() -> Vec<OsString> {
+    as_kaniko(std::env::args_os().collect())
+}
+
+fn as_kaniko(mut args: Vec<OsString>) -> Vec<OsString> {
+    let name = args.first().map(Path::new).and_then(Path::file_name);
+    let is_version = args.get(1).is_some_and(|arg| arg == "version");
+    if name == Some("executor".as_ref()) && !is_version {
+        args.insert(1, "kaniko".into());
+    }
+    args
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -105,5 +121,21 @@ mod tests {
     #[test]
     fn the_grammar_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_executor_is_a_name_of_the_program() {
+        #[track_caller]
+        fn check(given: &str, expected: &str) {
+            let args = as_kaniko(given.split(' ').map(OsString::from).collect());
+            assert_eq!(args.join(" ".as_ref()), expected);
+        }
+        check(
+            "/kaniko/executor -v info",
+            "/kaniko/executor kaniko -v info",
+        );
+        check("executor", "executor kaniko");
+        check("executor version", "executor version");
+        check("/kaniko/corten build .", "/kaniko/corten build .");
     }
 }

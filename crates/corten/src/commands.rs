@@ -15,6 +15,7 @@ pub(crate) mod gc;
 pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod inspect;
+pub(crate) mod kaniko;
 pub(crate) mod load;
 pub(crate) mod login;
 pub(crate) mod logout;
@@ -46,6 +47,7 @@ use crate::error::CommandError;
 pub(crate) fn needs_root(command: &Command, ctx: &Context) -> bool {
     match command {
         Command::Build(args) => build::needs_root(args, ctx),
+        Command::Kaniko(_) => kaniko::needs_root(),
         Command::Run(_) => true,
         Command::Unpack(args) => unpack::needs_root(args),
         Command::Repack(args) => repack::needs_root(args),
@@ -99,6 +101,7 @@ pub(crate) fn explain_usage(error: &clap::Error) -> Option<CommandError> {
 pub(crate) fn run(command: &Command, ctx: &Context) -> Result<ExitCode, CommandError> {
     match command {
         Command::Build(args) => build::run(args, ctx),
+        Command::Kaniko(args) => kaniko::run(args, ctx),
         Command::Run(args) => run::run(args, ctx),
         Command::Pull(args) => pull::run(args, ctx),
         Command::Push(args) => push::run(args, ctx),

@@ -57,6 +57,23 @@ impl Context {
         })
     }
 
+    /// Returns this context with another environment and, where they are given, another directory of
+    /// the local store and another verbosity.
+    pub(crate) fn changed(
+        &self,
+        env: Environment,
+        root: Option<PathBuf>,
+        verbosity: Option<Verbosity>,
+    ) -> Self {
+        let verbosity = verbosity.unwrap_or(self.output.verbosity);
+        Self {
+            output: Output::new(verbosity, env.term.as_deref()),
+            env,
+            root: root.unwrap_or_else(|| self.root.clone()),
+            limits: self.limits.clone(),
+        }
+    }
+
     /// Returns the directory of the local store.
     pub(crate) fn root(&self) -> &Path {
         &self.root

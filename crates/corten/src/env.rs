@@ -5,6 +5,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use corten_registry::Secret;
+
 /// What the environment says.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
@@ -41,6 +43,31 @@ pub(crate) struct Environment {
     pub(crate) for_git: Vec<(&'static str, OsString)>,
     /// `TERM`: a terminal called `dumb` gets plain lines.
     pub(crate) term: Option<String>,
+    /// What kaniko's executor heeds.
+    pub(crate) kaniko: KanikoEnvironment,
+}
+
+/// The variables of kaniko's executor, which only `corten kaniko` heeds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KanikoEnvironment {
+    /// `KANIKO_DIR`: as `--kaniko-dir`.
+    pub(crate) dir: Option<String>,
+    /// `KANIKO_NO_PUSH`: in place of `--no-push`.
+    pub(crate) no_push: Option<String>,
+    /// `KANIKO_REGISTRY_MAP`: one more `--registry-map`.
+    pub(crate) registry_map: Option<String>,
+    /// `KANIKO_REGISTRY_MIRROR`: one more `--registry-mirror`.
+    pub(crate) registry_mirror: Option<String>,
+    /// `GIT_PULL_METHOD`: `http` or `https`, for contexts of `git://`.
+    pub(crate) git_pull_method: Option<String>,
+    /// `GIT_TOKEN`: who signs in for such a context, without a password.
+    pub(crate) git_token: Option<Secret>,
+    /// `GIT_USERNAME`: who signs in for such a context.
+    pub(crate) git_username: Option<String>,
+    /// `GIT_PASSWORD`: the password for it.
+    pub(crate) git_password: Option<Secret>,
+    /// `BUILDER_OUTPUT`: the directory for the file `images`, with what was pushed.
+    pub(crate) builder_output: Option<PathBuf>,
 }
 
 const FOR_GIT: [&str; 10] = [
@@ -80,6 +107,23 @@ impl Environment {
                 .filter_map(|name| Some((*name, value(name)?)))
                 .collect(),
             term: lookup("TERM"),
+            kaniko: KanikoEnvironment::read(),
+        }
+    }
+}
+
+impl KanikoEnvironment {
+    fn read() -> Self {
+        Self {
+            dir: lookup("KANIKO_DIR"),
+            no_push: lookup("KANIKO_NO_PUSH"),
+            registry_map: lookup("KANIKO_REGISTRY_MAP"),
+            registry_mirror: lookup("KANIKO_REGISTRY_MIRROR"),
+            git_pull_method: lookup("GIT_PULL_METHOD"),
+            git_token: lookup("GIT_TOKEN").map(Secret::new),
+            git_username: lookup("GIT_USERNAME"),
+            git_password: lookup("GIT_PASSWORD").map(Secret::new),
+            builder_output: path("BUILDER_OUTPUT"),
         }
     }
 }

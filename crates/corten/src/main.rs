@@ -52,7 +52,7 @@ use crate::error::CommandError;
 fn main() -> ExitCode {
     // A sandbox starts this program again as its stage, before there is a thread or an open file.
     corten_sandbox::init_if_child();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(cli::arguments()) {
         Ok(cli) => cli,
         Err(error) => return show_usage(&error),
     };

@@ -11,6 +11,7 @@ mod bundles;
 mod contexts;
 mod fetching;
 mod files;
+mod kaniko;
 mod layering;
 mod limits;
 mod local;
