@@ -40,6 +40,15 @@ pub struct Built {
     pub steps: Vec<BuiltStep>,
     /// What came from elsewhere, sorted.
     pub materials: Vec<Material>,
+    /// The index of the image and what is stated about it, if there is one.
+    pub attested: Option<Descriptor>,
+}
+
+impl Built {
+    /// Returns what names of the image stand for: the index, where there is one, else the manifest.
+    pub fn root(&self) -> &Descriptor {
+        self.attested.as_ref().unwrap_or(&self.manifest)
+    }
 }
 
 impl PartialEq for Built {

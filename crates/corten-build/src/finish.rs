@@ -55,5 +55,6 @@ pub(crate) fn finish(
         image_id: ImageId(config.digest),
         steps: Vec::new(),
         materials: Vec::new(),
+        attested: None,
     })
 }

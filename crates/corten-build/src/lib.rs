@@ -38,6 +38,7 @@ pub mod lock;
 pub mod materials;
 mod memo;
 pub mod policy;
+pub mod provenance;
 mod reach;
 pub mod remote;
 pub mod reproducible;

@@ -1,6 +1,7 @@
 //! `corten build`
 
 mod args;
+mod attesting;
 mod caches;
 mod caching;
 mod check;
@@ -60,6 +61,8 @@ pub(crate) struct BuildArgs {
     #[command(flatten)]
     pub(crate) print_plan: print_plan::PrintPlanArgs,
     #[command(flatten)]
+    pub(crate) attesting: attesting::AttestingArgs,
+    #[command(flatten)]
     pub(crate) reproducible: reproducible::ReproducibleArgs,
     #[command(flatten)]
     pub(crate) sourcing: sourcing::SourcingArgs,
@@ -71,6 +74,7 @@ pub(crate) struct BuildArgs {
 
 pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandError> {
     args.compat.check()?;
+    args.attesting.check(args)?;
     let names = args.image.names()?;
     let mut prepared = request::request(args, ctx)?;
     if args.print_plan.is_asked() {
@@ -102,6 +106,7 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
     let built = corten_build::build(&store, request, &bases, &|event| view.show(event));
     view.finish();
     let built = built.map_err(CommandError::caused)?;
+    let built = args.attesting.attest(&store, request, built, &names)?;
     args.sourcing.write(args, &built, &rules, ctx)?;
     let is_whole = caches::is_whole(&store, request, &built);
     if !is_whole {

@@ -9,6 +9,7 @@ use corten_build::request::LayersOf;
 use corten_build::{BuildRequest, Built};
 use corten_content::{CopyOptions, Durability, Layout, Sink as _, Source as _, Store, load_image};
 use corten_snapshot::layers_of;
+use corten_spec::Descriptor;
 use corten_tar::Compression;
 
 use super::BuildArgs;
@@ -123,9 +124,9 @@ pub(super) fn open_built(
     args: &BuildArgs,
     ctx: &Context,
     request: &BuildRequest,
-    built: &Built,
+    root: &Descriptor,
 ) -> Result<Opened, CommandError> {
-    let digest = built.manifest.digest.clone();
+    let digest = root.digest.clone();
     match &request.caches {
         None => Place::Store(Name::Digest(digest)).open(ctx, &args.registry),
         Some(caches) => Ok(Opened {

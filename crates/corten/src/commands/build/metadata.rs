@@ -12,7 +12,7 @@ pub(super) fn of(store: &Store, built: &Built, names: &[Reference]) -> Result<Va
     let manifest: Document<Manifest> =
         load(store as &dyn Source, &built.manifest).map_err(CommandError::caused)?;
     Ok(Value::Object(keys(
-        &built.manifest,
+        built.root(),
         &manifest.value.config,
         names,
     )))

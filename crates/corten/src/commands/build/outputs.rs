@@ -123,7 +123,12 @@ impl Finished<'_> {
     fn send(&self, place: &Place, format: Option<DocumentFormat>) -> Result<(), CommandError> {
         let (ctx, registry) = (self.ctx, &self.args.registry);
         let send = || {
-            let built = caches::open_built(self.args, ctx, self.request, self.built)?;
+            // Docker's archives are of images alone.
+            let root = match place {
+                Place::Archive(Format::Docker, ..) => &self.built.manifest,
+                _ => self.built.root(),
+            };
+            let built = caches::open_built(self.args, ctx, self.request, root)?;
             let destination = place.create(ctx, registry)?;
             // Docker's documents have no place for annotations, and who asks for them knows.
             let conversion = format.map(|format| conversion::options(format, true));
@@ -141,7 +146,7 @@ impl Finished<'_> {
     }
 }
 
-/// Writes what was built to the files that were asked for, and prints the digest of the manifest.
+/// Writes what was built to the files that were asked for, and prints the digest of what the names stand for.
 pub(super) fn report(
     args: &BuildArgs,
     ctx: &Context,
@@ -152,7 +157,7 @@ pub(super) fn report(
     let outputs = &args.outputs;
     let mut files = vec![
         (&outputs.iidfile, built.image_id.to_string()),
-        (&outputs.digest_file, built.manifest.digest.to_string()),
+        (&outputs.digest_file, built.root().digest.to_string()),
     ];
     if outputs.metadata_file.is_some() {
         let metadata = metadata::of(store, built, names)?;
@@ -164,11 +169,11 @@ pub(super) fn report(
             atomic::write(path, text.as_bytes()).map_err(CommandError::caused)?;
         }
     }
-    ctx.output.data(built.manifest.digest.as_str())
+    ctx.output.data(built.root().digest.as_str())
 }
 
 /// Gives the image a name in the store.
 pub(super) fn call(store: &Store, name: &Reference, built: &Built) -> Result<(), CommandError> {
-    let named = store.tag(&name.to_string(), &built.manifest);
+    let named = store.tag(&name.to_string(), built.root());
     named.map_err(|error| CommandError::doing(format!("cannot call the image `{name}`"), error))
 }

@@ -39,11 +39,6 @@ const REFUSED: &[Refused] = &[
         "use `--platform OS/ARCH[/VARIANT]`",
     ),
     refuse(
-        "--attest",
-        "attestations are not made",
-        "sign and attest the image with other tools",
-    ),
-    refuse(
         "--authfile",
         "credentials are found as every command finds them",
         "set `REGISTRY_AUTH_FILE`",
@@ -313,7 +308,6 @@ const REFUSED: &[Refused] = &[
         "only builds are done by this command",
         "use `--print-plan`",
     ),
-    refuse("--provenance", "attestations are not made", "leave it out"),
     refuse(
         "--pull-always",
         "there is one flag for it",
