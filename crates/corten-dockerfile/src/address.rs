@@ -89,14 +89,27 @@ fn decoded(text: &str) -> Option<String> {
 /// Returns `text` with `xxxxx` in place of user and password wherever it has an address with them.
 ///
 /// A user alone is left if the scheme is `ssh`: there it is a part of the address, not a token.
+/// Nothing but white space, `/`, `?` and `#` ends a password here: quotes, commas and brackets may be
+/// in one (RFC 3986 section 3.2.1, and more is sent than it allows), so that what stands between two
+/// addresses without a space is hidden rather than a part of a password shown.
 pub fn without_credentials(text: &str) -> String {
+    masked(text, |c| c.is_ascii_whitespace())
+}
+
+/// Does what [`without_credentials`] does for a text that is one address, where white space ends
+/// nothing.
+pub(crate) fn address_without_credentials(address: &str) -> String {
+    masked(address, |_| false)
+}
+
+fn masked(text: &str, ends_address: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("://") {
         out.push_str(before);
         out.push_str("://");
         let end = after
-            .find(|c: char| c.is_whitespace() || "/?#\"'`,]".contains(c))
+            .find(|c: char| "/?#".contains(c) || ends_address(c))
             .unwrap_or(after.len());
         let (authority, tail) = after.split_at(end);
         match authority.rsplit_once('@') {
@@ -161,5 +174,35 @@ mod tests {
             "[\"https://xxxxx:xxxxx@h\", \"x\"]",
         );
         check("é://ü:p@", "é://xxxxx:xxxxx@");
+        check("https://u:p,q@h/x", "https://xxxxx:xxxxx@h/x");
+        check("https://u:p'q@h/x", "https://xxxxx:xxxxx@h/x");
+        check("https://u:p]q@h/x", "https://xxxxx:xxxxx@h/x");
+        check("https://u:p`q@h/x", "https://xxxxx:xxxxx@h/x");
+        check("https://u:p\"q@h/x", "https://xxxxx:xxxxx@h/x");
+        check("https://u:p\u{a0}q@h/x", "https://xxxxx:xxxxx@h/x");
+        check("[\"https://h\",\"x\"] a@b", "[\"https://h\",\"x\"] a@b");
+        check(
+            "`https://h`, `https://u:p@h`",
+            "`https://h`, `https://xxxxx:xxxxx@h`",
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_part_of_a_password_is_shown(password in "[^/?#]{0,12}") {
+            let address = format!("https://u:{password}@h/x");
+            let hidden = "https://xxxxx:xxxxx@h/x";
+            assert_eq!(address_without_credentials(&address), hidden);
+        }
+
+        #[test]
+        fn no_part_of_a_password_is_shown_among_words(
+            password in "[^/?#[:space:]]{0,12}",
+            (open, close) in proptest::sample::select(vec![("", ""), ("\"", "\""), ("[\"", "\"]"), ("`", "`")]),
+        ) {
+            let text = format!("ADD {open}https://u:{password}@h/x{close} /y");
+            let hidden = format!("ADD {open}https://xxxxx:xxxxx@h/x{close} /y");
+            assert_eq!(without_credentials(&text), hidden);
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! the `git` program: nothing that this returns begins with `-`.
 
 use crate::Error;
+use crate::address::address_without_credentials;
 
 /// A place in a git repository.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -74,6 +75,11 @@ impl GitUrl {
         }
         url.check().map_err(failed)?;
         Ok(Some(url))
+    }
+
+    /// Returns `remote` without user and password, for messages.
+    pub fn shown_remote(&self) -> String {
+        address_without_credentials(&self.remote)
     }
 
     fn add_query(&mut self, query: &str) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::address::without_credentials;
+use crate::address::address_without_credentials;
 use crate::diagnostic::Span;
 use crate::git_url::GitUrl;
 use crate::instruction::{Network, Security, Sharing};
@@ -247,7 +247,7 @@ pub struct GitSource {
 
 impl fmt::Debug for GitSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let remote = without_credentials(&self.url.remote);
+        let remote = self.url.shown_remote();
         f.debug_struct("GitSource")
             .field("remote", &remote)
             .finish_non_exhaustive()
@@ -272,7 +272,7 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&without_credentials(&self.0))
+        f.write_str(&address_without_credentials(&self.0))
     }
 }
 

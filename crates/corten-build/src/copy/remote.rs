@@ -4,7 +4,7 @@ use std::io::{self, Read, Write as _};
 use std::path::Path;
 
 use corten_content::{IngestPlan, Sink, Store};
-use corten_dockerfile::{GitSource, HttpSource, Ignore, without_credentials};
+use corten_dockerfile::{GitSource, HttpSource, Ignore};
 use corten_layer::tree::File;
 use corten_layer::{Contents, Data, Item, Meta, Put, Tree, TreeBuilder};
 use corten_spec::{Algorithm, Descriptor, Digest, Hasher};
@@ -241,7 +241,7 @@ impl Builder<'_> {
             return Ok(found);
         }
         Err(Error::WrongCommit {
-            address: without_credentials(&url.remote),
+            address: url.shown_remote(),
             expected: expected.to_owned(),
             received: found.commit,
         })
@@ -289,7 +289,7 @@ fn unfetched(source: &HttpSource, error: crate::remote::Failure) -> Error {
 
 fn unfetched_tree(source: &GitSource, error: crate::remote::Failure) -> Error {
     Error::Fetch {
-        address: without_credentials(&source.url.remote),
+        address: source.url.shown_remote(),
         source: error,
     }
 }

@@ -1,8 +1,6 @@
 //! What of each kind of step goes into its key.
 
-use corten_dockerfile::{
-    Chmod, CopyStep, GitSource, GitTimes, HttpSource, RunStep, Source, without_credentials,
-};
+use corten_dockerfile::{Chmod, CopyStep, GitSource, GitTimes, HttpSource, RunStep, Source};
 use corten_spec::Digest;
 
 use crate::key::Key;
@@ -59,7 +57,7 @@ impl Key {
             Source::Parents { pivot, pattern, .. } => format!("{pivot}/./{pattern}"),
             Source::Inline { name, .. } => name.clone(),
             Source::Http(file) => file.url.to_string(),
-            Source::Git(tree) => without_credentials(&tree.url.remote),
+            Source::Git(tree) => tree.url.shown_remote(),
         });
         account.input("sources", &names.collect::<Vec<_>>().join(" "));
         for source in &copy.sources {
@@ -90,7 +88,7 @@ impl Key {
         // `.git` holds them.
         self.optional(commit.reference.as_deref().filter(|_| keeps));
         self.optional(keeps.then_some(url.remote.as_str()));
-        let name = format!("commit at `{}`", without_credentials(&url.remote));
+        let name = format!("commit at `{}`", url.shown_remote());
         self.account().input(&name, &commit.commit);
     }
 }

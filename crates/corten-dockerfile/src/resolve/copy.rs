@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Names, Outcome, StageState};
-use crate::address::{self, Kind, without_credentials};
+use crate::address::{self, Kind, address_without_credentials};
 use crate::diagnostic::Diagnostic;
 use crate::expand::{Lex, Mode};
 use crate::git_url::GitUrl;
@@ -61,7 +61,7 @@ pub(super) fn resolve(
         match source {
             CopySource::Path(word) => {
                 let written = names.expand(word, state)?;
-                let _ = write!(created_by, " {}", without_credentials(&written));
+                let _ = write!(created_by, " {}", address_without_credentials(&written));
                 paths.push(flags.source(&written, word)?);
             }
             CopySource::Inline(heredoc) => {
