@@ -16,7 +16,8 @@ pub struct GitUrl {
     pub short_name: String,
     /// A commit, tag or branch; the default branch where there is none.
     pub reference: Option<String>,
-    /// The commit that `reference` has to be, or the start of its digest: hexadecimal digits.
+    /// The commit that `reference` has to be, or the start of its digest: hexadecimal digits
+    /// in lower case.
     pub checksum: Option<String>,
     /// A directory in the repository, relative and without `..`; empty for all of it.
     pub subdir: String,
@@ -106,7 +107,8 @@ impl GitUrl {
                     }
                     self.subdir = subdir;
                 }
-                "checksum" | "commit" => self.checksum = Some(value),
+                // `git` prints commits in lower case, and that is what this is compared with.
+                "checksum" | "commit" => self.checksum = Some(value.to_ascii_lowercase()),
                 "keep-git-dir" => self.keep_git_dir = Some(boolean(&key, &value)?),
                 "submodules" => self.submodules = Some(boolean(&key, &value)?),
                 "fetch-by-commit" => self.fetch_by_commit = boolean(&key, &value)?,

@@ -138,7 +138,7 @@ impl Flags<'_> {
 
     fn with_flags(&self, mut url: GitUrl, word: &Word) -> Result<GitUrl, Diagnostic> {
         if let Some((at, checksum)) = &self.checksum {
-            let is_other = |other: &String| other != checksum;
+            let is_other = |other: &String| !other.eq_ignore_ascii_case(checksum);
             if url.checksum.as_ref().is_some_and(is_other) {
                 let message = "`--checksum` and the address name different commits";
                 return Err(Diagnostic::new(message, at.span));
@@ -149,7 +149,7 @@ impl Flags<'_> {
                     Diagnostic::new(message, at.span).with_label("expected hexadecimal digits")
                 );
             }
-            url.checksum = Some(checksum.clone());
+            url.checksum = Some(checksum.to_ascii_lowercase());
         }
         match (self.copy.keep_git_dir, url.keep_git_dir) {
             (Some(flag), Some(query)) if flag != query => {

@@ -358,6 +358,10 @@ fn sources_of_copies() {
         };
         source.url.clone()
     };
+    let url = git("ADD --checksum=ABC https://h/a.git?checksum=aBc /");
+    assert_eq!(url.checksum.as_deref(), Some("abc"));
+    let url = git("ADD https://h/a.git?checksum=ABC /");
+    assert_eq!(url.checksum.as_deref(), Some("abc"));
     let url = git("ADD --keep-git-dir --checksum=abc https://h/a.git#r:d /");
     assert_eq!(url.remote, "https://h/a.git");
     assert_eq!(
