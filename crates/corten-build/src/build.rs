@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use corten_content::Store;
 use corten_dockerfile::{
     Diagnostic, Dockerfile, Graph, Instruction, Plan, PlanOptions, Span, parse, plan, render,
-    unsupported, without_credentials,
+    unsupported,
 };
 use corten_sandbox::{Cancel, Tier};
 use corten_snapshot::Snapshots;
@@ -279,10 +279,7 @@ fn planned(request: &BuildRequest, dockerfile: &Dockerfile) -> Result<Plan> {
 }
 
 pub(crate) fn refused(request: &BuildRequest, diagnostics: &[Diagnostic]) -> Error {
-    let draw = |one: &Diagnostic| {
-        // Messages end up in logs.
-        without_credentials(&render(one, &request.file_name, &request.text))
-    };
+    let draw = |one: &Diagnostic| render(one, &request.file_name, &request.text);
     Error::Dockerfile {
         rendered: diagnostics.iter().map(draw).collect(),
     }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::address::without_credentials;
+
 /// A stretch of the source text.
 ///
 /// A word that a line continuation cuts in two spans both halves; what is drawn is the part on its
@@ -71,7 +73,7 @@ impl Diagnostic {
 
 /// Draws `diagnostic` with the line of `source` it is about.
 ///
-/// The result has no newline at its end. `file_name` is printed as given.
+/// The result has no newline at its end, and no password of an address: messages end up in logs.
 pub fn render(diagnostic: &Diagnostic, file_name: &str, source: &str) -> String {
     let Diagnostic {
         message,
@@ -106,22 +108,27 @@ pub fn render(diagnostic: &Diagnostic, file_name: &str, source: &str) -> String 
     if let Some(hint) = hint {
         let _ = write!(out, "\nhint: {hint}");
     }
-    out
+    without_credentials(&out)
 }
 
-/// Returns what stands before the carets, with tabs kept so that both lines align, and the carets.
+/// Returns what stands before the carets, with tabs kept so that both lines align, and the carets: as
+/// many as fit what is shown of `line`.
 fn underline(line: &str, span: &Span, source: &str) -> (String, String) {
+    let shown = |n_chars: usize| {
+        let start: String = line.chars().take(n_chars).collect();
+        without_credentials(&start)
+    };
     let before = span.column.saturating_sub(1);
-    let padding: String = line
+    let padding: String = shown(before)
         .chars()
-        .take(before)
         .map(|c| if c == '\t' { '\t' } else { ' ' })
         .collect();
-    let room = line.chars().count().saturating_sub(before);
     let covered = source.get(span.start..span.end).map_or(1, |text| {
         text.lines().next().map_or(1, |first| first.chars().count())
     });
-    (padding, "^".repeat(covered.min(room).max(1)))
+    let up_to_end = shown(before.saturating_add(covered)).chars().count();
+    let n_carets = up_to_end.saturating_sub(padding.chars().count());
+    (padding, "^".repeat(n_carets.max(1)))
 }
 
 #[cfg(test)]
@@ -160,6 +167,22 @@ mod tests {
             "COPY a\\\nb c",
             "a\\\nb",
             "error: bad\n --> Dockerfile:1:6\n  |\n1 | COPY a\\\n  |      ^^ here",
+        );
+    }
+
+    #[test]
+    fn passwords_are_not_drawn() {
+        check(
+            "ADD https://u:p,q@h/x b c",
+            "b",
+            "error: bad\n --> Dockerfile:1:23\n  |\n1 | ADD https://xxxxx:xxxxx@h/x b c\n  \
+             |                             ^ here",
+        );
+        check(
+            "ADD https://u:p,q@h/x b c",
+            "https://u:p,q@h/x",
+            "error: bad\n --> Dockerfile:1:5\n  |\n1 | ADD https://xxxxx:xxxxx@h/x b c\n  \
+             |     ^^^^^^^^^^^^^^^^^^^^^^^ here",
         );
     }
 

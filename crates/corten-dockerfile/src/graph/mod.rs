@@ -5,6 +5,7 @@ mod text;
 
 use serde::Serialize;
 
+use crate::address::without_credentials;
 use crate::document::Dockerfile;
 use crate::instruction::{Instruction, Kind};
 use crate::plan::Plan;
@@ -54,7 +55,7 @@ pub struct GraphStep {
     pub line: usize,
     /// Its last line.
     pub last_line: usize,
-    /// Its text, continuations joined, here-documents left out.
+    /// Its text, continuations joined, here-documents and passwords of addresses left out.
     pub text: String,
 }
 
@@ -126,7 +127,7 @@ fn stage(dockerfile: &Dockerfile, plan: &Plan, index: usize) -> Option<GraphStag
     let step = |one: &Instruction| GraphStep {
         line: one.span.line,
         last_line: one.last_line,
-        text: one.original.clone(),
+        text: without_credentials(&one.original),
     };
     let args = planned
         .instructions

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::rule::Rule;
+use crate::address::without_credentials;
 use crate::check::Check;
 use crate::diagnostic::Span;
 use crate::document::Stage;
@@ -13,7 +14,7 @@ use crate::instruction::Instruction;
 pub struct Finding {
     /// Which one.
     pub rule: Rule,
-    /// What was found, in BuildKit's words.
+    /// What was found, in BuildKit's words, without passwords of addresses.
     pub detail: String,
     /// The instruction.
     pub span: Span,
@@ -24,7 +25,7 @@ pub struct Finding {
 impl Finding {
     /// Draws the finding as `docker build --check` does, with the lines of `source` around it.
     ///
-    /// The result has no newline at its end. `file_name` is printed as given.
+    /// The result has no newline at its end, and no password of an address.
     pub fn render(&self, file_name: &str, source: &str) -> String {
         let mut out = format!("WARNING: {}", self.rule.name());
         if let Some(url) = self.rule.url() {
@@ -51,7 +52,7 @@ impl Finding {
             let _ = write!(out, "\n {number:3} | {mark} {line}");
         }
         let _ = write!(out, "\n{RULE}");
-        out
+        without_credentials(&out)
     }
 
     /// Returns the finding as the one line that a build warns with.
@@ -168,7 +169,7 @@ impl Local<'_> {
         if self.check.applies(rule.name(), rule.is_experimental()) {
             self.found.push(Finding {
                 rule,
-                detail: detail.into(),
+                detail: without_credentials(&detail.into()),
                 span: place.span,
                 last_line: place.last_line,
             });

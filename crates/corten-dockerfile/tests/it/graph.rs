@@ -46,6 +46,12 @@ fn as_text() {
 }
 
 #[test]
+fn passwords_are_not_shown() {
+    let text = graph("FROM scratch\nADD https://u:p,q@h/x /y\n", &[]).to_text();
+    assert!(text.ends_with("ADD https://xxxxx:xxxxx@h/x /y"), "{text}");
+}
+
+#[test]
 fn edges() {
     let graph = graph(TEXT, &["tool", "base"]);
     assert_eq!(graph.targets, [2, 0]);

@@ -499,6 +499,17 @@ fn what_an_unknown_image_sets_is_not_guessed() {
 }
 
 #[test]
+fn findings_show_no_password() {
+    let text = "FROM scratch\nMAINTAINER me\nADD https://u:p,q@h/x /y\n";
+    let lint = found(text, &With::default());
+    let drawn = lint.findings[0].render("Dockerfile", text);
+    assert!(
+        drawn.contains("| >>> MAINTAINER me\n   3 |     ADD https://xxxxx:xxxxx@h/x /y\n"),
+        "{drawn}"
+    );
+}
+
+#[test]
 fn findings_are_drawn_with_their_lines() {
     let text = "FROM scratch\n\nMAINTAINER me\nCOPY a /a\nCOPY <<X /b\n1\nX\nENV a b\n";
     let lint = found(text, &With::default());

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use corten_build::BuildRequest;
 use corten_content::load_image;
-use corten_dockerfile::{Check, Lint, LintScope, render};
+use corten_dockerfile::{Check, Lint, LintScope, render, without_credentials};
 use corten_spec::{ImageConfig, Platform};
 use serde_json::{Value, json};
 
@@ -175,7 +175,7 @@ fn in_json(lint: &Lint, request: &BuildRequest) -> Value {
     });
     if let (Some(error), Some(fields)) = (&lint.error, document.as_object_mut()) {
         let location = location(error.span.line, error.span.column, error.span.line);
-        let error = json!({ "message": error.message, "location": location });
+        let error = json!({ "message": without_credentials(&error.message), "location": location });
         fields.insert("buildError".to_owned(), error);
     }
     document
