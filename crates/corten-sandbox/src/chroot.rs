@@ -70,8 +70,11 @@ fn become_process(
 ///
 /// The kernel takes a filter or a fence from who has `CAP_SYS_ADMIN` or gives up gaining privileges.
 /// Root gains none from `su` or `sudo` and gives it up; for another user they must work, so that its
-/// process has neither, unless a filter is what keeps it from the network. Without the fence the
-/// process is not given what leaves a root directory, `CAP_SYS_CHROOT`.
+/// process has neither, unless a filter is what keeps it from the network.
+///
+/// The fence knows nothing of modes, owners, attributes and times, and a device node is the machine's
+/// where no mount says `nodev`. So whoever is confined gets neither `CAP_SYS_CHROOT`, which leaves a
+/// root directory, nor `CAP_MKNOD`.
 fn confine(sandbox: &Sandbox, root: BorrowedFd<'_>) -> Result<Confinement, Failure> {
     let what = Path::new("the process");
     let process = &sandbox.process;
@@ -82,14 +85,12 @@ fn confine(sandbox: &Sandbox, root: BorrowedFd<'_>) -> Result<Confinement, Failu
         process.no_new_privileges || (!is_privileged && (process.user.uid == 0 || is_cut_off));
     let is_filtered = is_privileged || no_new_privileges;
     let mut shortcomings = Vec::new();
-    let mut is_fenced = false;
     if is_filtered {
         if no_new_privileges {
             set_no_new_privs(true).doing("taking privileges from", what)?;
         }
-        match landlock::fence(root) {
-            Ok(()) => is_fenced = true,
-            Err(error) => shortcomings.push(format!("there is no Landlock fence: {error}")),
+        if let Err(error) = landlock::fence(root) {
+            shortcomings.push(format!("there is no Landlock fence: {error}"));
         }
     } else {
         shortcomings.push(
@@ -101,8 +102,8 @@ fn confine(sandbox: &Sandbox, root: BorrowedFd<'_>) -> Result<Confinement, Failu
     let mut capabilities = caps::parse(&process.capabilities)
         .map_err(|_| Errno::INVAL)
         .doing("reading the capabilities of", what)?;
-    if !is_fenced {
-        capabilities -= CapabilitySet::SYS_CHROOT;
+    if !process.unconfined {
+        capabilities -= CapabilitySet::SYS_CHROOT | CapabilitySet::MKNOD;
     }
     Ok(Confinement {
         capabilities,

@@ -67,7 +67,9 @@ pub enum RootKind {
     ///
     /// There are no mounts, so that the caller puts into the directory what the process is to find, as
     /// in `/dev`. The host name and, but for a filter of sockets with [`Network::None`], the network
-    /// are the caller's. [`Init::Reaper`] is the only way. The process of root has
+    /// are the caller's. [`Init::Reaper`] is the only way. Unless it is
+    /// [unconfined](Process::unconfined), the process has neither `CAP_SYS_CHROOT` nor `CAP_MKNOD`,
+    /// whatever it is given. The process of root has
     /// [no new privileges](Process::no_new_privileges) unless the caller has `CAP_SYS_ADMIN`;
     /// [`Outcome::shortcomings`](crate::Outcome::shortcomings) says what else is missing.
     Chroot(PathBuf),

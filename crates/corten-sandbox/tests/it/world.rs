@@ -11,10 +11,10 @@ use corten_sandbox::{
 };
 use tempfile::TempDir;
 
-const APPLETS: [&str; 31] = [
-    "cat", "chown", "chroot", "echo", "env", "false", "grep", "head", "hostname", "id", "ip",
-    "kill", "ln", "ls", "mkdir", "mknod", "mount", "ps", "pwd", "readlink", "rm", "setsid", "sh",
-    "sleep", "stat", "stty", "touch", "true", "tty", "umount", "unshare",
+const APPLETS: [&str; 34] = [
+    "cat", "chmod", "chown", "chroot", "cp", "echo", "env", "false", "grep", "head", "hostname",
+    "id", "ip", "kill", "ln", "ls", "mkdir", "mknod", "mount", "mv", "ps", "pwd", "readlink", "rm",
+    "setsid", "sh", "sleep", "stat", "stty", "touch", "true", "tty", "umount", "unshare",
 ];
 
 /// Returns why a test cannot run here.
