@@ -7,7 +7,7 @@ use std::sync::Arc;
 use corten_dockerfile::{Base, Diagnostic, Source, Span};
 use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
-use corten_layer::directory::{DirectoryOptions, Owners, write_tree};
+use corten_layer::directory::{Devices, DirectoryOptions, Owners, write_tree};
 use corten_layer::tree::{File, Kind};
 use corten_layer::{Contents, Put, Tree, TreeBuilder, path};
 use corten_sandbox::RootKind;
@@ -328,10 +328,11 @@ fn cut(tree: &Tree, selected: &Selected) -> Result<Tree> {
     Ok(builder.finish())
 }
 
+/// Device nodes are left out: where nothing can be mounted they would be live.
 fn write(tree: &Tree, contents: &dyn Contents, root: &Root) -> Result<()> {
     let options = DirectoryOptions {
         owners: Owners::Set,
-        devices: devices(),
+        devices: Devices::Skip,
         threads: 2,
     };
     write_tree(tree, contents, root, &options)?;

@@ -1,7 +1,9 @@
 //! Which way of isolation the commands of a build get: found out once, and told.
 
+use std::path::Path;
+
 use corten_dockerfile::{Instruction, Kind};
-use corten_sandbox::{Isolation, Tier, Verdict, check_limits, choose};
+use corten_sandbox::{Check, Isolation, Tier, Verdict, check_limits, choose, survey};
 
 use crate::build::Builder;
 use crate::event::Event;
@@ -42,8 +44,28 @@ impl Builder<'_> {
             (self.listener)(Event::Isolated {
                 isolation: tier.isolation(),
             });
+            if wanted.is_none() && matches!(tier, Tier::Chroot) {
+                self.warn_of_chroot(scratch);
+            }
             Ok(tier)
         })
+    }
+
+    /// Tells why there is no better way where that is not what a container does to its root.
+    fn warn_of_chroot(&self, scratch: &Path) {
+        let survey = survey(scratch);
+        let can_mount = |check: &Check| check.what == "mount namespace" && check.problem.is_none();
+        if !survey.primitives.iter().any(can_mount) {
+            return;
+        }
+        let mut reasons = survey.verdicts.iter();
+        let reasons = reasons.find(|one| one.isolation == Isolation::Root);
+        let reasons = reasons.map(|one| one.problems.join("; "));
+        let text = format!(
+            "commands are isolated by chroot alone, for `root` cannot be had: {}",
+            reasons.unwrap_or_default()
+        );
+        (self.listener)(Event::Warning(&text));
     }
 }
 
