@@ -323,13 +323,89 @@ impl Contents for DirectoryFiles {
         // Opening a pipe that took the file's place must not wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let opened = fs::File::from(self.root.open_at(&found.path, flags, Links::Refuse)?);
-        let stat = rustix::fs::fstat(&opened)?;
-        let is_same = stat.st_ino == found.inode
-            && stat.st_size.cast_unsigned() == found.size
-            && ctime_of(&stat) == found.ctime;
-        if !is_same {
-            return Err(io::Error::other("it changed while the image was built"));
+        found.check(&opened)?;
+        Ok(Box::new(Unchanged {
+            file: opened,
+            found,
+            n_read: 0,
+        }))
+    }
+}
+
+impl HostFile {
+    /// Fails if `opened` is not the file that was examined, as it was then.
+    fn check(&self, opened: &fs::File) -> io::Result<()> {
+        let stat = rustix::fs::fstat(opened)?;
+        let is_same = (stat.st_dev, stat.st_ino) == (self.device, self.inode)
+            && stat.st_size.cast_unsigned() == self.size
+            && ctime_of(&stat) == self.ctime;
+        if is_same {
+            Ok(())
+        } else {
+            Err(io::Error::other("it changed while the image was built"))
         }
-        Ok(Box::new(opened))
+    }
+}
+
+/// A file that is looked at again once it was read: what is recorded of its content was read another
+/// time, and both have to be the same.
+struct Unchanged<'a> {
+    file: fs::File,
+    found: &'a HostFile,
+    n_read: u64,
+}
+
+impl Read for Unchanged<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n_read = self.file.read(buf)?;
+        self.n_read = self.n_read.saturating_add(n_read as u64);
+        // Who knows the size reads no further than it.
+        if self.n_read >= self.found.size || (n_read == 0 && !buf.is_empty()) {
+            self.found.check(&self.file)?;
+        }
+        Ok(n_read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt as _;
+
+    use super::*;
+
+    /// Reads `n_bytes` of a file, changes it, and reads as many again.
+    #[track_caller]
+    fn check(len: usize, n_bytes: usize) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f");
+        let file = fs::File::create(&path).unwrap();
+        file.write_all_at(&vec![b'a'; len], 0).unwrap();
+        let host = HostTree::scan(directory.path(), &Ignore::default(), Reach::all()).unwrap();
+        let Kind::File(found) = &host.tree.node(host.tree.exact(b"f").unwrap()).kind else {
+            panic!("it is no file");
+        };
+        let mut whole = Vec::new();
+        let opened = host.files.open(found).unwrap();
+        opened.take(len as u64).read_to_end(&mut whole).unwrap();
+        assert_eq!(whole, vec![b'a'; len]);
+
+        let mut opened = host.files.open(found).unwrap();
+        opened.read_exact(&mut vec![0; n_bytes]).unwrap();
+        file.write_all_at(b"b", 0).unwrap();
+        let error = opened.read_exact(&mut vec![0; len - n_bytes]);
+        let error = error.and_then(|()| opened.read_to_end(&mut whole));
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "it changed while the image was built",
+            "{n_bytes} of {len}"
+        );
+        assert!(host.files.open(found).is_err());
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_an_error() {
+        check(100_000, 1);
+        check(100_000, 99_999);
+        check(1, 0);
     }
 }
