@@ -170,12 +170,18 @@ pub fn prune(store: &Store, max_age: Duration) -> Result<usize> {
     let now = SystemTime::now();
     let mut n_removed = 0;
     for path in records(store)?.into_iter().chain(notes(store)?) {
-        let used = fs::metadata(&path).and_then(|metadata| metadata.modified());
-        let used = used.map_err(Error::system("read", &path))?;
+        let Some(metadata) = still_there(fs::metadata(&path), "read", &path)? else {
+            continue;
+        };
+        let used = metadata.modified().map_err(Error::system("read", &path))?;
         // One from the future is as good as new.
         let age = now.duration_since(used).unwrap_or_default();
-        if max_age.is_zero() || age > max_age {
-            fs::remove_file(&path).map_err(Error::system("remove", &path))?;
+        let is_old = if is_temporary(&path) {
+            age > ABANDONED_AFTER
+        } else {
+            max_age.is_zero() || age > max_age
+        };
+        if is_old && still_there(fs::remove_file(&path), "remove", &path)?.is_some() {
             n_removed += usize::from(is_record(&path));
         }
     }
@@ -264,8 +270,9 @@ pub struct CacheReport {
 pub fn check_cache(store: &Store) -> Result<CacheReport> {
     let mut report = CacheReport::default();
     for path in notes(store)? {
-        let metadata = fs::metadata(&path).map_err(Error::system("read", &path))?;
-        report.disk_bytes += metadata.blocks() * 512;
+        if let Some(metadata) = still_there(fs::metadata(&path), "read", &path)? {
+            report.disk_bytes += metadata.blocks() * 512;
+        }
     }
     for path in records(store)? {
         let metadata = fs::metadata(&path).map_err(Error::system("read", &path))?;
@@ -312,6 +319,23 @@ fn is_record(path: &Path) -> bool {
     let name = path.file_name().and_then(OsStr::to_str);
     name.is_some_and(|name| name.starts_with("sha256-"))
 }
+
+/// Builds write and replace their notes whenever they like: returns `None` for one that is gone.
+fn still_there<T>(done: io::Result<T>, act: &'static str, path: &Path) -> Result<Option<T>> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        done => Ok(Some(done.map_err(Error::system(act, path))?)),
+    }
+}
+
+/// Tells whether a build is writing the file, or was when it was killed.
+fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str);
+    name.is_some_and(|name| name.starts_with(".tmp-"))
+}
+
+/// Nobody takes this long to write a note.
+const ABANDONED_AFTER: Duration = Duration::from_hours(1);
 
 /// Lists what makes builds quicker or tells about them, and is no record.
 fn notes(store: &Store) -> Result<Vec<PathBuf>> {
@@ -364,6 +388,28 @@ mod tests {
         assert_eq!(look_up(&store, used).unwrap(), Some(outcome));
         assert_eq!(prune(&store, Duration::ZERO).unwrap(), 1);
         assert_eq!(check_cache(&store).unwrap(), CacheReport::default());
+    }
+
+    #[test]
+    fn notes_that_are_being_written_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let directory = crate::downloads::directory(&store);
+        fs::create_dir_all(&directory).unwrap();
+        let names = [".tmp-new", ".tmp-old", "note"];
+        for name in names {
+            fs::File::create(directory.join(name)).unwrap();
+        }
+        set_age(&directory.join(".tmp-old"), DAY);
+        // As is found of one that is gone when it is looked at.
+        std::os::unix::fs::symlink("nowhere", directory.join("gone")).unwrap();
+        let left = |max_age| {
+            assert_eq!(prune(&store, max_age).unwrap(), 0);
+            check_cache(&store).unwrap();
+            names.map(|name| directory.join(name).exists())
+        };
+        assert_eq!(left(DAY * 2), [true, false, true]);
+        assert_eq!(left(Duration::ZERO), [true, false, false]);
     }
 
     #[test]

@@ -8,7 +8,6 @@
 //! fetched again when gc took it. All of it may be deleted at any time.
 
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 
 use corten_content::{Store, atomic};
@@ -18,7 +17,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::copy::http_date;
 use crate::remote::Validators;
-use crate::{Error, Result};
 
 /// A file that was fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,30 +51,25 @@ struct Record {
 }
 
 impl Known {
-    /// Returns what is known about `url`. A damaged record is none.
-    pub(crate) fn look_up(store: &Store, url: &str) -> Result<Option<Self>> {
-        let path = path_of(store, url);
-        let bytes = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            bytes => bytes.map_err(Error::system("read", &path))?,
-        };
+    /// Returns what is known about `url`. A record that is damaged or cannot be read is none.
+    pub(crate) fn look_up(store: &Store, url: &str) -> Option<Self> {
+        let bytes = fs::read(path_of(store, url)).ok()?;
         let record = serde_json::from_slice::<Record>(&bytes).ok();
-        let record = record.filter(|record| record.version == VERSION);
-        Ok(record.map(|record| record.known))
+        let record = record.filter(|record| record.version == VERSION)?;
+        Some(record.known)
     }
 
-    /// Remembers it.
-    pub(crate) fn record(&self, store: &Store, url: &str) -> Result<()> {
+    /// Remembers it, if that can be done: without, the file is fetched again.
+    pub(crate) fn record(&self, store: &Store, url: &str) {
         let record = Record {
             version: VERSION,
             known: self.clone(),
         };
         let bytes = corten_spec::document::to_bytes(&record);
         let directory = directory(store);
-        if !directory.is_dir() {
-            fs::create_dir_all(&directory).map_err(Error::system("create", &directory))?;
-        }
-        Ok(atomic::write_unsynced(&path_of(store, url), &bytes)?)
+        // Where there can be no directory, writing fails as well.
+        fs::create_dir_all(&directory).ok();
+        atomic::write_unsynced(&path_of(store, url), &bytes).ok();
     }
 
     /// Returns what the server may be asked with.

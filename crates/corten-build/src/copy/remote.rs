@@ -72,7 +72,7 @@ impl Builder<'_> {
     /// may send the file.
     pub(crate) fn download(&self, source: &HttpSource) -> Result<Download> {
         let url = source.url.reveal();
-        let known = Known::look_up(self.store, url)?;
+        let known = Known::look_up(self.store, url);
         if let Some(digest) = self.wanted_digest(source)? {
             let noted = (url.to_owned(), digest.clone());
             self.sources.checked.get(noted, || Result::Ok(()))?;
@@ -91,7 +91,7 @@ impl Builder<'_> {
             let answer = self.sources.remotes().http(&source.url, &validators);
             match (answer.map_err(|error| unfetched(source, error))?, known) {
                 (HttpAnswer::Unchanged, Some(known)) => {
-                    known.record(self.store, url)?;
+                    known.record(self.store, url);
                     Ok(known.download)
                 }
                 (HttpAnswer::Unchanged, None) => {
@@ -218,7 +218,7 @@ impl Builder<'_> {
             },
             etag: validators.etag,
         };
-        known.record(self.store, source.url.reveal())?;
+        known.record(self.store, source.url.reveal());
         Ok(known.download)
     }
 

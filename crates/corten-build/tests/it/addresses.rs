@@ -283,6 +283,16 @@ fn checksums() {
 }
 
 #[test]
+fn what_cannot_be_noted_about_a_file_fails_nothing() {
+    let site = site(Web::default().with_file(URL, "A", Some("\"1\"")));
+    fs::create_dir_all(site.store.cache_dir()).unwrap();
+    fs::File::create(site.store.cache_dir().join("http")).unwrap();
+    check(&site, &format!("ADD {URL} /x"), "file 600 x A");
+    check(&site, &format!("ADD {URL} /y"), "file 600 y A");
+    assert_eq!(site.web.asked(), ["file", "file"]);
+}
+
+#[test]
 fn no_password_is_kept() {
     let url = "https://user:s3cret@h.example/a.txt";
     let site = site(Web::default().with_file(url, "A", Some("\"1\"")));
