@@ -123,8 +123,9 @@ impl Builder<'_> {
         download: &Download,
     ) -> Result<Fetched<'_>> {
         let mut download = download.clone();
-        let path = self.store.blob_path(&download.digest);
-        if !path.exists() {
+        let mut content = self.stored(&download.digest)?;
+        // Asking the store protects the file from gc: nothing else may name it before the layer does.
+        if !self.store.contains(&content)? {
             let answer = self
                 .sources
                 .remotes()
@@ -135,12 +136,12 @@ impl Builder<'_> {
                 return Err(unfetched(source, "the server sends no file".into()));
             };
             download = self.store_file(source, body, validators, Some(&download.digest))?;
+            content = self.stored(&download.digest)?;
         }
-        let size = path.metadata().map_err(Error::system("read", &path))?.len();
         let mtime = download.modified().unwrap_or_default();
         let mut tree = TreeBuilder::new(Meta::implied_directory(mtime));
         let item = Item::File(File {
-            size,
+            size: content.size,
             data: Data::External(0),
             sparse: None,
         });
@@ -150,19 +151,26 @@ impl Builder<'_> {
             group: None,
         };
         tree.add(source.name.as_bytes(), put)?;
-        let content = Descriptor {
-            size,
-            ..Descriptor::of("application/octet-stream", b"")
-        };
         Ok(Fetched::File {
             tree: tree.finish(),
             contents: Box::new(Blob {
                 store: self.store,
-                content: Descriptor {
-                    digest: download.digest,
-                    ..content
-                },
+                content,
             }),
+        })
+    }
+
+    /// Describes the blob `digest`, with no bytes if it is not there.
+    fn stored(&self, digest: &Digest) -> Result<Descriptor> {
+        let path = self.store.blob_path(digest);
+        let size = match path.metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            metadata => metadata.map_err(Error::system("read", &path))?.len(),
+        };
+        Ok(Descriptor {
+            digest: digest.clone(),
+            size,
+            ..Descriptor::of("application/octet-stream", b"")
         })
     }
 

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use corten_build::remote::Failure;
 use corten_build::{Built, Error, GitCommit, HttpAnswer, Remotes, Validators};
+use corten_content::{Durability, GcRoots, Store};
 use corten_dockerfile::{Address, GitUrl};
 use corten_spec::Digest;
 
@@ -21,6 +22,8 @@ pub(crate) struct Web {
     /// What the default branch of each repository is at, and what is there.
     repositories: HashMap<String, (String, String)>,
     asked: Mutex<Vec<String>>,
+    /// What happens while a repository is checked out.
+    at_checkout: Option<Box<dyn Fn() + Sync>>,
 }
 
 impl Web {
@@ -88,6 +91,9 @@ impl Remotes for Web {
         into: &Path,
     ) -> Result<PathBuf, Failure> {
         self.note("checkout".to_owned());
+        if let Some(act) = &self.at_checkout {
+            act();
+        }
         let (_, text) = self
             .repositories
             .get(&url.remote)
@@ -280,6 +286,28 @@ fn checksums() {
         ),
     );
     assert!(!site.store.blob_path(&Digest::sha256(b"B")).exists());
+}
+
+#[test]
+fn gc_leaves_a_file_that_is_about_to_be_copied() {
+    let web = Web::default().with_file(URL, "A", Some("\"1\""));
+    let mut site = site(web.with_repository("https://h.example/a.git", 'a', "file 644 R R"));
+    site.build(&format!("FROM scratch\nADD {URL} /y\n"));
+    // Nothing but the second build protects the file, and no record names it.
+    let again = || Store::open_with(&site.dir.path().join("store"), Durability::None).unwrap();
+    let (store, other) = (again(), again());
+    site.store = store;
+    site.web.at_checkout = Some(Box::new(move || {
+        let report = other.gc(&GcRoots::default()).unwrap();
+        assert!(!report.held_back, "{report:?}");
+    }));
+    let built = site.build(&format!(
+        "FROM scratch\nADD {URL} https://h.example/a.git /d/\n"
+    ));
+    assert_eq!(
+        site.listing(&built),
+        sketch::trimmed("dir 755 d\nfile 644 d/R R\nfile 600 d/a.txt A")
+    );
 }
 
 #[test]
