@@ -189,6 +189,10 @@ impl Builder<'_> {
         let mut buf = vec![0; 128 << 10];
         let mut size = 0_u64;
         loop {
+            // How long one read may take is for the connection to say.
+            if self.cancel.is_cancelled() {
+                return Err(Error::Stopped);
+            }
             let n_read = body.read(&mut buf).map_err(failed)?;
             let read = buf.get(..n_read).unwrap_or_default();
             if read.is_empty() {

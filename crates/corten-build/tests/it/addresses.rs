@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Cursor;
+use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use corten_build::remote::Failure;
 use corten_build::{Built, Error, GitCommit, HttpAnswer, Remotes, Validators};
 use corten_content::{Durability, GcRoots, Store};
 use corten_dockerfile::{Address, GitUrl};
+use corten_sandbox::Cancel;
 use corten_spec::Digest;
 
 use crate::site::{Site, chain};
@@ -24,6 +27,20 @@ pub(crate) struct Web {
     asked: Mutex<Vec<String>>,
     /// What happens while a repository is checked out.
     at_checkout: Option<Box<dyn Fn() + Sync>>,
+    /// What is sent instead of any file, and never ends before this is cancelled by its first bytes.
+    endless: Option<(Cancel, Arc<AtomicUsize>)>,
+}
+
+/// A body that cancels when it is read, and counts how often it is.
+struct Endless(Cancel, Arc<AtomicUsize>);
+
+impl Read for Endless {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.cancel(Duration::ZERO);
+        // It ends all the same, so that whoever does not stop fails the test and does not hang it.
+        let n_reads = self.1.fetch_add(1, Ordering::Relaxed);
+        Ok(if n_reads < 9 { buf.len() } else { 0 })
+    }
 }
 
 impl Web {
@@ -56,6 +73,12 @@ impl Web {
 
 impl Remotes for Web {
     fn http(&self, url: &Address, known: &Validators) -> Result<HttpAnswer, Failure> {
+        if let Some((cancel, n_reads)) = &self.endless {
+            return Ok(HttpAnswer::File {
+                body: Box::new(Endless(cancel.clone(), Arc::clone(n_reads))),
+                validators: Validators::default(),
+            });
+        }
         let Some((content, validators)) = self.files.get(url.reveal()) else {
             self.note("nothing".to_owned());
             return Err("the server answered with status 404".into());
@@ -318,6 +341,23 @@ fn what_cannot_be_noted_about_a_file_fails_nothing() {
     check(&site, &format!("ADD {URL} /x"), "file 600 x A");
     check(&site, &format!("ADD {URL} /y"), "file 600 y A");
     assert_eq!(site.web.asked(), ["file", "file"]);
+}
+
+#[test]
+fn a_build_that_ends_reads_no_further() {
+    let cancel = Cancel::new().unwrap();
+    let n_reads = Arc::new(AtomicUsize::new(0));
+    let mut site = site(Web {
+        endless: Some((cancel.clone(), Arc::clone(&n_reads))),
+        ..Web::default()
+    });
+    site.request.cancel = Some(cancel);
+    let error = try_build(&site, &format!("ADD {URL} /x")).unwrap_err();
+    assert!(
+        chain(&error).ends_with("\nthe build was stopped"),
+        "{error:?}"
+    );
+    assert_eq!(n_reads.load(Ordering::Relaxed), 1);
 }
 
 #[test]
