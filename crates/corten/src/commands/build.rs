@@ -111,7 +111,8 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
     let is_whole = caches::is_whole(&store, request, &built);
     if !is_whole {
         ctx.output.note(
-            "the image has no name in the local store: some of its layers stayed in the cache",
+            "the image has no name in the local store, as layers that no step needed stayed in the \
+             cache; without `--cache-from` it gets one",
         );
     }
     for name in names.iter().filter(|_| is_whole) {
