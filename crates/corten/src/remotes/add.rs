@@ -49,8 +49,9 @@ impl<'a> Fetcher<'a> {
         Ok(self.wire.get_or_init(|| wire))
     }
 
-    /// Sends a request to where redirects lead.
-    fn get(&self, address: &str, headers: &Headers) -> Result<Response, CommandError> {
+    /// Sends a request to where redirects lead; the user and the password in `address` go to no server
+    /// but its own.
+    pub(crate) fn get(&self, address: &str, headers: &Headers) -> Result<Response, CommandError> {
         let mut url = Url::parse(address).map_err(CommandError::caused)?;
         let mut authorization = authorization(address);
         for _ in 0..=redirect::LIMIT {

@@ -197,7 +197,11 @@ fn answer(mut stream: TcpStream, root: &Path) {
     let request = String::from_utf8(request).unwrap();
     let path = request.split(' ').nth(1).unwrap();
     let path = path.split('?').next().unwrap().trim_start_matches('/');
-    let answer = if let Some(to) = path.strip_prefix("moved/") {
+    // `user:secret` in Base64.
+    let is_known = request.contains("Basic dXNlcjpzZWNyZXQ=");
+    let answer = if path.starts_with("private/") && !is_known {
+        b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n".to_vec()
+    } else if let Some(to) = path.strip_prefix("moved/") {
         format!("HTTP/1.1 302 Found\r\nLocation: /{to}\r\nContent-Length: 0\r\n").into_bytes()
     } else if let Ok(file) = fs::read(root.join(path)) {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n", file.len());
@@ -250,6 +254,31 @@ fn contexts_by_http() {
     check_refused(&absent, 1, "the server answered with status 404");
     assert!(!absent.stderr.contains("secret"), "{}", absent.stderr);
     check_nothing_is_left(&program);
+}
+
+#[test]
+fn contexts_by_http_with_a_password() {
+    let program = Program::with_base();
+    let tar = tar(&program);
+    fs::create_dir(program.path("private")).unwrap();
+    fs::File::create(program.path("private/tar"))
+        .unwrap()
+        .write_all(&tar)
+        .unwrap();
+    program.write("private/file", "FROM base\nCOPY --from=n context /srv/\n");
+    let url = serve(&program.path(""));
+    let known = url.replace("http://", "http://user:secret@");
+    check_done(&program.run(&["build", &format!("{known}/private/tar"), "-t", "app"]));
+    check_file(&program, "/srv/hello", "hello\n");
+    program.write("dir/hello", "hi\n");
+    let file = format!("{known}/moved/private/file");
+    let named = format!("n={known}/private/file");
+    let place = ["build", "dir", "-t", "app"];
+    check_done(&program.run(&[&place[..], &["-f", &file, "--build-context", &named]].concat()));
+    let absent = format!("{}/private/tar", known.replace("secret", "hidden"));
+    let refused = program.run(&["build", &absent]);
+    check_refused(&refused, 1, "the server answered with status 401");
+    assert!(!refused.stderr.contains("hidden"), "{}", refused.stderr);
 }
 
 /// Runs git in `directory`.
