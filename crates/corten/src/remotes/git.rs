@@ -1,14 +1,15 @@
 //! Git repositories, through the `git` program.
 //!
 //! It is given a clean environment and no configuration of the machine, so that a checkout is the
-//! same everywhere; of the user's, only the agent for SSH keys and the proxies. It never asks.
+//! same everywhere; of the user's, only the proxies, and for SSH the agent, the keys and the hosts that
+//! are known. It never asks.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use corten_dockerfile::{GitTimes, GitUrl, is_commit, without_secrets};
+use corten_dockerfile::{GitTimes, GitUrl, is_commit, without_credentials, without_secrets};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
 use crate::env::Environment;
@@ -91,17 +92,16 @@ pub(crate) fn checkout_of(
     let check_out = || {
         fs::create_dir(&tree).map_err(CommandError::caused)?;
         let resolved = resolved.map_or_else(|| git.resolve(url), Ok)?;
-        git.fetch(&resolved)?;
+        git.fetch(&resolved, url.fetch_by_commit)?;
         let commit = git.check_commit(url, &resolved)?;
         git.run(&["checkout", "--quiet", "--force", "--detach", &commit])?;
+        // What submodules name relatively is relative to this.
+        git.run(&["remote", "add", "origin", &url.remote])?;
         if url.submodules != Some(false) {
-            git.run(&["submodule", "update", "--init", "--recursive", "--depth=1"])?;
+            git.update_submodules()?;
         }
         if keeps_git {
-            let remote = without_secrets(&url.remote);
-            git.run(&["remote", "add", "origin", &remote])?;
-            // It holds the URL, with its password.
-            remove_if_there(&tree.join(".git/FETCH_HEAD"))?;
+            git.remove_secrets(&tree.join(".git"))?;
         } else {
             remove_git_files(&tree).map_err(CommandError::caused)?;
         }
@@ -159,7 +159,8 @@ impl Git<'_> {
         })
     }
 
-    fn fetch(&self, wanted: &Resolved) -> Result<(), CommandError> {
+    /// Fetches what is `wanted`; first by its digest if `by_commit`, whatever its reference is now.
+    fn fetch(&self, wanted: &Resolved, by_commit: bool) -> Result<(), CommandError> {
         let format = if wanted.object.len() == 64 {
             "sha256"
         } else {
@@ -169,6 +170,16 @@ impl Git<'_> {
         // Hooks and other templates of the machine have no place in a checkout.
         self.run(&["init", "--quiet", "--template=", &format])?;
         match &wanted.name {
+            Some(name) if by_commit => {
+                self.fetch_object(&wanted.object)?;
+                // A branch can only be a commit, where a tag may be an object of its own.
+                let object = if name.starts_with("refs/heads/") {
+                    format!("{}^{{commit}}", wanted.object)
+                } else {
+                    wanted.object.clone()
+                };
+                self.run(&["update-ref", name, &object]).map(drop)
+            }
             Some(name) => {
                 let spec = format!("{name}:{name}");
                 self.fetch_shallow(&spec)?;
@@ -177,11 +188,13 @@ impl Git<'_> {
                 }
                 self.fetch_shallow(&wanted.object)
             }
-            // Not every server hands out a commit by its digest; those give everything.
-            None => self
-                .fetch_shallow(&wanted.object)
-                .or_else(|_| self.fetch_all()),
+            None => self.fetch_object(&wanted.object),
         }
+    }
+
+    /// Fetches an object. Not every server hands it out by its digest; those give everything.
+    fn fetch_object(&self, object: &str) -> Result<(), CommandError> {
+        self.fetch_shallow(object).or_else(|_| self.fetch_all())
     }
 
     fn fetch_shallow(&self, what: &str) -> Result<(), CommandError> {
@@ -199,6 +212,15 @@ impl Git<'_> {
             Err(error) if error.to_string().contains("shallow") => {
                 self.run(&[&options[..], &place].concat()).map(drop)
             }
+            other => other.map(drop),
+        }
+    }
+
+    fn update_submodules(&self) -> Result<(), CommandError> {
+        let update = ["submodule", "update", "--init", "--recursive"];
+        let shallow = self.run(&[&update[..], &["--depth=1"]].concat());
+        match shallow {
+            Err(error) if error.to_string().contains("shallow") => self.run(&update).map(drop),
             other => other.map(drop),
         }
     }
@@ -233,6 +255,32 @@ impl Git<'_> {
         )))
     }
 
+    /// Takes passwords out of a git directory that is kept, and those of its submodules.
+    fn remove_secrets(&self, directory: &Path) -> Result<(), CommandError> {
+        if !directory.join("HEAD").is_file() {
+            // The names of submodules, and so their directories, may have several parts.
+            return subdirectories(directory)?
+                .iter()
+                .try_for_each(|inner| self.remove_secrets(inner));
+        }
+        // It holds the URL that was fetched from.
+        remove_if_there(&directory.join("FETCH_HEAD"))?;
+        let config = directory.join("config");
+        let file = config.to_string_lossy();
+        let listed = self.run(&["config", "--file", &file, "--null", "--list"])?;
+        for (key, value) in listed.split('\0').filter_map(|pair| pair.split_once('\n')) {
+            if without_credentials(value) != value {
+                let bare = without_secrets(value);
+                self.run(&["config", "--file", &file, "--replace-all", key, &bare])?;
+            }
+        }
+        let modules = directory.join("modules");
+        if modules.is_dir() {
+            self.remove_secrets(&modules)?;
+        }
+        Ok(())
+    }
+
     fn time_of(&self, commit: &str) -> Result<i64, CommandError> {
         let text = self.run(&["show", "--no-patch", "--format=%ct", commit])?;
         let time = text.trim().parse();
@@ -265,6 +313,8 @@ impl Git<'_> {
             "-c",
             "advice.detachedHead=false",
         ]);
+        // Reflogs tell who fetched, where and when.
+        command.args(["-c", "core.logAllRefUpdates=false"]);
         command.args([
             "-c",
             "core.hooksPath=/dev/null",
@@ -276,10 +326,12 @@ impl Git<'_> {
         command.args(args).current_dir(self.work_tree);
         command.stdin(Stdio::null()).env_clear();
         command.envs([
+            ("GIT_ATTR_NOSYSTEM", "1"),
             ("GIT_CONFIG_GLOBAL", "/dev/null"),
             ("GIT_CONFIG_NOSYSTEM", "1"),
             ("GIT_TERMINAL_PROMPT", "0"),
-            ("GIT_SSH_COMMAND", "ssh -oBatchMode=yes"),
+            ("GIT_SSH_COMMAND", "ssh -F /dev/null -oBatchMode=yes"),
+            ("GIT_TEMPLATE_DIR", ""),
             ("HOME", "/dev/null"),
             ("LC_ALL", "C"),
         ]);
@@ -293,8 +345,9 @@ fn failure(output: &Output, verb: &str, remote: &str) -> CommandError {
         return CommandError::failed("the program `git` is not there")
             .hint("install git, or check the repository out and name the directory");
     }
-    // Its messages may have the URL, and the URL a password.
+    // Its messages may have the URL or one of a submodule, and those a password.
     let said = String::from_utf8_lossy(&output.stderr).replace(remote, &without_secrets(remote));
+    let said = without_credentials(&said);
     let said = said.trim().replace('\n', "\n    ");
     CommandError::failed(format!(
         "`git {verb}` ended with {}\n    {said}",
@@ -373,6 +426,20 @@ fn remove_git_files(directory: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn subdirectories(path: &Path) -> Result<Vec<PathBuf>, CommandError> {
+    let list = || -> std::io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                found.push(entry.path());
+            }
+        }
+        Ok(found)
+    };
+    list().map_err(CommandError::caused)
 }
 
 fn remove_if_there(path: &Path) -> Result<(), CommandError> {

@@ -373,6 +373,11 @@ fn git_repositories() {
         &format!("?fetch-by-commit=1&ref=main&checksum={first}"),
         "one\n",
     );
+    // Whether it is a branch or a tag is not asked.
+    check(
+        &format!("?fetch-by-commit=1&ref=v1&checksum={first}"),
+        "one\n",
+    );
     let refused = |rest: &str, code: i32, text: &str| {
         check_refused(
             &program.run(&["build", &format!("{url}{rest}")]),
@@ -440,6 +445,77 @@ fn git_submodules_come_along() {
     let without = format!("{url}/outer?submodules=false");
     check_done(&program.run(&["build", &without, "-t", "app"]));
     assert_eq!(program.run(&["cat", "app", "/srv/inner/hello"]).code, 1);
+}
+
+/// Makes a repository `outer` with the submodule `inner`, which is `../repo`.
+fn repository_with_submodule(program: &Program) {
+    repository(program);
+    let path = program.path("outer");
+    program.write("outer/Dockerfile", "FROM base\nCOPY . /srv/\n");
+    program.write(
+        "outer/.gitmodules",
+        "[submodule \"inner\"]\n\tpath = inner\n\turl = ../repo\n",
+    );
+    git(&path, &["init", "-q"]);
+    let commit = git(&program.path("repo"), &["rev-parse", "main"]);
+    let entry = format!("160000,{commit},inner");
+    git(&path, &["add", "."]);
+    git(&path, &["update-index", "--add", "--cacheinfo", &entry]);
+    git(&path, &["commit", "-q", "-m", "one"]);
+}
+
+#[test]
+fn git_submodules_may_be_relative() {
+    let program = Program::with_base();
+    repository_with_submodule(&program);
+    let url = format!("{}/outer", serve_git(&program.path("")));
+    check_done(&program.run(&["build", &url, "-t", "app"]));
+    check_file(&program, "/srv/inner/hello", "two\n");
+}
+
+/// A git directory that is kept tells nothing of the machine: no password, no reflog.
+#[test]
+fn git_directories_that_stay_tell_nothing() {
+    let program = Program::with_base();
+    repository_with_submodule(&program);
+    for (from, to) in [("repo", "served/repo"), ("outer", "served/outer.git")] {
+        git(&program.path(""), &["clone", "-q", "--bare", from, to]);
+        git(&program.path(to), &["update-server-info"]);
+    }
+    let url = serve(&program.path("served")).replace("http://", "http://user:secret@");
+    let context = format!("{url}/outer.git?keep-git-dir=true");
+    let ran = program.run(&["build", &context, "-t", "app"]);
+    check_done(&ran);
+    check_file(&program, "/srv/inner/hello", "two\n");
+    let listed = program.ok(&["ls", "--recursive", "app", "/srv/.git"]);
+    assert!(listed.contains("modules/inner/config"), "{listed}");
+    assert!(!listed.contains("logs"), "{listed}");
+    assert!(!listed.contains("FETCH_HEAD"), "{listed}");
+    for config in ["config", "modules/inner/config"] {
+        let text = program.ok(&["cat", "app", &format!("/srv/.git/{config}")]);
+        assert!(text.contains("/repo"), "{config}: {text}");
+        assert!(!text.contains("secret"), "{config}: {text}");
+    }
+}
+
+#[test]
+fn git_has_no_settings_of_the_machine() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let program = Program::with_base();
+    let script = "#!/bin/sh\n{ echo \"$@\"; env; } >ssh.log\nexit 1\n";
+    let log = program.path("ssh.log");
+    program.write("bin/ssh", &script.replace("ssh.log", log.to_str().unwrap()));
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(program.path("bin/ssh"), mode).unwrap();
+    let path = format!("{}:/usr/bin:/bin", program.path("bin").display());
+    let mut command = program.command(&["build", "ssh://git@h.invalid/a.git"]);
+    let output = command.env("PATH", path).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = fs::read_to_string(log).unwrap();
+    assert!(told.starts_with("-F /dev/null "), "{told}");
+    for name in ["GIT_ATTR_NOSYSTEM=1", "GIT_CONFIG_NOSYSTEM=1"] {
+        assert!(told.lines().any(|line| line == name), "{name}: {told}");
+    }
 }
 
 #[test]
