@@ -9,7 +9,7 @@ use corten_dockerfile::{
     Diagnostic, Dockerfile, Graph, Instruction, Plan, PlanOptions, Span, parse, plan, render,
     unsupported,
 };
-use corten_sandbox::{Cancel, Tier};
+use corten_sandbox::{Cancel, Held, Tier};
 use corten_snapshot::Snapshots;
 use corten_spec::{Descriptor, Digest, ImageId, Platform};
 use corten_tar::Timestamp;
@@ -206,6 +206,19 @@ pub(crate) struct Builder<'a> {
 }
 
 impl Builder<'_> {
+    /// Says that there is something that must be gone before the program ends.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] once the build is to end.
+    pub(crate) fn hold_end(&self) -> Result<Held> {
+        if self.cancel.is_cancelled() {
+            return Err(Error::Stopped);
+        }
+        // Who ends the whole build waits for what is held there.
+        let whole = self.request.cancel.as_ref().unwrap_or(&self.cancel);
+        whole.hold().map_err(|_| Error::Stopped)
+    }
+
     /// Returns stage `index` if it is built.
     pub(crate) fn finished(&self, index: usize) -> Option<&Finished> {
         self.finished.get(index)?.get()

@@ -65,7 +65,7 @@ pub use event::{Event, Listener};
 pub use explain::Reason;
 pub use index::put_index;
 pub use materials::{BuiltStep, Material};
-pub use remote::{GitCommit, HttpAnswer, NoRemotes, Remotes, Validators};
+pub use remote::{GitCommit, GitFiles, HttpAnswer, NoRemotes, Remotes, Validators};
 pub use request::{BuildRequest, Clamp};
 pub use run::caches::{RunCache, prune_run_caches, run_caches};
 pub use run::options::{Allowed, RunOptions};

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use corten_dockerfile::{Address, GitUrl};
+use corten_sandbox::Cancel;
 use corten_spec::Digest;
 
 /// Why something could not be fetched.
@@ -12,7 +13,8 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Fetches what `ADD` names by an address.
 ///
-/// Several stages may ask at the same time. No error may show the password of an address.
+/// Several stages may ask at the same time. No error may show the password of an address. What is given
+/// a [`Cancel`] ends early, with an error, and leaves no process behind once that is requested.
 pub trait Remotes: Sync {
     /// Returns the digest that the file at `url` has to have, if more than the Dockerfile says so.
     ///
@@ -27,16 +29,15 @@ pub trait Remotes: Sync {
     fn http(&self, url: &Address, known: &Validators) -> Result<HttpAnswer, Failure>;
 
     /// Returns the commit that `url` names now, without asking anyone if the address says which.
-    fn git_commit(&self, url: &GitUrl) -> Result<GitCommit, Failure>;
+    fn git_commit(&self, url: &GitUrl, cancel: &Cancel) -> Result<GitCommit, Failure>;
 
-    /// Checks `commit` of `url` out somewhere below the empty directory `into`, and returns the
-    /// directory that `url` asks for.
+    /// Checks `commit` of `url` out.
     fn git_checkout(
         &self,
         url: &GitUrl,
         commit: &GitCommit,
-        into: &Path,
-    ) -> Result<PathBuf, Failure>;
+        cancel: &Cancel,
+    ) -> Result<GitFiles, Failure>;
 }
 
 /// What a server says by which a file is known again.
@@ -81,6 +82,20 @@ pub struct GitCommit {
     pub reference: Option<String>,
 }
 
+/// A commit that was checked out.
+pub struct GitFiles {
+    /// The directory that was asked for.
+    pub path: PathBuf,
+    /// What keeps it there until it is dropped.
+    pub keeper: Box<dyn Send + Sync>,
+}
+
+impl fmt::Debug for GitFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GitFiles({})", self.path.display())
+    }
+}
+
 /// Fetches nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct NoRemotes;
@@ -90,11 +105,11 @@ impl Remotes for NoRemotes {
         Err("nothing is fetched here".into())
     }
 
-    fn git_commit(&self, _url: &GitUrl) -> Result<GitCommit, Failure> {
+    fn git_commit(&self, _: &GitUrl, _: &Cancel) -> Result<GitCommit, Failure> {
         Err("nothing is fetched here".into())
     }
 
-    fn git_checkout(&self, _: &GitUrl, _: &GitCommit, _: &Path) -> Result<PathBuf, Failure> {
+    fn git_checkout(&self, _: &GitUrl, _: &GitCommit, _: &Cancel) -> Result<GitFiles, Failure> {
         Err("nothing is fetched here".into())
     }
 }

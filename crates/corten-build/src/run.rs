@@ -49,12 +49,7 @@ use tail::Tail;
 impl Builder<'_> {
     /// Makes the directories of a RUN; the build does not end before they are removed.
     pub(crate) fn workspace(&self) -> Result<Workspace> {
-        if self.cancel.is_cancelled() {
-            return Err(Error::Stopped);
-        }
-        // Who ends the whole build waits for what is held there.
-        let whole = self.request.cancel.as_ref().unwrap_or(&self.cancel);
-        let held = whole.hold().map_err(|_| Error::Stopped)?;
+        let held = self.hold_end()?;
         Workspace::new(self.snapshots.temporary()?, held)
     }
 

@@ -99,13 +99,16 @@ impl Cancel {
         self.state().is_cancelled
     }
 
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.event.as_fd()
-    }
-
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         // What it guards is whole at any instant.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The descriptor is readable once everything is to end.
+impl AsFd for Cancel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.event.as_fd()
     }
 }
 

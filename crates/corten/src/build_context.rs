@@ -13,6 +13,7 @@ use crate::error::CommandError;
 use crate::registry::RegistryArgs;
 use crate::remotes::{download::download, git};
 use crate::scratch::ScratchDir;
+use crate::signals;
 
 /// What CONTEXT names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,8 +164,11 @@ fn open_git(
     if defaults.times_of_commit {
         url.times = corten_dockerfile::GitTimes::Commit;
     }
+    let cancel = signals::cancelled_by_signals()?;
+    let held = cancel.hold().map_err(CommandError::caused)?;
     let scratch = ScratchDir::new(ctx)?;
-    let checkout = git::checkout(&url, scratch.path(), &ctx.env)?;
+    let checkout = git::checkout(&url, scratch.path(), &ctx.env, &cancel)?;
+    drop(held);
     ctx.output
         .detail(&format!("the context is commit {}", checkout.commit));
     Ok(OpenContext {

@@ -5,12 +5,16 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use corten_content::unfinished;
+use corten_sandbox::Cancel;
 use corten_snapshot::snapshots::remove;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
+
+use crate::error::CommandError;
 
 /// Starts to wait for the signals that tell the program to end.
 ///
@@ -52,6 +56,18 @@ pub(crate) fn watch() {
 /// Has `act` done when a signal is about to end the program.
 pub(crate) fn before_ending(act: impl FnOnce() + Send + 'static) {
     acts().push(Box::new(act));
+}
+
+/// How long it may take to remove what commands leave, who have ended at once: a directory of all files of
+/// a stage is more than some. What is still there then is left to `gc`. A second signal waits for nothing.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Returns what ends the commands of the build when a signal ends this program.
+pub(crate) fn cancelled_by_signals() -> Result<Cancel, CommandError> {
+    let cancel = Cancel::new().map_err(CommandError::caused)?;
+    let heeded = cancel.clone();
+    before_ending(move || heeded.cancel(PATIENCE));
+    Ok(cancel)
 }
 
 /// Does not return once a signal is ending the program: what failed because of it is not the reason.

@@ -9,14 +9,13 @@ use corten_layer::tree::File;
 use corten_layer::{Contents, Data, Item, Meta, Put, Tree, TreeBuilder};
 use corten_spec::{Algorithm, Descriptor, Digest, Hasher};
 use corten_tar::Timestamp;
-use tempfile::TempDir;
 
 use crate::build::Builder;
 use crate::context::HostTree;
 use crate::copy::{SourceOwners, SourceTree};
 use crate::downloads::{Download, Known};
 use crate::reach::Reach;
-use crate::remote::{GitCommit, HttpAnswer, Validators};
+use crate::remote::{GitCommit, GitFiles, HttpAnswer, Validators};
 use crate::request::CacheUse;
 use crate::{Error, Result};
 
@@ -29,8 +28,8 @@ pub(crate) enum Fetched<'a> {
     },
     Checkout {
         host: HostTree,
-        /// It is removed with this.
-        _directory: TempDir,
+        /// The directory is removed with this.
+        _files: GitFiles,
     },
 }
 
@@ -244,7 +243,8 @@ impl Builder<'_> {
         ];
         let name = parts.map(|part| part.cloned().unwrap_or_default());
         let found = self.sources.commits.get(name, || {
-            let commit = self.sources.remotes().git_commit(url);
+            let _held = self.hold_end()?;
+            let commit = self.sources.remotes().git_commit(url, &self.cancel);
             commit.map_err(|error| unfetched_tree(source, error))
         })?;
         let expected = url.checksum.as_deref().unwrap_or_default();
@@ -265,17 +265,16 @@ impl Builder<'_> {
         source: &GitSource,
         commit: &GitCommit,
     ) -> Result<Fetched<'static>> {
-        let failed = Error::system("create", "a temporary directory");
-        let directory = tempfile::tempdir().map_err(failed)?;
+        let _held = self.hold_end()?;
         let remotes = self.sources.remotes();
-        let path = remotes
-            .git_checkout(&source.url, commit, directory.path())
+        let files = remotes
+            .git_checkout(&source.url, commit, &self.cancel)
             .map_err(|error| unfetched_tree(source, error))?;
-        make_public(&path)?;
+        make_public(&files.path)?;
         let limits = &self.request.limits;
         Ok(Fetched::Checkout {
-            host: HostTree::open(&path, &Ignore::default(), Reach::all(), limits)?,
-            _directory: directory,
+            host: HostTree::open(&files.path, &Ignore::default(), Reach::all(), limits)?,
+            _files: files,
         })
     }
 }

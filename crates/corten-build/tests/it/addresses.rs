@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Cursor, Read};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use corten_build::remote::Failure;
-use corten_build::{Built, Error, GitCommit, HttpAnswer, Remotes, Validators};
+use corten_build::{Built, Error, GitCommit, GitFiles, HttpAnswer, Remotes, Validators};
 use corten_content::{Durability, GcRoots, Store};
 use corten_dockerfile::{Address, GitUrl};
 use corten_sandbox::Cancel;
@@ -94,7 +93,7 @@ impl Remotes for Web {
         })
     }
 
-    fn git_commit(&self, url: &GitUrl) -> Result<GitCommit, Failure> {
+    fn git_commit(&self, url: &GitUrl, _cancel: &Cancel) -> Result<GitCommit, Failure> {
         self.note("commit".to_owned());
         let (commit, _) = self
             .repositories
@@ -111,8 +110,8 @@ impl Remotes for Web {
         &self,
         url: &GitUrl,
         _commit: &GitCommit,
-        into: &Path,
-    ) -> Result<PathBuf, Failure> {
+        _cancel: &Cancel,
+    ) -> Result<GitFiles, Failure> {
         self.note("checkout".to_owned());
         if let Some(act) = &self.at_checkout {
             act();
@@ -121,10 +120,14 @@ impl Remotes for Web {
             .repositories
             .get(&url.remote)
             .ok_or("it is not there")?;
-        let path = into.join("tree");
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("tree");
         fs::create_dir(&path)?;
         sketch::make(&path, text);
-        Ok(path.join(&url.subdir))
+        Ok(GitFiles {
+            path: path.join(&url.subdir),
+            keeper: Box::new(directory),
+        })
     }
 }
 

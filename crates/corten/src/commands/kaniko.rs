@@ -23,6 +23,7 @@ use crate::env;
 use crate::error::CommandError;
 use crate::remotes::git;
 use crate::scratch::ScratchDir;
+use crate::signals;
 
 pub(crate) use args::KanikoArgs;
 
@@ -103,7 +104,8 @@ fn command_line(
             let into = scratch.path().join("context");
             std::fs::create_dir(&into).map_err(CommandError::caused)?;
             // Its files are those of a directory here: an ignore file among them counts.
-            let checkout = git::checkout(&url, &into, &ctx.env)?;
+            let cancel = signals::cancelled_by_signals()?;
+            let checkout = git::checkout(&url, &into, &ctx.env, &cancel)?;
             ctx.output
                 .detail(&format!("the context is commit {}", checkout.commit));
             (checkout.path.clone(), Some(checkout.path))

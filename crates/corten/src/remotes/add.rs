@@ -1,22 +1,23 @@
 //! What `ADD` fetches: files over HTTP, trees of git repositories.
 
-use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use corten_build::remote::Failure;
 use corten_build::rules::SourceRules;
-use corten_build::{GitCommit, HttpAnswer, Remotes, Validators};
+use corten_build::{GitCommit, GitFiles, HttpAnswer, Remotes, Validators};
 use corten_dockerfile::{Address, GitUrl, without_credentials};
 use corten_registry::transport::{Body, Headers, Method, Request, Response};
 use corten_registry::{Transport as _, Url, Wire, redirect};
+use corten_sandbox::Cancel;
 use corten_spec::Digest;
 
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::registry::RegistryArgs;
 use crate::remotes::git::{self, Resolved};
+use crate::scratch::ScratchDir;
 
 /// Fetches for one build, in the way in which registries are reached.
 #[derive(Debug)]
@@ -111,13 +112,13 @@ impl<'a> Fetcher<'a> {
         }
     }
 
-    fn resolve(&self, url: &GitUrl) -> Result<GitCommit, CommandError> {
-        let scratch = tempfile::tempdir().map_err(CommandError::caused)?;
+    fn resolve(&self, url: &GitUrl, cancel: &Cancel) -> Result<GitCommit, CommandError> {
+        let scratch = ScratchDir::new(self.ctx)?;
         let Resolved {
             object,
             peeled,
             name,
-        } = git::resolve(url, scratch.path(), &self.ctx.env)?;
+        } = git::resolve(url, scratch.path(), &self.ctx.env, cancel)?;
         Ok(GitCommit {
             commit: peeled.unwrap_or_else(|| object.clone()),
             object,
@@ -144,7 +145,7 @@ impl Remotes for Fetcher<'_> {
         Ok(self.rules.http(url.reveal())?.digest)
     }
 
-    fn git_commit(&self, url: &GitUrl) -> Result<GitCommit, Failure> {
+    fn git_commit(&self, url: &GitUrl, cancel: &Cancel) -> Result<GitCommit, Failure> {
         let ruled = self.rules.git(url)?;
         let found = match self.rules.commit(&ruled)? {
             Some(commit) => GitCommit {
@@ -152,7 +153,9 @@ impl Remotes for Fetcher<'_> {
                 object: commit.to_owned(),
                 reference: None,
             },
-            None => self.resolve(&ruled).map_err(CommandError::into_cause)?,
+            None => self
+                .resolve(&ruled, cancel)
+                .map_err(CommandError::into_cause)?,
         };
         let expected = ruled.checksum.as_deref().unwrap_or_default();
         if found.commit.starts_with(expected) || found.object.starts_with(expected) {
@@ -169,8 +172,8 @@ impl Remotes for Fetcher<'_> {
         &self,
         url: &GitUrl,
         commit: &GitCommit,
-        into: &Path,
-    ) -> Result<PathBuf, Failure> {
+        cancel: &Cancel,
+    ) -> Result<GitFiles, Failure> {
         let resolved = Resolved {
             // With its history kept, a tag stays what it is.
             object: if url.keep_git_dir == Some(true) {
@@ -182,9 +185,16 @@ impl Remotes for Fetcher<'_> {
             name: commit.reference.clone(),
         };
         let ruled = self.rules.git(url)?;
-        git::checkout_of(&ruled, Some(resolved), into, &self.ctx.env)
-            .map(|checkout| checkout.path)
-            .map_err(CommandError::into_cause)
+        let check_out = || -> Result<GitFiles, CommandError> {
+            let scratch = ScratchDir::new(self.ctx)?;
+            let into = scratch.path();
+            let checkout = git::checkout_of(&ruled, Some(resolved), into, &self.ctx.env, cancel)?;
+            Ok(GitFiles {
+                path: checkout.path,
+                keeper: Box::new(scratch),
+            })
+        };
+        check_out().map_err(CommandError::into_cause)
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use corten_build::rules::SourceRules;
 use corten_dockerfile::without_secrets;
 use corten_registry::transport::Headers;
 
@@ -24,7 +25,9 @@ pub(crate) fn download(
     registry: &RegistryArgs,
 ) -> Result<(), CommandError> {
     let get = || -> Result<(), CommandError> {
-        let answer = Fetcher::new(ctx, registry).get(url, &Headers::new())?;
+        // Rules are about what instructions name; a context was named by whoever builds.
+        let rules = SourceRules::default();
+        let answer = Fetcher::new(ctx, registry, &rules).get(url, &Headers::new())?;
         if answer.status != 200 {
             return Err(CommandError::failed(format!(
                 "the server answered with status {}",

@@ -5,12 +5,17 @@
 //! are known. It never asks.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread;
 
 use corten_dockerfile::{GitTimes, GitUrl, is_commit, without_credentials, without_secrets};
+use corten_sandbox::Cancel;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::env::Environment;
 use crate::error::CommandError;
@@ -41,9 +46,11 @@ pub(crate) fn resolve(
     url: &GitUrl,
     scratch: &Path,
     env: &Environment,
+    cancel: &Cancel,
 ) -> Result<Resolved, CommandError> {
     let git = Git {
         env,
+        cancel,
         remote: &url.remote,
         work_tree: scratch,
         repository: &scratch.join("git"),
@@ -60,8 +67,9 @@ pub(crate) fn checkout(
     url: &GitUrl,
     into: &Path,
     env: &Environment,
+    cancel: &Cancel,
 ) -> Result<Checkout, CommandError> {
-    checkout_of(url, None, into, env)
+    checkout_of(url, None, into, env, cancel)
 }
 
 /// As [`checkout`], of what `url` was resolved to before, if it was.
@@ -70,6 +78,7 @@ pub(crate) fn checkout_of(
     resolved: Option<Resolved>,
     into: &Path,
     env: &Environment,
+    cancel: &Cancel,
 ) -> Result<Checkout, CommandError> {
     let doing = || {
         format!(
@@ -81,6 +90,7 @@ pub(crate) fn checkout_of(
     let tree = into.join("tree");
     let git = Git {
         env,
+        cancel,
         remote: &url.remote,
         work_tree: &tree,
         repository: &if keeps_git {
@@ -117,6 +127,8 @@ pub(crate) fn checkout_of(
 
 struct Git<'a> {
     env: &'a Environment,
+    /// What ends git early.
+    cancel: &'a Cancel,
     remote: &'a str,
     repository: &'a Path,
     work_tree: &'a Path,
@@ -289,9 +301,12 @@ impl Git<'_> {
 
     /// Runs git, and returns what it printed.
     fn run(&self, args: &[&str]) -> Result<String, CommandError> {
-        let output = self.command(args).output().map_err(|error| {
+        let output = output_until(&mut self.command(args), self.cancel).map_err(|error| {
             CommandError::doing("cannot start `sh`, which sets the umask for `git`", error)
         })?;
+        if self.cancel.is_cancelled() {
+            return Err(CommandError::failed("it was ended"));
+        }
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
@@ -338,6 +353,53 @@ impl Git<'_> {
         command.envs(self.env.for_git.iter().cloned());
         command
     }
+}
+
+/// Runs `command` until its end or until `cancel` is requested, and ends whatever it started.
+fn output_until(command: &mut Command, cancel: &Cancel) -> io::Result<Output> {
+    // Its helpers do the waiting, so that they have to be killed as well.
+    command.process_group(0);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
+    let group = Pid::from_child(&child);
+    thread::scope(|scope| {
+        let stdout = scope.spawn(move || read_all(stdout.as_mut()));
+        let stderr = scope.spawn(move || read_all(stderr.as_mut()));
+        let waited = wait_for_either(group, cancel);
+        // As long as nobody has asked how it ended, no other process has its number.
+        kill_process_group(group, Signal::KILL).ok();
+        let status = child.wait()?;
+        waited?;
+        let joined = |read: thread::ScopedJoinHandle<'_, io::Result<Vec<u8>>>| {
+            let read = read.join();
+            read.unwrap_or_else(|_| Err(io::Error::other("a thread that reads panicked")))
+        };
+        Ok(Output {
+            status,
+            stdout: joined(stdout)?,
+            stderr: joined(stderr)?,
+        })
+    })
+}
+
+/// Waits until the process ended or the end is requested.
+fn wait_for_either(process: Pid, cancel: &Cancel) -> io::Result<()> {
+    let process = pidfd_open(process, PidfdFlags::empty())?;
+    let mut polled = [
+        PollFd::new(&process, PollFlags::IN),
+        PollFd::new(cancel, PollFlags::IN),
+    ];
+    rustix::io::retry_on_intr(|| poll(&mut polled, None))?;
+    Ok(())
+}
+
+fn read_all(from: Option<&mut impl Read>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(from) = from {
+        from.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 fn failure(output: &Output, verb: &str, remote: &str) -> CommandError {
@@ -414,7 +476,7 @@ fn subdirectory(tree: &Path, subdir: &str) -> Result<PathBuf, CommandError> {
 
 /// Removes the `.git` of submodules, which name directories of this machine. Git tracks no file of
 /// that name.
-fn remove_git_files(directory: &Path) -> std::io::Result<()> {
+fn remove_git_files(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         match (entry.file_name() == ".git", entry.file_type()?.is_dir()) {
@@ -429,7 +491,7 @@ fn remove_git_files(directory: &Path) -> std::io::Result<()> {
 }
 
 fn subdirectories(path: &Path) -> Result<Vec<PathBuf>, CommandError> {
-    let list = || -> std::io::Result<Vec<PathBuf>> {
+    let list = || -> io::Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(path)? {
             let entry = entry?;
@@ -452,7 +514,7 @@ fn remove_if_there(path: &Path) -> Result<(), CommandError> {
     }
 }
 
-fn set_times(path: &Path, seconds: i64) -> std::io::Result<()> {
+fn set_times(path: &Path, seconds: i64) -> io::Result<()> {
     if path.symlink_metadata()?.is_dir() {
         for entry in fs::read_dir(path)? {
             set_times(&entry?.path(), seconds)?;

@@ -1,8 +1,11 @@
 //! `corten build` of Dockerfiles that ADD from addresses: a server for files, and git's own.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt as _;
 use std::sync::{Arc, Mutex};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::contexts::{repository, serve_git};
 use crate::program::{Program, Ran};
@@ -118,6 +121,62 @@ fn files() {
     check_refused(&endless, 1, "there are more than 10 redirects");
     let absent = build(&program, &format!("ADD http://{place}/none /x"));
     check_refused(&absent, 1, "the server answered with status 404");
+}
+
+/// Whatever ends the build ends git, which waits for a server that says nothing.
+#[test]
+fn a_stalled_clone_ends_with_the_build() {
+    let program = Program::with_base();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap();
+    let stalled = format!("ADD git://{place}/a.git /srv\n");
+    // A stage fails, once git waits.
+    let failing = TcpListener::bind("127.0.0.1:0").unwrap();
+    let file = format!("ADD http://{}/a /a\n", failing.local_addr().unwrap());
+    let last = "FROM base\nCOPY --from=a /a /a\nCOPY --from=b /srv /srv\n";
+    program.write(
+        "context/Dockerfile",
+        &format!("FROM base AS a\n{file}FROM base AS b\n{stalled}{last}"),
+    );
+    let start = || {
+        let mut command = program.command(&["build", "context"]);
+        command
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let child = start();
+    let (waiting, _) = listener.accept().unwrap();
+    drop(failing.accept().unwrap());
+    drop(failing);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    check_end(&waiting);
+    // A signal comes, to a build and to the fetching of its context.
+    program.write("context/Dockerfile", &format!("FROM base\n{stalled}"));
+    let context = format!("git://{place}/a.git");
+    for context in ["context", &context] {
+        let mut child = program.command(&["build", context]).spawn().unwrap();
+        let (waiting, _) = listener.accept().unwrap();
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(15));
+        check_end(&waiting);
+    }
+    let left: Vec<_> = std::fs::read_dir(program.path("")).unwrap().collect();
+    assert!(left.iter().all(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        !name.to_string_lossy().starts_with(".tmp")
+    }));
+}
+
+/// Fails unless whoever is at the other side is gone.
+#[track_caller]
+fn check_end(mut stream: &TcpStream) {
+    let limit = std::time::Duration::from_secs(20);
+    stream.set_read_timeout(Some(limit)).unwrap();
+    let mut said = Vec::new();
+    let read = stream.read_to_end(&mut said);
+    assert!(read.is_ok(), "git is still there: {read:?}");
 }
 
 #[test]

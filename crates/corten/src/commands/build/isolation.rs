@@ -1,13 +1,8 @@
 //! How commands are kept apart from this machine: `--isolation`, and their end on Ctrl-C.
 
-use std::time::Duration;
-
 use clap::{Args, ValueEnum};
 use corten_build::request::Isolations;
-use corten_sandbox::{Cancel, Limits};
-
-use crate::error::CommandError;
-use crate::signals;
+use corten_sandbox::Limits;
 
 #[derive(Debug, Args)]
 pub(crate) struct IsolationArgs {
@@ -97,18 +92,6 @@ fn milli_cpus(text: &str) -> Result<u64, String> {
     let all = whole.and_then(|whole| whole.checked_mul(1000)?.checked_add(part));
     all.filter(|all| *all > 0)
         .ok_or_else(|| "expected a number above 0".to_owned())
-}
-
-/// How long it may take to remove what commands leave, who have ended at once: a directory of all files of
-/// a stage is more than some. What is still there then is left to `gc`. A second signal waits for nothing.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Returns what ends the commands of the build when a signal ends this program.
-pub(crate) fn cancelled_by_signals() -> Result<Cancel, CommandError> {
-    let cancel = Cancel::new().map_err(CommandError::caused)?;
-    let heeded = cancel.clone();
-    signals::before_ending(move || heeded.cancel(PATIENCE));
-    Ok(cancel)
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use corten_build::{BuildRequest, Clamp};
 use corten_snapshot::PackOptions;
 
 use super::BuildArgs;
-use super::isolation::cancelled_by_signals;
 use crate::build_context::{ContextPlace, GitDefaults, OpenContext};
 use crate::context::Context;
 use crate::dockerfile::{self, Sources};
 use crate::error::CommandError;
+use crate::signals;
 use crate::timestamp::Seconds;
 
 /// Tells whether something will be run. What cannot be understood is for [`request`] to report.
@@ -129,7 +129,7 @@ pub(super) fn request(args: &BuildArgs, ctx: &Context) -> Result<Prepared, Comma
         explain: args.caching.explain,
         isolation: args.isolation.isolations(),
         run_limits: args.isolation.limits(),
-        cancel: Some(cancelled_by_signals()?),
+        cancel: Some(signals::cancelled_by_signals()?),
         clamp: clamp.map(|seconds| Clamp(seconds.0)),
         pack: PackOptions {
             max_bytes: limits.archive.total_bytes,
