@@ -287,6 +287,7 @@ mod tests {
             "chroot: EPERM",
             "chown: not tried",
             "other users: not tried",
+            "kill: not tried",
         ];
         assert_eq!(found.problems, expected);
         assert!(found.advice.is_some());

@@ -11,7 +11,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, kill_process, set_parent_process_death_signal, waitpid,
+};
 use rustix::thread::{CapabilitySet, set_no_new_privs, set_thread_groups, set_thread_res_uid};
 
 use crate::channel::{self, Report, Task};
@@ -28,7 +30,7 @@ struct Primitive {
 }
 
 /// All of them but those that [`probe`](crate::probe()) tries in the namespaces a sandbox would have.
-const PRIMITIVES: [Primitive; 8] = [
+const PRIMITIVES: [Primitive; 9] = [
     Primitive {
         what: "user namespace",
         attempt: user_namespace,
@@ -50,6 +52,10 @@ const PRIMITIVES: [Primitive; 8] = [
         attempt: |_| become_somebody(),
     },
     Primitive {
+        what: KILL,
+        attempt: |_| end_somebody(),
+    },
+    Primitive {
         what: "mknod",
         attempt: make_device,
     },
@@ -64,9 +70,10 @@ const PRIMITIVES: [Primitive; 8] = [
 ];
 
 const CHOWN: &str = "chown";
+const KILL: &str = "kill";
 
 /// What a root that is entered by chroot(2) cannot do without.
-pub(crate) const OF_CHROOT: [&str; 3] = ["chroot", CHOWN, "other users"];
+pub(crate) const OF_CHROOT: [&str; 4] = ["chroot", CHOWN, "other users", KILL];
 
 /// Tries every primitive. `scratch` is a directory that may be written to.
 pub(crate) fn primitives(scratch: &Path) -> Result<Vec<Check>, Error> {
@@ -146,11 +153,31 @@ fn become_somebody() -> Result<(), Errno> {
     set_thread_res_uid(uid, uid, uid)
 }
 
+/// What a command of another user leaves behind has to be ended.
+fn end_somebody() -> Result<(), Errno> {
+    let child = sys::fork()?;
+    if child == 0 {
+        let parent_lives = set_parent_process_death_signal(Some(Signal::KILL));
+        let is_ready = parent_lives.and_then(|()| become_somebody());
+        // It stops itself, so that who waits knows that it has become somebody else.
+        let stopped = is_ready.and_then(|()| kill_process(getpid(), Signal::STOP));
+        sys::exit_now(stopped.err().map_or(0, Errno::raw_os_error));
+    }
+    let child = Pid::from_raw(child);
+    let status = rustix::io::retry_on_intr(|| waitpid(child, WaitOptions::UNTRACED))?;
+    if !status.is_some_and(|(_, status)| status.stopped()) {
+        // That it cannot become somebody else is told elsewhere.
+        return Err(Errno::PERM);
+    }
+    // What cannot be ended so ends with this process.
+    kill_process(child.ok_or(Errno::SRCH)?, Signal::KILL)
+}
+
 /// A node that is made must also be usable: a mount may say `nodev`.
 fn make_device(scratch: &Path) -> Result<(), Errno> {
     let path: PathBuf = scratch.join(format!(
         ".corten-device-{}",
-        rustix::process::getpid().as_raw_pid()
+        getpid().as_raw_pid()
     ));
     let null = makedev(1, 3);
     mknodat(
