@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use rustix::fs::{
     CWD, MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, fstat, memfd_create, open, stat,
@@ -19,8 +20,8 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 use crate::channel::{self, Task};
 use crate::error::{Error, Talking};
 use crate::idmap::IdMap;
-use crate::mounts;
 use crate::sys::{self, Spawn};
+use crate::{descendants, mounts, poll};
 
 /// By this name in `argv[0]` a stage is known.
 pub(crate) const STAGE: &str = "corten-sandbox-stage";
@@ -74,6 +75,7 @@ pub(crate) enum Ending {
 /// A running child. Dropping it ends it, and what it started with it.
 #[derive(Debug)]
 pub(crate) struct Child {
+    pid: i32,
     pub(crate) pidfd: OwnedFd,
     pub(crate) socket: OwnedFd,
     pub(crate) ending: Ending,
@@ -113,8 +115,9 @@ impl Child {
             descriptors: &descriptors,
             gate: None,
         };
-        let pidfd = spawn_mapped(&request, map)?;
+        let (pid, pidfd) = descendants::spawn_own(|| spawn_mapped(&request, map))?;
         Ok(Self {
+            pid,
             pidfd,
             socket,
             ending: Ending::Kill,
@@ -125,30 +128,61 @@ impl Child {
     /// Waits for the child's end.
     pub(crate) fn wait(mut self) -> Result<ExitStatus, Error> {
         self.is_reaped = true;
-        wait(self.pidfd.as_fd())
+        let status = wait(self.pidfd.as_fd())?;
+        descendants::forget(self.pid);
+        // A reaper ends what is left; what it reaped may have killed it.
+        if self.ending == Ending::Close && matches!(status, ExitStatus::Signaled(_)) {
+            descendants::end_orphans();
+        }
+        Ok(status)
+    }
+
+    /// Has the child end everything and itself. What it started may have stopped it, so that it is
+    /// killed if that takes long, and the rest ended here.
+    fn close(&self) {
+        let pidfd = self.pidfd.as_fd();
+        // Nothing can be done about what fails: the child is gone already.
+        shutdown(&self.socket, Shutdown::Both).ok();
+        if poll::readable_within(pidfd, PATIENCE) != Ok(true) {
+            sys::pidfd_send_signal(pidfd, libc::SIGCONT).ok();
+            if poll::readable_within(pidfd, PATIENCE) != Ok(true) {
+                sys::pidfd_send_signal(pidfd, libc::SIGKILL).ok();
+            }
+        }
+        let status = wait(pidfd);
+        descendants::forget(self.pid);
+        if matches!(status, Ok(ExitStatus::Signaled(_))) {
+            descendants::end_orphans();
+        }
     }
 }
+
+/// How long a child may take to end everything before it is woken, and then before it is killed.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Drop for Child {
     fn drop(&mut self) {
         if !self.is_reaped {
-            let killed = match self.ending {
-                Ending::Kill => sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL),
-                Ending::Close => shutdown(&self.socket, Shutdown::Both),
-            };
-            let reaped = wait(self.pidfd.as_fd());
-            // Nothing can be done about either: the child is gone already.
-            drop((killed, reaped));
+            match self.ending {
+                Ending::Kill => {
+                    // Nothing can be done about either: the child is gone already.
+                    sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL).ok();
+                    wait(self.pidfd.as_fd()).ok();
+                    descendants::forget(self.pid);
+                }
+                Ending::Close => self.close(),
+            }
         }
     }
 }
 
 /// Spawns and, if there is a map, lets the child go on only once it has its ids.
-pub(crate) fn spawn_mapped(request: &Spawn<'_>, map: Option<&IdMap>) -> Result<OwnedFd, Error> {
+pub(crate) fn spawn_mapped(
+    request: &Spawn<'_>,
+    map: Option<&IdMap>,
+) -> Result<(i32, OwnedFd), Error> {
     let Some(map) = map else {
-        return sys::spawn(request)
-            .map(|(_, pidfd)| pidfd)
-            .talking("starting a child");
+        return sys::spawn(request).talking("starting a child");
     };
     let (read, write) = pipe_with(PipeFlags::CLOEXEC).talking("making a pipe")?;
     let gated = Spawn {
@@ -166,7 +200,7 @@ pub(crate) fn spawn_mapped(request: &Spawn<'_>, map: Option<&IdMap>) -> Result<O
         drop(write);
         wait(pidfd.as_fd())?;
     }
-    mapped.map(|()| pidfd)
+    mapped.map(|()| (pid, pidfd))
 }
 
 /// Waits for the end of the child behind `pidfd`.

@@ -4,26 +4,25 @@
 //! (`PR_SET_CHILD_SUBREAPER`), and is killed before it ends itself. It outlives a caller that is killed
 //! for just as long.
 
-use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::process::{
-    DumpableBehavior, Pid, Signal, WaitOptions, fchdir, getpid, kill_process, set_child_subreaper,
-    set_dumpable_behavior, set_parent_process_death_signal, wait,
+    DumpableBehavior, Pid, Signal, fchdir, getpid, kill_process, set_child_subreaper,
+    set_dumpable_behavior, set_parent_process_death_signal,
 };
 use rustix::thread::{CapabilitySet, set_no_new_privs};
 
 use crate::error::{Doing, Failure};
-use crate::init::{NOT_QUEUED, code};
+use crate::init::NOT_QUEUED;
 use crate::process::{self, Confinement};
 use crate::seccomp::Sockets;
 use crate::spec::{Network, Sandbox};
 use crate::stage::Never;
 use crate::sys::{self, SignalQueue};
-use crate::{caps, landlock, poll};
+use crate::{caps, descendants, landlock, poll};
 
 /// Becomes the reaper, and in a child the process.
 pub(crate) fn run(
@@ -124,7 +123,7 @@ fn attend(child: i32, queue: &SignalQueue, socket: BorrowedFd<'_>) -> Result<i32
     sys::close_all_but([queue.as_fd(), socket]);
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     let code = until_end(child, queue, socket);
-    end_descendants();
+    descendants::end_all();
     code
 }
 
@@ -144,84 +143,5 @@ fn until_end(child: Pid, queue: &SignalQueue, socket: BorrowedFd<'_>) -> Result<
                 let _ = kill_process(child, signal);
             }
         }
-    }
-}
-
-/// Kills and reaps everything that descends from this process.
-///
-/// Orphans come to us while we do, so that it is done again until there is no child.
-fn end_descendants() {
-    loop {
-        for pid in descendants(&parents(), getpid().as_raw_pid()) {
-            if let Some(pid) = Pid::from_raw(pid) {
-                let _ = kill_process(pid, Signal::KILL);
-            }
-        }
-        let mut reaped = wait(WaitOptions::empty());
-        while let Ok(Some((_, status))) = reaped {
-            // What it ended with is of no interest to anybody.
-            let _ = code(status);
-            reaped = wait(WaitOptions::NOHANG);
-        }
-        match reaped {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return,
-        }
-    }
-}
-
-/// Returns each process in sight with its parent.
-fn parents() -> Vec<(i32, i32)> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    let parent = |entry: fs::DirEntry| {
-        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-        let stat = fs::read(entry.path().join("stat")).ok()?;
-        Some((pid, parent_in(&String::from_utf8_lossy(&stat))?))
-    };
-    entries.flatten().filter_map(parent).collect()
-}
-
-/// Reads the parent from `/proc/PID/stat`. The name before it may hold anything, `)` included.
-fn parent_in(stat: &str) -> Option<i32> {
-    let (_, after_name) = stat.rsplit_once(") ")?;
-    after_name.split(' ').nth(1)?.parse().ok()
-}
-
-fn descendants(parents: &[(i32, i32)], ancestor: i32) -> Vec<i32> {
-    let mut found = vec![ancestor];
-    let mut idx = 0;
-    while let Some(&next) = found.get(idx) {
-        let children = parents.iter().filter(|(_, parent)| *parent == next);
-        let children: Vec<i32> = children
-            .map(|(pid, _)| *pid)
-            .filter(|pid| !found.contains(pid))
-            .collect();
-        found.extend(children);
-        idx += 1;
-    }
-    found.split_off(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_does_not_hide_the_parent() {
-        assert_eq!(parent_in("7 (sh) S 3 7 7 0"), Some(3));
-        assert_eq!(parent_in("7 (a) S 1 (b) R 4 7 7"), Some(4));
-        assert_eq!(parent_in("7 (sh"), None);
-    }
-
-    #[test]
-    fn all_generations_descend() {
-        let parents = [(2, 1), (3, 2), (4, 3), (5, 1), (6, 5), (1, 0)];
-        let mut found = descendants(&parents, 2);
-        found.sort_unstable();
-        assert_eq!(found, [3, 4]);
-        // What a busy machine shows need not fit together.
-        assert_eq!(descendants(&[(2, 3), (3, 2)], 2), [3]);
     }
 }

@@ -40,6 +40,7 @@ mod cgroup;
 mod channel;
 mod child;
 mod chroot;
+mod descendants;
 mod devices;
 mod error;
 mod idmap;

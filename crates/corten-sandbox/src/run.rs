@@ -7,7 +7,6 @@ use rustix::io::Errno;
 use rustix::stdio::stdin;
 
 use crate::cancel::Cancel;
-use crate::caps;
 use crate::cgroup::Group;
 use crate::channel::{self, Report, Task};
 use crate::child::{Child, Ending, Executable, ExitStatus};
@@ -17,6 +16,7 @@ use crate::spec::{Init, MountKind, Network, Process, RootKind, Sandbox};
 use crate::stdio::{Stdio, Streams, connect};
 use crate::sys::{self, SignalQueue};
 use crate::terminal::{self, Terminal};
+use crate::{caps, descendants};
 
 /// Signals a caller asks us to end or change by. `SIGWINCH` only concerns a terminal.
 const FORWARDED: [i32; 7] = [
@@ -117,6 +117,7 @@ fn start(
     group: Option<&Group>,
 ) -> Result<Child, Error> {
     let (namespaces, executable, ending) = if is_chroot(sandbox) {
+        descendants::adopt_orphans();
         // Nobody sees this executable where there is no /proc, and a mount of it cannot be made.
         (0, Executable::Own, Ending::Close)
     } else {
@@ -166,6 +167,12 @@ fn check(sandbox: &Sandbox) -> Result<(), Error> {
         }
         if sandbox.init != Init::Reaper {
             return Err(invalid("process 1 where there is none", "Init::Process"));
+        }
+        // Nothing but a filter would keep it from the network, and it has none.
+        if sandbox.network == Network::None && sandbox.process.unconfined {
+            let field =
+                "a network of its own for an unconfined process where there is no namespace";
+            return Err(invalid(field, "Network::None"));
         }
         // Entering our own root would make the machine what is changed.
         if directory.parent().is_none() {

@@ -54,7 +54,7 @@ pub fn reexec_in_user_namespace(map: &IdMap) -> Result<ExitStatus, Error> {
         descriptors: &[],
         gate: None,
     };
-    let pidfd = child::spawn_mapped(&request, Some(map))?;
+    let (_, pidfd) = child::spawn_mapped(&request, Some(map))?;
     let queue = SignalQueue::new(&FORWARDED).talking("queueing signals")?;
     loop {
         let ready = poll::readable(&[pidfd.as_fd(), queue.as_fd()]);

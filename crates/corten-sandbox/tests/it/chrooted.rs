@@ -31,6 +31,10 @@ pub(crate) const TESTS: &[Test] = &[
         "it_ends_when_all_is_cancelled",
         it_ends_when_all_is_cancelled,
     ),
+    (
+        "it_ends_although_the_reaper_does_not_answer",
+        it_ends_although_the_reaper_does_not_answer,
+    ),
     ("what_it_cannot_do_is_refused", what_it_cannot_do_is_refused),
     (
         "each_isolation_is_the_one_asked_for",
@@ -40,6 +44,12 @@ pub(crate) const TESTS: &[Test] = &[
 
 /// By this argument this executable runs a shell in the root that follows, and waits for its end.
 pub(crate) const HOLD: &str = "chrooted-hold";
+
+/// A shell starts nothing in the background without it.
+fn add_null(world: &World) {
+    fs::create_dir(world.path("root/dev")).unwrap();
+    world.write("root/dev/null", "", 0o666);
+}
 
 fn sandbox(world: &World, script: &str) -> Sandbox {
     let mut sandbox = world.sandbox(script);
@@ -108,11 +118,12 @@ fn there_is_no_way_out() -> Result<(), String> {
 fn no_root_is_left_for_another() -> Result<(), String> {
     require_root()?;
     let world = World::new();
+    add_null(&world);
     world.write("secret", "secret", 0o644);
     let secret = world.path("secret");
     let (up, secret) = ("../".repeat(32), secret.display());
     let script = format!(
-        "mkdir -p /dev /a/bin /a/in; echo >/dev/null; cp /bin/busybox /a/bin/; \
+        "mkdir -p /a/bin /a/in; cp /bin/busybox /a/bin/; \
          for name in sh chmod; do ln -s busybox /a/bin/$name; done; \
          (chroot /a /bin/sh -c 'cd /in; echo >here; while [ -e /in ]; do :; done; chmod 600 {up}{secret}' \
          || echo >/a/in/here) & \
@@ -152,6 +163,7 @@ fn processes_with(word: &str) -> Vec<i32> {
 fn nothing_is_left_behind() -> Result<(), String> {
     require_root()?;
     let world = World::new();
+    add_null(&world);
     let nap = format!("1000{}1", std::process::id());
     // In sessions of their own, some of whose parents have ended, and one that ignores signals.
     let script = format!(
@@ -167,6 +179,7 @@ fn nothing_is_left_behind() -> Result<(), String> {
 /// Holds a sandbox of `root` that says when it is ready.
 pub(crate) fn hold(root: &str) -> ExitCode {
     let world = World::new();
+    add_null(&world);
     let script = format!("setsid sleep {root} & sleep {root} & echo ready; wait");
     let sandbox = sandbox(&world, &script);
     let mut sink = |_stream, _bytes: &[u8]| println!("ready");
@@ -217,6 +230,7 @@ fn it_ends_when_all_is_cancelled() -> Result<(), String> {
     require_root()?;
     for is_chroot in [true, false] {
         let world = World::new();
+        add_null(&world);
         let nap = format!("1000{}3", std::process::id());
         let script = format!("setsid sleep {nap} & echo ready; sleep {nap}");
         let sandbox = if is_chroot {
@@ -240,6 +254,51 @@ fn it_ends_when_all_is_cancelled() -> Result<(), String> {
     Ok(())
 }
 
+fn parent_of(pid: i32) -> Pid {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    Pid::from_raw(parent.unwrap().trim().parse().unwrap()).unwrap()
+}
+
+/// As a command can do that is not fenced in.
+fn it_ends_although_the_reaper_does_not_answer() -> Result<(), String> {
+    require_root()?;
+    for signal in [Signal::STOP, Signal::KILL] {
+        let world = World::new();
+        add_null(&world);
+        let nap = format!("1000{}4", std::process::id());
+        let script = format!(
+            "trap '' TERM; (setsid sleep {nap} & setsid sh -c 'sleep {nap}; sleep {nap}' &); \
+             echo ready; sleep {nap}"
+        );
+        let sandbox = sandbox(&world, &script);
+        let cancel = Cancel::new().unwrap();
+        let other = cancel.clone();
+        let mut sink = |_stream, _bytes: &[u8]| {
+            // The first is the command itself, which has started the others.
+            let found = processes_with(&nap);
+            assert!(found.len() > 2, "the command and what it started");
+            kill_process(parent_of(*found.iter().min().unwrap()), signal).unwrap();
+            if signal == Signal::STOP {
+                other.cancel(std::time::Duration::ZERO);
+            }
+        };
+        let stdio = Stdio::Sink {
+            stdin: Input::Null,
+            sink: &mut sink,
+        };
+        let started = std::time::Instant::now();
+        let ended = run_until(&sandbox, stdio, &cancel);
+        match signal {
+            Signal::STOP => assert!(matches!(ended, Err(Error::Cancelled)), "{ended:?}"),
+            _ => assert_eq!(ended.unwrap().status.code(), 128 + 9),
+        }
+        assert!(started.elapsed().as_secs() < 10);
+        assert_eq!(processes_with(&nap), [0; 0], "{signal:?}");
+    }
+    Ok(())
+}
+
 fn what_it_cannot_do_is_refused() -> Result<(), String> {
     require_root()?;
     let world = World::new();
@@ -252,6 +311,10 @@ fn what_it_cannot_do_is_refused() -> Result<(), String> {
     refused(&|sandbox| sandbox.root.kind = RootKind::Chroot("/".into()));
     refused(&|sandbox| sandbox.root.kind = RootKind::Chroot("root".into()));
     refused(&|sandbox| sandbox.init = Init::Process);
+    refused(&|sandbox| {
+        sandbox.network = Network::None;
+        sandbox.process.unconfined = true;
+    });
     refused(&|sandbox| {
         sandbox.mounts.push(Mount {
             destination: "/tmp".into(),
