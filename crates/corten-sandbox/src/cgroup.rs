@@ -92,8 +92,18 @@ impl Group {
     fn under(parent: &Path) -> Result<Self, Error> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = parent.join(format!("corten-{}-{number}", std::process::id()));
-        fs::create_dir(&path).map_err(|error| failed("create", &path, &error))?;
+        Self::at(parent.join(format!("corten-{}-{number}", std::process::id())))
+    }
+
+    fn at(path: PathBuf) -> Result<Self, Error> {
+        let created = match fs::create_dir(&path) {
+            // Left behind by one that was killed and had this process' number.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_dir(&path).and_then(|()| fs::create_dir(&path))
+            }
+            created => created,
+        };
+        created.map_err(|error| failed("create", &path, &error))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = open(&path, flags, Mode::empty());
         let directory = directory.map_err(|errno| failed("open", &path, &errno.into()))?;
@@ -234,6 +244,18 @@ mod tests {
         );
         assert_eq!(own_group("0::/../c\n"), None);
         assert_eq!(own_group("1:memory:/x\n"), None);
+    }
+
+    #[test]
+    fn a_group_that_was_left_behind_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("corten-1-0");
+        fs::create_dir(&path).unwrap();
+        assert_eq!(Group::at(path.clone()).unwrap().path, path);
+        // One in use is not removed.
+        fs::create_dir_all(path.join("used")).unwrap();
+        assert!(Group::at(path.clone()).is_err());
+        assert!(path.join("used").exists());
     }
 
     #[test]
