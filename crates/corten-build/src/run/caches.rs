@@ -14,7 +14,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -123,8 +123,11 @@ fn make(
 /// what is returned is dropped.
 fn guard(cache: &Path) -> Result<File> {
     let path = cache.join("lock");
+    let above = cache.parent().unwrap_or(cache);
     loop {
-        fs::create_dir_all(cache).map_err(Error::system("create", cache))?;
+        // What a command keeps, such as set-user-ID files, is nobody else's to reach.
+        make_private(above)?;
+        make_private(cache)?;
         let file = match open(&path) {
             // The whole cache has just been removed, as it may be below.
             Err(Error::System { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -137,6 +140,26 @@ fn guard(cache: &Path) -> Result<File> {
         if is_same(&file, &path) {
             return Ok(file);
         }
+    }
+}
+
+/// Makes a directory unless it is there, and lets nobody else into it in any case.
+fn make_private(directory: &Path) -> Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made.map_err(Error::system("create", directory))?,
+    }
+    match fs::metadata(directory) {
+        Ok(metadata) if metadata.mode() & 0o077 != 0 => {
+            let mode = fs::Permissions::from_mode(0o700);
+            fs::set_permissions(directory, mode)
+                .map_err(Error::system("set the mode of", directory))
+        }
+        // It has just been removed, which shows when it is used.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        metadata => metadata
+            .map(drop)
+            .map_err(Error::system("examine", directory)),
     }
 }
 
@@ -343,6 +366,23 @@ mod tests {
         assert_eq!(again, "1");
         let (_f, other) = place.number("y", Sharing::Private);
         assert_eq!(other, "0");
+    }
+
+    #[test]
+    fn nobody_else_gets_into_a_cache() {
+        let place = place();
+        let above = root(&place.store);
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        let check = |held: Held| {
+            assert_eq!(mode(&above), 0o700);
+            assert_eq!(mode(held.directory.parent().unwrap()), 0o700);
+        };
+        check(place.hold("x", Sharing::Shared).unwrap());
+        // As an earlier version left it.
+        for open in list(&above).unwrap().iter().chain([&above]) {
+            fs::set_permissions(open, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        check(place.hold("x", Sharing::Shared).unwrap());
     }
 
     #[test]
