@@ -142,11 +142,16 @@ impl Serving {
     }
 
     fn connect(&self, client: UnixStream, number: u64) -> io::Result<(UnixStream, UnixStream)> {
-        let mut streams = self.streams();
-        if streams.is_ended || streams.open.len() >= MAX_STREAMS {
+        let is_refused = |streams: &Streams| streams.is_ended || streams.open.len() >= MAX_STREAMS;
+        if is_refused(&self.streams()) {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
+        // This waits for as long as the agent's queue is full, and others need what is locked.
         let agent = UnixStream::connect(&self.agent)?;
+        let mut streams = self.streams();
+        if is_refused(&streams) {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
         streams
             .open
             .insert(number, [client.try_clone()?, agent.try_clone()?]);
