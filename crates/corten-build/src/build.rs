@@ -1,7 +1,7 @@
 //! The build: from a request to an image in the store.
 
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock};
 use std::time::SystemTime;
 
 use corten_content::Store;
@@ -21,7 +21,7 @@ use crate::checks;
 use crate::event::{Event, Listener};
 use crate::materials::{BuiltStep, Material};
 use crate::memo::Memo;
-use crate::run::Workspace;
+use crate::run::Copied;
 use crate::run::tree::Trees;
 use crate::sources::Sources;
 use crate::stage::Finished;
@@ -194,8 +194,9 @@ pub(crate) struct Builder<'a> {
     pub(crate) tier: Memo<(), Tier>,
     /// Directories of all files, where commands need them.
     pub(crate) trees: Trees,
-    /// Copies of parts of the context that commands mount, by their paths in it.
-    pub(crate) copies: Memo<(usize, Vec<u8>), Arc<Workspace>>,
+    /// Copies of parts of the context that commands mount, by its address and their paths in it. Each
+    /// keeps the context, so that nothing else gets its address.
+    pub(crate) copies: Memo<(usize, Vec<u8>), Copied>,
     /// Kills commands when the build ends early: a stage failed, or the request's is cancelled. An attempt
     /// that is made after this one has its own.
     pub(crate) cancel: Cancel,

@@ -69,6 +69,20 @@ pub(crate) fn add_selected<'a>(
     Ok(())
 }
 
+/// Adds the mode, the owner and the attributes of a directory itself, of which a COPY takes only what is
+/// in it and a mount shows all.
+pub(crate) fn add_directory_itself(key: &mut Key, node: &Node) {
+    for number in [node.meta.mode, node.meta.uid, node.meta.gid] {
+        key.number(i64::from(number));
+    }
+    let xattrs = node.meta.xattrs();
+    key.count(xattrs.len());
+    for (name, value) in xattrs {
+        key.bytes(name);
+        key.bytes(value);
+    }
+}
+
 /// Adds one path. `to_link` is how many places before it the same file was, 0 for none.
 fn add_place(key: &mut Key, place: &Place, node: &Node, to_link: usize, content: &Hash) {
     key.number(place.depth);

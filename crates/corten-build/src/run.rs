@@ -39,6 +39,7 @@ mod walk;
 mod workspace;
 
 pub(crate) use mounts::refused;
+pub(crate) use places::Copied;
 pub(crate) use workspace::Workspace;
 
 use injected::Injected;

@@ -16,7 +16,7 @@ use corten_snapshot::Bytes;
 use crate::build::{Builder, spec_platform};
 use crate::context::HostTree;
 use crate::copy::{Filter, Selected, SourceOwners, SourceTree};
-use crate::digests::add_selected;
+use crate::digests::{add_directory_itself, add_selected};
 use crate::error::{StepError, StepResult};
 use crate::key::Key;
 use crate::run::{Workspace, devices};
@@ -57,6 +57,9 @@ pub(crate) struct Taken<'a> {
     selected: Selected,
     is_whole: bool,
 }
+
+/// Where a host's files come from, and the directories that a part of them was copied to.
+pub(crate) type Copied = (Arc<HostTree>, Arc<Workspace>);
 
 /// What names files in a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +158,10 @@ impl Builder<'_> {
                 key.text("files");
                 self.with_source(taken, |source| {
                     let all = Filter::default();
+                    let top = source.tree.node(taken.selected.node);
+                    if matches!(top.kind, Kind::Directory(_)) {
+                        add_directory_itself(key, top);
+                    }
                     add_selected(
                         key,
                         self.store,
@@ -243,12 +250,12 @@ impl Builder<'_> {
             return Ok((Vec::new(), PathBuf::new()));
         };
         let key = (Arc::as_ptr(host).addr(), taken.selected.path.clone());
-        let copied = self.copies.get(key, || {
+        let (_, copied) = self.copies.get(key, || {
             let copy = Arc::new(self.workspace()?);
             let root = Root::open(&copy.upper)?;
             let tree = cut(&host.tree, &taken.selected)?;
             write(&tree, &host.files, &root)?;
-            Result::Ok(copy)
+            Result::Ok((Arc::clone(host), copy))
         })?;
         let is_directory = taken.is_directory();
         let name = path::split(&taken.selected.path).1;
