@@ -175,10 +175,7 @@ fn end_somebody() -> Result<(), Errno> {
 
 /// A node that is made must also be usable: a mount may say `nodev`.
 fn make_device(scratch: &Path) -> Result<(), Errno> {
-    let path: PathBuf = scratch.join(format!(
-        ".corten-device-{}",
-        getpid().as_raw_pid()
-    ));
+    let path: PathBuf = scratch.join(format!(".corten-device-{}", getpid().as_raw_pid()));
     let null = makedev(1, 3);
     mknodat(
         CWD,

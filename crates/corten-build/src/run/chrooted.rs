@@ -75,8 +75,10 @@ impl Builder<'_> {
             let text = format!("devices that cannot be made here: {names}");
             (self.listener)(Event::Detail(&text));
         }
-        walk.settle();
-        let ran = covered.and_then(|()| self.execute_chrooted(stage, running, &prepared, work));
+        let settled = walk.settle(work.place());
+        let ran = covered
+            .and(settled)
+            .and_then(|()| self.execute_chrooted(stage, running, &prepared, work));
         let withdrawn = covers.withdraw();
         // Others may use its caches now.
         drop(prepared);

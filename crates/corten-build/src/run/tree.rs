@@ -7,14 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
 use corten_layer::diff::diff;
-use corten_layer::directory::{Devices, DirectoryOptions, Owners, write_overlay, write_tree};
+use corten_layer::directory::{
+    Devices, DirectoryOptions, Owners, Written, write_overlay, write_tree,
+};
 use corten_layer::{File, Tree};
-use corten_sandbox::Cancel;
+use corten_sandbox::{Cancel, Held};
 use corten_snapshot::snapshots::remove;
 use corten_snapshot::{Bytes, LayerRef};
 use corten_spec::DiffId;
 
 use crate::build::Builder;
+use crate::event::Event;
 use crate::run::merge::{Attic, merge};
 use crate::stage::Stage;
 use crate::{Error, Result};
@@ -25,6 +28,8 @@ pub(crate) struct WorkTree {
     place: PathBuf,
     /// What it holds.
     layers: Vec<DiffId>,
+    /// Released after the directory is gone, wherever the tree is when everything is to end.
+    _held: Held,
 }
 
 /// Trees that no command uses right now.
@@ -38,6 +43,11 @@ impl WorkTree {
     /// Returns the directory of the files.
     pub(crate) fn files(&self) -> PathBuf {
         self.place.join("files")
+    }
+
+    /// Returns the directory of all that belongs to it, on the file system of its files.
+    pub(crate) fn place(&self) -> &Path {
+        &self.place
     }
 
     /// Returns a directory of the same file system for what is in the way.
@@ -106,7 +116,11 @@ impl Builder<'_> {
 
     fn unpacked(&self, stage: &mut Stage, layers: Vec<DiffId>) -> Result<WorkTree> {
         let place = self.snapshots.temporary()?;
-        let work = WorkTree { place, layers };
+        let work = WorkTree {
+            place,
+            layers,
+            _held: self.hold_end()?,
+        };
         make_private(&work.place)?;
         let files = work.files();
         std::fs::create_dir(&files).map_err(Error::system("create", &files))?;
@@ -116,7 +130,8 @@ impl Builder<'_> {
             tree: &tree,
             bytes: &bytes,
         };
-        write_tree(&tree, &contents, &Root::open(&files)?, &options())?;
+        let written = write_tree(&tree, &contents, &Root::open(&files)?, &options())?;
+        self.warn_of_refused(&written);
         Ok(work)
     }
 
@@ -132,21 +147,37 @@ impl Builder<'_> {
         let bytes = Bytes::new(self.snapshots.clone(), &stage.layers);
         let upper = work.place.join("upper");
         std::fs::create_dir(&upper).map_err(Error::system("create", &upper))?;
-        write_changes(&before, &tree, &bytes, &upper)?;
+        self.warn_of_refused(&write_changes(&before, &tree, &bytes, &upper)?);
         let (from, to) = (Root::open(&upper)?, Root::open(&work.files())?);
         merge(&from, &to, &work.attic()?)?;
         remove(&upper)?;
         work.holds(layers)?;
         Ok(work)
     }
+
+    /// Tells what a command misses. The image keeps it.
+    fn warn_of_refused(&self, written: &Written) {
+        if let Some(first) = written.xattrs_refused.first() {
+            (self.listener)(Event::Warning(&format!(
+                "commands do not see {} extended attributes that cannot be set here, such as `{first}`",
+                written.xattrs_refused.len()
+            )));
+        }
+    }
 }
 
-fn write_changes(before: &Tree, tree: &Tree, bytes: &Bytes<'_>, upper: &Path) -> Result<()> {
+fn write_changes(before: &Tree, tree: &Tree, bytes: &Bytes<'_>, upper: &Path) -> Result<Written> {
     let same_place = |old: &File, new: &File| Ok(old.data == new.data);
     let changes = diff(before, tree, &same_place)?;
     let contents = TreeContents { tree, bytes };
-    write_overlay(before, &changes, &contents, &Root::open(upper)?, &options())?;
-    Ok(())
+    let root = Root::open(upper)?;
+    Ok(write_overlay(
+        before,
+        &changes,
+        &contents,
+        &root,
+        &options(),
+    )?)
 }
 
 /// Device nodes would be live: there is no mount that says `nodev`. None is missed before a command, so

@@ -5,13 +5,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd as _;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use corten_layer::beneath::Root;
 use corten_layer::path;
 use corten_layer::scan::{Descend, Found, FoundKind, Xattrs, inspect, inspect_root, scan};
 use corten_layer::upper::Touched;
-use rustix::time::{ClockId, clock_gettime};
+use rustix::fs::{Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fstat, futimens, open};
+use rustix::io::Errno;
 
 use crate::{Error, Result};
 
@@ -40,6 +42,16 @@ pub(crate) struct Walk {
     latest: (i64, u32),
 }
 
+/// Sets both times to the present one, and with them that of change.
+const NOW: Timestamps = Timestamps {
+    last_access: PRESENT,
+    last_modification: PRESENT,
+};
+const PRESENT: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: UTIME_NOW,
+};
+
 /// What is never looked at: the sandbox has it covered.
 const COVERED: [&[u8]; 3] = [b"dev", b"proc", b"sys"];
 
@@ -60,19 +72,30 @@ impl Walk {
         self.seen.insert(path, Stamp::of(found));
     }
 
-    /// Waits until a change would show: kernels before 6.13 count the time of change in steps of some
-    /// milliseconds, and what was made in this one looks as if it had not been changed since.
-    pub(crate) fn settle(&self) {
-        /// No kernel counts in longer steps. A time further ahead is another clock's.
-        const LONGEST_STEP: usize = 20;
-        for _ in 0..LONGEST_STEP {
-            let now = clock_gettime(ClockId::RealtimeCoarse);
-            let now = (now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or_default());
-            if now > self.latest {
-                return;
+    /// Waits until a change would show: the time of change is counted in steps, and what was made in
+    /// this one looks as if it had not been changed since.
+    ///
+    /// Kernels before 6.13 have steps of some milliseconds, and some file systems, as ext3 and those of
+    /// small inodes, whole seconds. So `probe`, a directory of the same file system, is touched until
+    /// its time is later.
+    pub(crate) fn settle(&self, probe: &Path) -> Result<()> {
+        /// No file system that Linux runs from counts in longer steps (FAT's of two seconds are those of
+        /// its times of modification). A time further ahead is another clock's.
+        const LONGEST_STEP: Duration = Duration::from_secs(2);
+        let failed = |errno: Errno| Error::system("set the time of", probe)(errno.into());
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let probe = open(probe, flags, Mode::empty()).map_err(failed)?;
+        let started = Instant::now();
+        while started.elapsed() < LONGEST_STEP {
+            futimens(&probe, &NOW).map_err(failed)?;
+            let stat = fstat(&probe).map_err(failed)?;
+            let nanoseconds = u32::try_from(stat.st_ctime_nsec).unwrap_or_default();
+            if (stat.st_ctime, nanoseconds) > self.latest {
+                return Ok(());
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+        Ok(())
     }
 
     /// Looks again, and returns what is not as it was.
@@ -153,7 +176,7 @@ mod tests {
         }
         let root = Root::open(here).unwrap();
         let walk = Walk::of(&root).unwrap();
-        walk.settle();
+        walk.settle(&here.join("proc")).unwrap();
         change(here);
         let touched = walk.touched(&root).unwrap();
         let text = |path: &[u8]| String::from_utf8(path.to_vec()).unwrap();
@@ -166,6 +189,24 @@ mod tests {
 
     fn owned(texts: &[&str]) -> Vec<String> {
         texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    /// As of a file system that counts seconds, whose time of change is the last one's end.
+    #[test]
+    fn a_long_step_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let seconds = || {
+            let now = std::time::SystemTime::now();
+            let since = now.duration_since(std::time::UNIX_EPOCH);
+            i64::try_from(since.unwrap().as_secs()).unwrap()
+        };
+        let latest = (seconds(), 999_999_999);
+        let walk = Walk {
+            seen: HashMap::new(),
+            latest,
+        };
+        walk.settle(dir.path()).unwrap();
+        assert!(seconds() > latest.0);
     }
 
     #[test]
