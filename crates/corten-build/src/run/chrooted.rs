@@ -1,5 +1,6 @@
 //! A RUN where nothing can be mounted: in a directory of all files, by chroot(2).
 
+use corten_dockerfile::RunMountKind;
 use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
 use corten_layer::upper::{Upper, read_touched};
@@ -68,6 +69,7 @@ impl Builder<'_> {
         let prepared = self.prepare_mounts(running, taken)?;
         let injected = Injected::prepare(&tree, &files, &prepared.points)?;
         let attic = work.attic()?;
+        self.warn_of_disk(running);
         let mut covers = Covers::new(&root, &attic);
         let covered = covers.prepare(&tree, &prepared.points);
         if !covers.missing_devices.is_empty() {
@@ -94,6 +96,18 @@ impl Builder<'_> {
         let upper = read_touched(&tree, &contents, root, touched)?;
         self.warn_of(&upper);
         Ok(upper)
+    }
+
+    /// Tells of what is promised to be in memory and is not.
+    fn warn_of_disk(&self, running: &Running<'_>) {
+        for mount in &running.run.mounts {
+            if matches!(mount.kind, RunMountKind::Tmpfs { .. }) {
+                (self.listener)(Event::Warning(&format!(
+                    "the tmpfs at `{}` is a directory on disk without a limit: nothing can be mounted here",
+                    mount.target
+                )));
+            }
+        }
     }
 
     fn execute_chrooted(
