@@ -286,3 +286,28 @@ fn digest_of(path: &[u8], file: &File, contents: &dyn Contents, buf: &mut [u8]) 
     }
     Ok(hasher.finish())
 }
+
+#[cfg(test)]
+mod tests {
+    use corten_layer::TreeBuilder;
+    use corten_layer::tree::Meta;
+
+    use super::*;
+    use crate::explain::Ledger;
+
+    #[test]
+    fn a_mounted_directory_counts_itself() {
+        let key = |change: &dyn Fn(&mut Meta)| {
+            let mut meta = Tree::default().node(Tree::ROOT).meta.clone();
+            change(&mut meta);
+            let tree = TreeBuilder::new(meta).finish();
+            let mut key = Key::new("x", &Ledger::default());
+            add_directory_itself(&mut key, tree.node(Tree::ROOT));
+            key.finish()
+        };
+        let same = key(&|_| {});
+        assert_ne!(key(&|meta| meta.mode = 0o1700), same);
+        assert_ne!(key(&|meta| meta.uid = 7), same);
+        assert_ne!(key(&|meta| meta.gid = 7), same);
+    }
+}
