@@ -55,7 +55,11 @@ pub(crate) fn end_all() {
 /// descends from it: what is in a session of its own and was not started by us. What the program starts
 /// besides, such as a helper, stays in its session.
 pub(crate) fn end_orphans() {
-    let session = rustix::process::getsid(None).map_or(0, Pid::as_raw_pid);
+    // `getsid` is of no use: rustix takes its answer for the number of a process, and it is 0 in a
+    // namespace of processes that the session's leader is outside of, as in a container.
+    let Some(session) = own_session() else {
+        return;
+    };
     end(&|process| process.session != session);
 }
 
@@ -106,6 +110,12 @@ fn processes() -> Vec<Process> {
         process_of(pid, &String::from_utf8_lossy(&stat))
     };
     entries.flatten().filter_map(process).collect()
+}
+
+fn own_session() -> Option<i32> {
+    let stat = fs::read("/proc/self/stat").ok()?;
+    let own = process_of(getpid().as_raw_pid(), &String::from_utf8_lossy(&stat))?;
+    Some(own.session)
 }
 
 /// Reads `/proc/PID/stat`. The name in it may hold anything, `)` included.

@@ -35,6 +35,10 @@ pub(crate) const TESTS: &[Test] = &[
         "it_ends_although_the_reaper_does_not_answer",
         it_ends_although_the_reaper_does_not_answer,
     ),
+    (
+        "it_ends_where_the_session_is_out_of_sight",
+        it_ends_where_the_session_is_out_of_sight,
+    ),
     ("what_it_cannot_do_is_refused", what_it_cannot_do_is_refused),
     (
         "each_isolation_is_the_one_asked_for",
@@ -296,6 +300,21 @@ fn it_ends_although_the_reaper_does_not_answer() -> Result<(), String> {
         assert!(started.elapsed().as_secs() < 10);
         assert_eq!(processes_with(&nap), [0; 0], "{signal:?}");
     }
+    Ok(())
+}
+
+/// As in a container: the leader of the session is outside, so that its number is 0.
+fn it_ends_where_the_session_is_out_of_sight() -> Result<(), String> {
+    require_root()?;
+    let inside = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc"])
+        .arg(std::env::current_exe().unwrap())
+        .arg("chrooted::it_ends_although_the_reaper_does_not_answer")
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&inside.stdout);
+    assert!(inside.status.success(), "{inside:?}");
+    assert!(shown.contains("1 passed; 0 failed; 0 not run"), "{shown}");
     Ok(())
 }
 
