@@ -70,6 +70,14 @@ impl Program {
         command
     }
 
+    /// The program with no signal ignored, whatever whoever runs the tests has us ignore.
+    pub(crate) fn heeding(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("env");
+        let default = "--default-signal=HUP,INT,TERM";
+        self.prepare(command.args([default, PROGRAM]).args(args));
+        command
+    }
+
     /// The program where no more than `n_files` files may be open at first.
     pub(crate) fn limited(&self, n_files: u32, args: &[&str]) -> Command {
         let script = format!(r#"ulimit -Sn {n_files} && exec "$0" "$@""#);

@@ -504,7 +504,7 @@ fn start(program: &Program, lines: &str) -> Child {
         "plain",
     ];
     let mut child = program
-        .command(&args)
+        .heeding(&args)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();

@@ -41,7 +41,7 @@ fn check(program: &Program, args: &[&str], signal: Signal) {
     for _ in 0..ATTEMPTS {
         fs::remove_dir_all(&out).ok();
         fs::create_dir(&out).unwrap();
-        let mut command = program.command(args);
+        let mut command = program.heeding(args);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         if !wait_for_something(&mut child, &out) {
