@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use corten_content::Store;
 use corten_dockerfile::{
-    Diagnostic, Dockerfile, Graph, Instruction, Plan, PlanOptions, Span, parse, plan, render,
-    unsupported,
+    Diagnostic, Dockerfile, Graph, Instruction, Plan, PlanOptions, Span, parse, plan_targets,
+    render, unsupported,
 };
 use corten_sandbox::{Cancel, Held, Tier};
 use corten_snapshot::Snapshots;
@@ -36,19 +36,10 @@ pub struct Built {
     pub manifest: Descriptor,
     /// The digest of its config.
     pub image_id: ImageId,
-    /// What each step left, in the order of the lines of the Dockerfile.
+    /// What each step of the run left, in the order of the lines of the Dockerfile: those of all targets.
     pub steps: Vec<BuiltStep>,
-    /// What came from elsewhere, sorted.
+    /// What came from elsewhere in the run, sorted.
     pub materials: Vec<Material>,
-    /// The index of the image and what is stated about it, if there is one.
-    pub attested: Option<Descriptor>,
-}
-
-impl Built {
-    /// Returns what names of the image stand for: the index, where there is one, else the manifest.
-    pub fn root(&self) -> &Descriptor {
-        self.attested.as_ref().unwrap_or(&self.manifest)
-    }
 }
 
 impl PartialEq for Built {
@@ -59,7 +50,7 @@ impl PartialEq for Built {
 
 impl Eq for Built {}
 
-/// Builds what `request` asks for into `store`.
+/// Builds what `request` asks for into `store`: the first of its targets is returned.
 ///
 /// Stages that do not need each other are built at the same time. Steps whose inputs were seen before
 /// are taken from the cache. On failure, what earlier steps made stays there, and nothing else is left
@@ -70,6 +61,20 @@ pub fn build(
     bases: &dyn Bases,
     listener: &Listener<'_>,
 ) -> Result<Built> {
+    let built = build_all(store, request, bases, listener)?;
+    built.into_iter().next().ok_or_else(|| no_stage(request))
+}
+
+/// Builds every target of `request` into `store` in one run, and returns the images in the order in
+/// which they were asked for; a stage that is named twice is there once.
+///
+/// What several targets need is built once. For the rest see [`build`].
+pub fn build_all(
+    store: &Store,
+    request: &BuildRequest,
+    bases: &dyn Bases,
+    listener: &Listener<'_>,
+) -> Result<Vec<Built>> {
     let dockerfile = parsed(request)?;
     let plan = planned(request, &dockerfile)?;
     for note in &dockerfile.notes {
@@ -101,7 +106,7 @@ fn attempt(
     bases: &dyn Bases,
     listener: &Listener<'_>,
     plan: &Plan,
-) -> Result<Built> {
+) -> Result<Vec<Built>> {
     let clamp = request.clamp.map(|clamp| Timestamp::from_seconds(clamp.0));
     let now = clamp.unwrap_or_else(now);
     let cancel = end_of(request)?;
@@ -135,21 +140,13 @@ fn attempt(
     if cancel.is_cancelled() {
         return Err(Error::Stopped);
     }
-    let Some(target) = builder.finished(plan.target) else {
-        let nothing = Diagnostic::new("there is no stage", Span::default());
-        return Err(builder.refused(&nothing));
-    };
-    let target = target.stage.begin_on();
-    let created = builder.created_of(&target);
-    if let Some(caches) = &request.caches {
-        caches.settle(store, request.layers, &target.layers)?;
-    }
-    let image = finish::finish(store, request, &target, &created)?;
-    Ok(Built {
-        steps: builder.built_steps(),
-        materials: builder.sources.materials(),
-        ..image
-    })
+    let targets = plan.targets.iter();
+    targets.map(|&target| builder.image_of(target)).collect()
+}
+
+fn no_stage(request: &BuildRequest) -> Error {
+    let nothing = Diagnostic::new("there is no stage", Span::default());
+    refused(request, &[nothing])
 }
 
 /// Returns what ends one attempt: by itself, or when the whole build is to end.
@@ -220,6 +217,24 @@ impl Builder<'_> {
         whole.hold().map_err(|_| Error::Stopped)
     }
 
+    /// Stores the documents of the image that stage `index` is.
+    fn image_of(&self, index: usize) -> Result<Built> {
+        let Some(target) = self.finished(index) else {
+            return Err(no_stage(self.request));
+        };
+        let target = target.stage.begin_on();
+        let created = self.created_of(&target);
+        if let Some(caches) = &self.request.caches {
+            caches.settle(self.store, self.request.layers, &target.layers)?;
+        }
+        let image = finish::finish(self.store, self.request, &target, &created)?;
+        Ok(Built {
+            steps: self.built_steps(),
+            materials: self.sources.materials(),
+            ..image
+        })
+    }
+
     /// Returns stage `index` if it is built.
     pub(crate) fn finished(&self, index: usize) -> Option<&Finished> {
         self.finished.get(index)?.get()
@@ -271,7 +286,7 @@ fn planned_only(request: &BuildRequest, dockerfile: &Dockerfile) -> Result<Plan>
         platform: &platform_of(&request.platform),
         build_platform: &platform_of(&Platform::host()),
     };
-    plan(dockerfile, &options).map_err(|one| refused(request, &[one]))
+    plan_targets(dockerfile, &options, &request.targets()).map_err(|one| refused(request, &[one]))
 }
 
 /// Plans what is built, and refuses what cannot be.

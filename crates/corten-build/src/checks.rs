@@ -1,6 +1,6 @@
 //! What is found in a Dockerfile that can be built all the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use corten_dockerfile::{
     Base, Diagnostic, Finding, Lint, LintBase, LintOptions, LintScope, PlanOptions, lint, parse,
@@ -86,24 +86,44 @@ pub(crate) fn refuse(builder: &Builder<'_>) -> Result<bool> {
     if !first.is_strict {
         return Ok(false);
     }
-    let lint = check(request, LintScope::Needed, &|name, platform| {
+    let lints = for_each_target(request, &|name, platform| {
         let image = builder.sources.base_image(name, platform).ok()?;
         Some(image.documents.config.value)
     });
-    if lint.is_error() {
-        let found: Vec<Diagnostic> = lint.findings.iter().map(diagnostic).collect();
+    if lints.iter().any(Lint::is_error) {
+        let found: Vec<Diagnostic> = distinct(&lints).into_iter().map(diagnostic).collect();
         return Err(refused(request, &found));
     }
     Ok(true)
 }
 
+/// Judges what each target needs.
+fn for_each_target(request: &BuildRequest, known: &KnownConfig<'_>) -> Vec<Lint> {
+    let mut lints = vec![check(request, LintScope::Needed, known)];
+    for target in &request.more_targets {
+        let request = BuildRequest {
+            target: Some(target.clone()),
+            ..request.clone()
+        };
+        lints.push(check(&request, LintScope::Needed, known));
+    }
+    lints
+}
+
+/// What is found in a stage that several targets share is told once.
+fn distinct(lints: &[Lint]) -> Vec<&Finding> {
+    let mut told = BTreeSet::new();
+    let all = lints.iter().flat_map(|lint| &lint.findings);
+    all.filter(|finding| told.insert(finding.line())).collect()
+}
+
 /// Warns of what is found, with what is known of the images that the build has used.
 pub(crate) fn warn(builder: &Builder<'_>) {
-    let lint = check(builder.request, LintScope::Needed, &|name, platform| {
+    let lints = for_each_target(builder.request, &|name, platform| {
         let image = builder.sources.known_image(name, platform)?;
         Some(image.documents.config.value)
     });
-    for finding in &lint.findings {
+    for finding in distinct(&lints) {
         (builder.listener)(Event::Warning(&finding.line()));
     }
 }

@@ -55,6 +55,5 @@ pub(crate) fn finish(
         image_id: ImageId(config.digest),
         steps: Vec::new(),
         materials: Vec::new(),
-        attested: None,
     })
 }

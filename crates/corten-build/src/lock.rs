@@ -37,7 +37,7 @@ const VERSION: u32 = 1;
 impl Lock {
     /// Returns what `materials` were found to be. What names its digest or commit itself needs no lock,
     /// and an image of this store alone, which has no reference, has none.
-    pub fn of(materials: &[Material]) -> Self {
+    pub fn of<'a>(materials: impl IntoIterator<Item = &'a Material>) -> Self {
         let mut lock = Self {
             version: VERSION,
             images: BTreeMap::new(),

@@ -17,7 +17,7 @@ use corten_spec::annotations::Annotations;
 use corten_spec::{Descriptor, Digest, Manifest, Platform, Reference, document, media_type};
 use serde_json::{Map, Value, json};
 
-use crate::{BuildRequest, Built, Material, Result, put_index};
+use crate::{BuildRequest, Built, Material, Result};
 
 /// How much a provenance says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub const IN_TOTO: &str = "application/vnd.in-toto+json";
 
 const PREDICATE: &str = "https://slsa.dev/provenance/v1";
 
-/// Stores the provenance of `built` and an index of both, and returns the index.
+/// Stores the provenance of `built`, and returns its manifest as an index has it after the images.
 ///
 /// Secrets and passwords are in no provenance, and build arguments only in one of [`Detail::Max`].
 ///
@@ -74,8 +74,7 @@ pub fn attest(
             built.manifest.digest.to_string(),
         ),
     ]);
-    let manifests = vec![built.manifest.clone(), manifest];
-    put_index(sink, manifests, &Annotations::new())
+    Ok(manifest)
 }
 
 /// Returns the statement about the image, by each of its names.
@@ -243,7 +242,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use corten_content::{Memory, load};
-    use corten_spec::{Document, ImageId, Index};
+    use corten_spec::{Document, ImageId};
 
     use super::*;
 
@@ -274,7 +273,6 @@ mod tests {
             image_id,
             steps: Vec::new(),
             materials,
-            attested: None,
         };
         (request, built)
     }
@@ -288,12 +286,7 @@ mod tests {
         let memory = Memory::new();
         let (request, built) = built(&memory);
         let names = ["x.io/app:1".parse().unwrap()];
-        let index = attest(&memory, &request, &built, Detail::Min, &names).unwrap();
-        let index: Document<Index> = load(&memory, &index).unwrap();
-        let [image, attestation] = &index.value.manifests[..] else {
-            panic!("{:?}", index.value);
-        };
-        assert_eq!(*image, built.manifest);
+        let attestation = attest(&memory, &request, &built, Detail::Min, &names).unwrap();
         assert_eq!(
             attestation.platform,
             Some(Platform::new("unknown", "unknown"))
@@ -305,7 +298,7 @@ mod tests {
         );
         let digest = built.manifest.digest.to_string();
         assert_eq!(annotations["vnd.docker.reference.digest"], digest);
-        let manifest: Document<Manifest> = load(&memory, attestation).unwrap();
+        let manifest: Document<Manifest> = load(&memory, &attestation).unwrap();
         let [layer] = &manifest.value.layers[..] else {
             panic!("{:?}", manifest.value);
         };

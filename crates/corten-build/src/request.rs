@@ -28,6 +28,8 @@ pub struct BuildRequest {
     pub ignore_file: String,
     /// The stage that is wanted; the last one if `None`.
     pub target: Option<String>,
+    /// Further stages that are built in the same run; see [`build_all`](crate::build_all).
+    pub more_targets: Vec<String>,
     /// Values for ARG, by name.
     pub build_args: BTreeMap<String, String>,
     /// What the image is for.
@@ -102,6 +104,12 @@ pub enum LayersOf {
 pub struct Clamp(pub i64);
 
 impl BuildRequest {
+    /// Returns the stages that are wanted, as they are called; none for the last one.
+    pub fn targets(&self) -> Vec<&str> {
+        let more = self.more_targets.iter().map(String::as_str);
+        self.target.as_deref().into_iter().chain(more).collect()
+    }
+
     /// Returns a request with everything at its usual value, for this machine's platform.
     pub fn new(file_name: &str, text: &str, context: &Path) -> Self {
         Self {
@@ -111,6 +119,7 @@ impl BuildRequest {
             ignore: Ignore::default(),
             ignore_file: ".dockerignore".to_owned(),
             target: None,
+            more_targets: Vec::new(),
             build_args: BTreeMap::new(),
             platform: Platform::host(),
             check: None,

@@ -39,7 +39,7 @@ const SETTINGS: [(&str, Setting); 11] = [
     ("BUILDKIT_GIT_ADVICE", Setting::Indifferent),
     (
         "BUILDKIT_MULTI_PLATFORM",
-        Setting::Refused("an image is built for one platform"),
+        Setting::Refused("several platforms make an index, and one does not"),
     ),
     (
         "BUILDKIT_SANDBOX_HOSTNAME",

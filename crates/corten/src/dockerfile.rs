@@ -265,7 +265,7 @@ fn read_ignore_file(path: &Path) -> Result<Option<Ignore>, CommandError> {
 /// Plans the build, or returns `None` if the Dockerfile cannot be built: then the builder says why.
 pub(crate) fn plan(
     text: &str,
-    target: Option<&str>,
+    targets: &[&str],
     build_args: &BTreeMap<String, String>,
     platform: &Platform,
 ) -> Option<Plan> {
@@ -274,12 +274,12 @@ pub(crate) fn plan(
         corten_dockerfile::Platform::new(&platform.os, &platform.architecture, variant)
     };
     let options = PlanOptions {
-        target,
+        target: None,
         build_args,
         platform: &of(platform),
         build_platform: &of(&Platform::host()),
     };
-    corten_dockerfile::plan(&corten_dockerfile::parse(text).ok()?, &options).ok()
+    corten_dockerfile::plan_targets(&corten_dockerfile::parse(text).ok()?, &options, targets).ok()
 }
 
 /// Tells whether a stage that is needed runs anything.

@@ -1,5 +1,6 @@
 //! `corten build`
 
+mod annotations;
 mod args;
 mod attesting;
 mod caches;
@@ -8,12 +9,14 @@ mod check;
 mod compat;
 mod isolation;
 mod metadata;
+mod outcome;
 mod outputs;
 mod print_plan;
 pub(crate) mod refused;
 mod reproducible;
 mod request;
 mod secrets;
+mod several;
 mod sourcing;
 
 use std::collections::BTreeMap;
@@ -21,6 +24,9 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use clap::Args;
+use corten_build::BuildRequest;
+use corten_content::Store;
+use corten_spec::Platform;
 
 use crate::bases::StoreBases;
 use crate::compression::CompressionArgs;
@@ -30,7 +36,9 @@ use crate::progress::{BuildView, Style};
 use crate::registry::RegistryArgs;
 use crate::remotes::Fetcher;
 
+use outcome::{Image, Outcome};
 pub(crate) use request::needs_root;
+use several::Wanted;
 
 /// Build an image from a Dockerfile
 ///
@@ -75,13 +83,14 @@ pub(crate) struct BuildArgs {
 pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandError> {
     args.compat.check()?;
     args.attesting.check(args)?;
-    let names = args.image.names()?;
-    let mut prepared = request::request(args, ctx)?;
+    let wanted = several::wanted(args)?;
+    let platforms = args.image.platforms();
+    several::check(args, &wanted, &platforms)?;
+    let first = platforms.first().cloned().unwrap_or_else(Platform::host);
+    let prepared = request::request(args, ctx, &wanted, &first)?;
     if args.print_plan.is_asked() {
         return print_plan::run(&args.print_plan, &prepared.request, ctx);
     }
-    caches::open(args, ctx, &mut prepared.request)?;
-    let request = &prepared.request;
     let store = ctx.store()?;
     let contexts: BTreeMap<_, _> = args.sources.build_context.iter().cloned().collect();
     let rules = args.sourcing.rules(args, ctx)?;
@@ -100,26 +109,65 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
     }
     if args.reproducible.is_asked() {
         let place = (&store, ctx);
+        let request = &prepared.request;
         return reproducible::run(&args.reproducible, request, &bases, args.progress, place);
     }
-    let view = BuildView::new(ctx.output, args.progress);
-    let built = corten_build::build(&store, request, &bases, &|event| view.show(event));
-    view.finish();
-    let built = built.map_err(CommandError::caused)?;
-    let built = args.attesting.attest(&store, request, built, &names)?;
-    args.sourcing.write(args, &built, &rules, ctx)?;
-    let is_whole = caches::is_whole(&store, request, &built);
-    if !is_whole {
+    let outcomes = build(args, ctx, (&store, &bases), &prepared.request, wanted)?;
+    let images = outcomes.iter().flat_map(|outcome| &outcome.images);
+    let materials: Vec<_> = images.flat_map(|image| &image.built.materials).collect();
+    args.sourcing.write(args, &materials, &rules, ctx)?;
+    for outcome in &outcomes {
+        name(ctx, &store, outcome)?;
+        outputs::write(args, ctx, &store, outcome)?;
+    }
+    caches::write(args, ctx, &outcomes)?;
+    outputs::report(args, ctx, &outcomes)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds for one platform after the other, so that what is for the build's own is built once.
+fn build(
+    args: &BuildArgs,
+    ctx: &Context,
+    (store, bases): (&Store, &StoreBases<'_>),
+    request: &BuildRequest,
+    wanted: Vec<Wanted>,
+) -> Result<Vec<Outcome>, CommandError> {
+    let platforms = args.image.platforms();
+    let mut images: Vec<Vec<_>> = wanted.iter().map(|_| Vec::new()).collect();
+    for platform in &platforms {
+        if platforms.len() > 1 {
+            ctx.output.note(&format!("building for {platform}"));
+        }
+        let mut request = BuildRequest {
+            platform: platform.clone(),
+            ..request.clone()
+        };
+        caches::open(args, ctx, &mut request)?;
+        let view = BuildView::new(ctx.output, args.progress);
+        let built = corten_build::build_all(store, &request, bases, &|event| view.show(event));
+        view.finish();
+        for (images, built) in images.iter_mut().zip(built.map_err(CommandError::caused)?) {
+            let request = request.clone();
+            images.push(Image { request, built });
+        }
+    }
+    let outcomes = wanted.into_iter().zip(images);
+    outcomes
+        .map(|(wanted, images)| Outcome::new(args, store, wanted, images))
+        .collect()
+}
+
+/// Gives the result its names in the store, if it is there whole.
+fn name(ctx: &Context, store: &Store, outcome: &Outcome) -> Result<(), CommandError> {
+    let mut images = outcome.images.iter();
+    if !images.all(|image| caches::is_whole(store, image)) {
         ctx.output.note(
             "the image has no name in the local store, as layers that no step needed stayed in the \
              cache; without `--cache-from` it gets one",
         );
+        return Ok(());
     }
-    for name in names.iter().filter(|_| is_whole) {
-        outputs::call(&store, name, &built)?;
-    }
-    outputs::write(args, ctx, &store, (request, &built), &names)?;
-    caches::write(args, ctx, request, &built)?;
-    outputs::report(args, ctx, &store, &built, &names)?;
-    Ok(ExitCode::SUCCESS)
+    let mut names = outcome.wanted.names.iter();
+    names.try_for_each(|name| outputs::call(store, name, &outcome.root))
 }

@@ -158,10 +158,7 @@ fn a_manifest_is_annotated() {
     assert_eq!(annotations["c"], "3");
     for (text, reason) in [
         ("index:a=1", "there is no index"),
-        (
-            "manifest-descriptor:a=1",
-            "descriptors of images have no annotations",
-        ),
+        ("manifest-descriptor:a=1", "there is no index"),
         ("layer:a=1", "`layer` is no document that can be annotated"),
         ("a", "expected `KEY=VALUE`"),
     ] {

@@ -22,6 +22,7 @@ mod program;
 mod resume;
 mod run;
 mod runs;
+mod several;
 mod signals;
 mod status;
 mod store;

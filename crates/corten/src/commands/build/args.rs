@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use corten_spec::{Platform, Reference};
 
+use super::annotations::Annotation;
+use super::several::{Target, distinct, references};
 use crate::bases::{NamedContext, parse_context};
 use crate::build_context::is_http;
 use crate::env;
@@ -40,18 +42,20 @@ pub(crate) struct ImageArgs {
     /// What the image is to be called; may be repeated
     #[arg(long, short, value_name = "NAME", value_parser = store_name)]
     pub(crate) tag: Vec<Name>,
-    /// Build this stage [default: the last one]
-    #[arg(long, value_name = "STAGE")]
-    pub(crate) target: Option<String>,
-    /// Build for this platform [default: this machine's]
-    #[arg(long, value_name = "OS/ARCH")]
-    pub(crate) platform: Option<Platform>,
+    /// Build this stage, and call its image NAME; may be repeated, and what the stages share is built once
+    /// [default: the last one]
+    #[arg(long, value_name = "STAGE[=NAME]")]
+    pub(crate) target: Vec<Target>,
+    /// Build for these platforms; an index of several images keeps their order [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
+    pub(crate) platform: Vec<Platform>,
     /// Add a label to the image
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) label: Vec<String>,
-    /// Annotate the manifest: `KEY=VALUE` or `manifest:KEY=VALUE`
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_annotation)]
-    pub(crate) annotation: Vec<(String, String)>,
+    /// Annotate the manifest, or with `index:KEY=VALUE` or `manifest-descriptor:KEY=VALUE` the index of
+    /// several platforms or its entries
+    #[arg(long, value_name = "[KIND:]KEY=VALUE")]
+    pub(crate) annotation: Vec<Annotation>,
     /// The latest time that anything in the image may have, in seconds since 1970 or as in RFC 3339
     /// [default: `$SOURCE_DATE_EPOCH`]
     #[arg(long, value_name = "TIME", visible_alias = "source-date-epoch")]
@@ -70,34 +74,6 @@ pub(crate) struct StepArgs {
     pub(crate) pull: Pull,
 }
 
-/// Reads `[manifest:]KEY=VALUE`, as buildx does.
-fn parse_annotation(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text
-        .split_once('=')
-        .filter(|(key, _)| !key.is_empty())
-        .ok_or("expected `KEY=VALUE`")?;
-    let Some((kinds, rest)) = key.split_once(':') else {
-        return Ok((key.to_owned(), value.to_owned()));
-    };
-    for kind in kinds.split(',') {
-        match kind {
-            "manifest" => {}
-            "index" | "index-descriptor" => {
-                return Err("there is no index: the image is for one platform".to_owned());
-            }
-            "manifest-descriptor" => {
-                return Err("descriptors of images have no annotations; a manifest has".to_owned());
-            }
-            _ => {
-                return Err(format!(
-                    "`{kind}` is no document that can be annotated; `manifest` is"
-                ));
-            }
-        }
-    }
-    Ok((rest.to_owned(), value.to_owned()))
-}
-
 impl SourceArgs {
     /// Tells whether the Dockerfile has to be fetched.
     pub(crate) fn has_remote_file(&self) -> bool {
@@ -107,20 +83,14 @@ impl SourceArgs {
 }
 
 impl ImageArgs {
-    /// Returns the names that the image is to have.
+    /// Returns the names that `--tag` gives.
     pub(crate) fn names(&self) -> Result<Vec<Reference>, CommandError> {
-        let names = self.tag.iter().map(|name| match name {
-            Name::Reference(reference) if reference.digest().is_none() => Ok(reference.clone()),
-            Name::Reference(_) | Name::Digest(_) => Err(CommandError::usage(format!(
-                "`{name}` has a digest, and the image's own is not known yet"
-            ))),
-        });
-        names.collect()
+        references(self.tag.iter())
     }
 
-    /// Returns what the image is for.
-    pub(crate) fn platform(&self) -> Platform {
-        self.platform.clone().unwrap_or_else(Platform::host)
+    /// Returns what the images are for, each platform once.
+    pub(crate) fn platforms(&self) -> Vec<Platform> {
+        distinct(&self.platform)
     }
 }
 

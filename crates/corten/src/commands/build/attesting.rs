@@ -2,11 +2,11 @@
 
 use clap::Args;
 use corten_build::provenance::{Detail, attest};
-use corten_build::{BuildRequest, Built};
 use corten_content::Store;
-use corten_spec::Reference;
+use corten_spec::{Descriptor, Reference};
 
 use super::BuildArgs;
+use super::outcome::Image;
 use crate::conversion::DocumentFormat;
 use crate::error::CommandError;
 use crate::outputs::BuildOutput;
@@ -84,27 +84,27 @@ impl AttestingArgs {
             .filter(|spec| !matches!(spec.to, BuildOutput::DockerArchive(_)));
         let is_docker = |format: Option<DocumentFormat>| format == Some(DocumentFormat::Docker);
         let has_docker = is_docker(outputs.format) || formats.any(|spec| is_docker(spec.format));
-        if self.detail().is_some() && has_docker {
+        if self.is_asked() && has_docker {
             let text = "Docker's documents have no place for a provenance";
             return Err(CommandError::usage(text).hint("leave out `--format` or `--provenance`"));
         }
         Ok(())
     }
 
-    /// States what is to be stated about `built`.
+    /// Tells whether something is to be stated.
+    pub(super) fn is_asked(&self) -> bool {
+        self.detail().is_some()
+    }
+
+    /// States what is to be stated about `image`, and returns the manifest that has it.
     pub(super) fn attest(
         &self,
         store: &Store,
-        request: &BuildRequest,
-        built: Built,
+        image: &Image,
         names: &[Reference],
-    ) -> Result<Built, CommandError> {
-        let Some(detail) = self.detail() else {
-            return Ok(built);
-        };
-        let index = attest(store, request, &built, detail, names);
-        let attested = Some(index.map_err(CommandError::caused)?);
-        Ok(Built { attested, ..built })
+    ) -> Result<Descriptor, CommandError> {
+        let detail = self.detail().unwrap_or(Detail::Min);
+        attest(store, &image.request, &image.built, detail, names).map_err(CommandError::caused)
     }
 }
 

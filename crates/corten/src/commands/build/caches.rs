@@ -4,16 +4,19 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+use corten_build::BuildRequest;
 use corten_build::caches::{CachePlace, CacheSource, Caches, Exported, Mode, WithCaches, export};
 use corten_build::request::LayersOf;
-use corten_build::{BuildRequest, Built};
-use corten_content::{CopyOptions, Durability, Layout, Sink as _, Source as _, Store, load_image};
+use corten_content::{
+    CopyOptions, Durability, Layout, MountSource, Sink as _, Source as _, Store, load_image,
+};
 use corten_snapshot::layers_of;
-use corten_spec::Descriptor;
+use corten_spec::{Descriptor, Reference};
 use corten_tar::Compression;
 
 use super::BuildArgs;
 use super::caching::{CacheAt, CacheTo};
+use super::outcome::{Image, Outcome};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::output;
@@ -45,6 +48,8 @@ pub(super) fn open(
         }
     }
     let has_sources = !sources.is_empty();
+    // An index, or another image that needs the same layers, is read from the store.
+    let is_several = args.image.platforms().len() > 1 || !request.more_targets.is_empty();
     let (caches, warnings) = Caches::read(sources, &request.platform);
     for warning in warnings {
         ctx.output.warn(&warning);
@@ -54,7 +59,7 @@ pub(super) fn open(
         .detail(&format!("the caches know {n_records} steps"));
     request.caches = Some(Arc::new(caches));
     request.inline_cache = args.caching.cache_to.iter().any(|to| to.at.is_none());
-    if has_sources && is_only_pushed(args) {
+    if has_sources && !is_several && is_only_pushed(args) {
         request.layers = LayersOf::Anywhere;
     }
     Ok(())
@@ -110,7 +115,7 @@ fn source(args: &BuildArgs, ctx: &Context, at: &CacheAt) -> Result<CacheSource, 
 }
 
 /// Tells whether all layers of the image are in the store, so that it may have a name there.
-pub(super) fn is_whole(store: &Store, request: &BuildRequest, built: &Built) -> bool {
+pub(super) fn is_whole(store: &Store, Image { request, built }: &Image) -> bool {
     let whole = || {
         let image = load_image(store, &built.manifest, &request.platform).ok()?;
         let mut layers = image.manifest.value.layers.iter();
@@ -145,12 +150,27 @@ pub(super) fn open_built(
 pub(super) fn write(
     args: &BuildArgs,
     ctx: &Context,
-    request: &BuildRequest,
-    built: &Built,
+    outcomes: &[Outcome],
 ) -> Result<(), CommandError> {
+    for outcome in outcomes {
+        for image in &outcome.images {
+            write_image(args, ctx, image, &outcome.wanted.names)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes what the build for one platform made or found; `names` are those of the image.
+fn write_image(
+    args: &BuildArgs,
+    ctx: &Context,
+    image: &Image,
+    names: &[Reference],
+) -> Result<(), CommandError> {
+    let pushed_to = pushed_to(args, ctx, names)?;
     for to in &args.caching.cache_to {
         let Some(at) = &to.at else { continue };
-        let written = write_to(args, ctx, request, built, (to, at));
+        let written = write_to(args, ctx, image, pushed_to.clone(), (to, at));
         let written =
             written.map_err(|error| error.while_doing(format!("cannot write the cache `{at}`")));
         match written {
@@ -170,8 +190,8 @@ pub(super) fn write(
 fn write_to(
     args: &BuildArgs,
     ctx: &Context,
-    request: &BuildRequest,
-    built: &Built,
+    Image { request, built }: &Image,
+    pushed_to: Option<MountSource>,
     (to, at): (&CacheTo, &CacheAt),
 ) -> Result<Exported, CommandError> {
     let Some(caches) = &request.caches else {
@@ -189,7 +209,7 @@ fn write_to(
     let from = WithCaches {
         store,
         caches: Arc::clone(caches),
-        pushed_to: pushed_to(args, ctx)?,
+        pushed_to,
     };
     let lock = match at {
         CacheAt::Local(path, _) => Some(lock(path)?),
@@ -211,14 +231,14 @@ fn write_to(
 fn pushed_to(
     args: &BuildArgs,
     ctx: &Context,
-) -> Result<Option<corten_content::MountSource>, CommandError> {
+    names: &[Reference],
+) -> Result<Option<MountSource>, CommandError> {
     let is_pushed = args.outputs.push
         || args
             .outputs
             .output
             .iter()
             .any(|output| output.to == BuildOutput::Registry);
-    let names = args.image.names()?;
     match names.first().filter(|_| is_pushed) {
         Some(name) => Ok(args.registry.repository(ctx, name)?.0.mountable()),
         None => Ok(None),

@@ -1,34 +1,39 @@
 //! `--metadata-file`: what was built, in the words of buildx.
 
-use corten_build::Built;
-use corten_content::{Source, Store, load};
-use corten_spec::{Descriptor, Document, Manifest, Reference};
 use serde_json::{Map, Value, json};
 
-use crate::error::CommandError;
+use super::outcome::Outcome;
 
-/// Returns the keys that buildx writes for an image.
-pub(super) fn of(store: &Store, built: &Built, names: &[Reference]) -> Result<Value, CommandError> {
-    let manifest: Document<Manifest> =
-        load(store as &dyn Source, &built.manifest).map_err(CommandError::caused)?;
-    Ok(Value::Object(keys(
-        built.root(),
-        &manifest.value.config,
-        names,
-    )))
+/// Returns what buildx writes: the keys of the image, or those of each target under its name.
+pub(super) fn of(outcomes: &[Outcome]) -> Value {
+    if let [one] = outcomes {
+        return Value::Object(keys(one));
+    }
+    let of_target = |outcome: &Outcome| {
+        let stage = outcome.wanted.stage.clone().unwrap_or_default();
+        (stage, Value::Object(keys(outcome)))
+    };
+    Value::Object(outcomes.iter().map(of_target).collect())
 }
 
-fn keys(manifest: &Descriptor, config: &Descriptor, names: &[Reference]) -> Map<String, Value> {
+/// Images of several platforms have no config in common, and so there is no key for one.
+fn keys(outcome: &Outcome) -> Map<String, Value> {
+    let descriptor = &outcome.root;
     let mut keys = Map::new();
     let mut put = |key: &str, value: Value| drop(keys.insert(key.to_owned(), value));
-    put(
-        "containerimage.config.digest",
-        json!(config.digest.as_str()),
-    );
-    put("containerimage.descriptor", json!(manifest));
-    put("containerimage.digest", json!(manifest.digest.as_str()));
+    if let Some(image) = outcome.only_image() {
+        let config = &image.built.image_id;
+        put("containerimage.config.digest", json!(config.to_string()));
+    }
+    put("containerimage.descriptor", json!(descriptor));
+    put("containerimage.digest", json!(descriptor.digest.as_str()));
+    let names: Vec<_> = outcome
+        .wanted
+        .names
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     if !names.is_empty() {
-        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
         put("image.name", json!(names.join(",")));
     }
     keys

@@ -1,19 +1,19 @@
 //! Where the result of `corten build` goes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use corten_build::{BuildRequest, Built};
-use corten_content::{Sink as _, Store, atomic, load_image};
-use corten_spec::Reference;
+use corten_content::{ImageDocuments, Sink as _, Store, atomic, load_image};
+use corten_spec::{Descriptor, Reference};
 use corten_transport::Format;
 
+use super::outcome::{Image, Outcome};
 use super::{BuildArgs, caches, metadata};
 use crate::context::Context;
 use crate::conversion::{self, DocumentFormat};
 use crate::error::CommandError;
 use crate::outputs::{BuildOutput, OutputSpec};
-use crate::places::Place;
+use crate::places::{Name, Opened, Place};
 use crate::rootfs::{self, TarOptions};
 use crate::transfer::{Part, transfer_as};
 
@@ -27,10 +27,10 @@ pub(crate) struct OutputArgs {
     /// Push the image to the registries of its names
     #[arg(long)]
     pub(crate) push: bool,
-    /// Write the image id, the digest of the config, to this file
+    /// Write the image id, the digest of the config, to this file; that of the index where there is one
     #[arg(long, value_name = "FILE")]
     pub(crate) iidfile: Option<PathBuf>,
-    /// Write the digest of the manifest to this file
+    /// Write the digest of the manifest or index to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) digest_file: Option<PathBuf>,
     /// Write what was built to this file, as JSON with the keys of buildx
@@ -41,21 +41,20 @@ pub(crate) struct OutputArgs {
     pub(crate) format: Option<DocumentFormat>,
 }
 
-/// Writes what was built wherever it is to be.
+/// Writes what was built of one target wherever it is to be.
 pub(super) fn write(
     args: &BuildArgs,
     ctx: &Context,
     store: &Store,
-    (request, built): (&BuildRequest, &Built),
-    names: &[Reference],
+    outcome: &Outcome,
 ) -> Result<(), CommandError> {
     let result = Finished {
         args,
         ctx,
         store,
-        request,
-        built,
+        outcome,
     };
+    let names = &outcome.wanted.names;
     for spec in &args.outputs.output {
         match &spec.name {
             Some(name) => result.write(spec, std::slice::from_ref(name))?,
@@ -73,22 +72,16 @@ struct Finished<'a> {
     args: &'a BuildArgs,
     ctx: &'a Context,
     store: &'a Store,
-    request: &'a BuildRequest,
-    built: &'a Built,
+    outcome: &'a Outcome,
 }
 
 impl Finished<'_> {
     fn write(&self, spec: &OutputSpec, names: &[Reference]) -> Result<(), CommandError> {
         let name = names.first().map(ToString::to_string).unwrap_or_default();
         let format = spec.format.or(self.args.outputs.format);
-        let snapshots = self.ctx.snapshots(self.store);
-        let load = || {
-            let platform = self.args.image.platform();
-            load_image(self.store, &self.built.manifest, &platform).map_err(CommandError::caused)
-        };
         match &spec.to {
             BuildOutput::Store => match &spec.name {
-                Some(name) => call(self.store, name, self.built),
+                Some(name) => call(self.store, name, &self.outcome.root),
                 None => Ok(()),
             },
             BuildOutput::Registry => self.push(names, format),
@@ -99,11 +92,31 @@ impl Finished<'_> {
                 self.send(&Place::Archive(Format::Docker, path.clone(), name), format)
             }
             BuildOutput::Layout(path) => self.send(&Place::Layout(path.clone(), name), format),
-            BuildOutput::Directory(path) => rootfs::write_directory(&snapshots, &load()?, path),
-            BuildOutput::Tar(path) => {
-                rootfs::write_tar(&snapshots, &load()?, path, &TarOptions::PLAIN)
-            }
+            BuildOutput::Directory(path) => self.write_directories(path),
+            BuildOutput::Tar(path) => self.outcome.images.iter().try_for_each(|image| {
+                let snapshots = self.ctx.snapshots(self.store);
+                rootfs::write_tar(&snapshots, &self.load(image)?, path, &TarOptions::PLAIN)
+            }),
         }
+    }
+
+    /// Each of several platforms has a directory of its own, called as buildx does.
+    fn write_directories(&self, path: &Path) -> Result<(), CommandError> {
+        let snapshots = self.ctx.snapshots(self.store);
+        for image in &self.outcome.images {
+            let documents = self.load(image)?;
+            let path = match self.outcome.only_image() {
+                Some(_) => path.to_owned(),
+                None => path.join(image.request.platform.to_string().replace('/', "_")),
+            };
+            rootfs::write_directory(&snapshots, &documents, &path)?;
+        }
+        Ok(())
+    }
+
+    fn load(&self, image: &Image) -> Result<ImageDocuments, CommandError> {
+        let documents = load_image(self.store, &image.built.manifest, &image.request.platform);
+        documents.map_err(CommandError::caused)
     }
 
     fn push(
@@ -120,15 +133,24 @@ impl Finished<'_> {
             .try_for_each(|name| self.send(&Place::Registry(name.clone()), format))
     }
 
+    fn open(&self, root: &Descriptor) -> Result<Opened, CommandError> {
+        let (args, ctx) = (self.args, self.ctx);
+        match self.outcome.only_image() {
+            Some(image) => caches::open_built(args, ctx, &image.request, root),
+            // The layers of several are all in the store.
+            None => Place::Store(Name::Digest(root.digest.clone())).open(ctx, &args.registry),
+        }
+    }
+
     fn send(&self, place: &Place, format: Option<DocumentFormat>) -> Result<(), CommandError> {
         let (ctx, registry) = (self.ctx, &self.args.registry);
         let send = || {
             // Docker's archives are of images alone.
-            let root = match place {
-                Place::Archive(Format::Docker, ..) => &self.built.manifest,
-                _ => self.built.root(),
+            let root = match (place, self.outcome.only_image()) {
+                (Place::Archive(Format::Docker, ..), Some(image)) => &image.built.manifest,
+                _ => &self.outcome.root,
             };
-            let built = caches::open_built(self.args, ctx, self.request, root)?;
+            let built = self.open(root)?;
             let destination = place.create(ctx, registry)?;
             // Docker's documents have no place for annotations, and who asks for them knows.
             let conversion = format.map(|format| conversion::options(format, true));
@@ -146,21 +168,25 @@ impl Finished<'_> {
     }
 }
 
-/// Writes what was built to the files that were asked for, and prints the digest of what the names stand for.
+/// Writes what was built to the files that were asked for, and prints the digest of what the names of each
+/// target stand for.
 pub(super) fn report(
     args: &BuildArgs,
     ctx: &Context,
-    store: &Store,
-    built: &Built,
-    names: &[Reference],
+    outcomes: &[Outcome],
 ) -> Result<(), CommandError> {
     let outputs = &args.outputs;
-    let mut files = vec![
-        (&outputs.iidfile, built.image_id.to_string()),
-        (&outputs.digest_file, built.root().digest.to_string()),
-    ];
+    let mut files = Vec::new();
+    for outcome in outcomes {
+        let digest = outcome.root.digest.to_string();
+        let image = outcome.only_image();
+        let image_id =
+            image.map_or_else(|| digest.clone(), |image| image.built.image_id.to_string());
+        files.push((&outputs.iidfile, image_id));
+        files.push((&outputs.digest_file, digest));
+    }
     if outputs.metadata_file.is_some() {
-        let metadata = metadata::of(store, built, names)?;
+        let metadata = metadata::of(outcomes);
         files.push((&outputs.metadata_file, format!("{metadata:#}")));
     }
     for (path, text) in files {
@@ -169,11 +195,12 @@ pub(super) fn report(
             atomic::write(path, text.as_bytes()).map_err(CommandError::caused)?;
         }
     }
-    ctx.output.data(built.root().digest.as_str())
+    let mut roots = outcomes.iter().map(|outcome| &outcome.root);
+    roots.try_for_each(|root| ctx.output.data(root.digest.as_str()))
 }
 
 /// Gives the image a name in the store.
-pub(super) fn call(store: &Store, name: &Reference, built: &Built) -> Result<(), CommandError> {
-    let named = store.tag(&name.to_string(), built.root());
+pub(super) fn call(store: &Store, name: &Reference, root: &Descriptor) -> Result<(), CommandError> {
+    let named = store.tag(&name.to_string(), root);
     named.map_err(|error| CommandError::doing(format!("cannot call the image `{name}`"), error))
 }

@@ -30,8 +30,8 @@ const fn refuse(flag: &'static str, reason: &'static str, instead: &'static str)
 const REFUSED: &[Refused] = &[
     refuse(
         "--all-platforms",
-        "one run builds for one platform",
-        "run it once for each, with `--platform`",
+        "the platforms of the base image may be more than are wanted",
+        "name them with `--platform`",
     ),
     refuse(
         "--arch",
@@ -250,8 +250,8 @@ const REFUSED: &[Refused] = &[
     refuse("--logsplit", "the log is standard error", "redirect it"),
     refuse(
         "--manifest",
-        "one run makes one image",
-        "make the index with other tools",
+        "several platforms make an index without it",
+        "use `--platform` and `--tag`",
     ),
     refuse(
         "--memory-swap",

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use corten_build::request::CacheUse;
 use corten_build::{BuildRequest, Clamp};
 use corten_snapshot::PackOptions;
+use corten_spec::Platform;
 
 use super::BuildArgs;
+use super::annotations::{self, Annotated};
+use super::several::Wanted;
 use crate::build_context::{ContextPlace, GitDefaults, OpenContext};
 use crate::context::Context;
 use crate::dockerfile::{self, Sources};
@@ -33,13 +36,11 @@ pub(crate) fn needs_root(args: &BuildArgs, ctx: &Context) -> bool {
     let Ok(sources) = sources(args, &place, &build_args, ctx) else {
         return false;
     };
-    dockerfile::plan(
-        &sources.text,
-        args.image.target.as_deref(),
-        &build_args,
-        &args.image.platform(),
-    )
-    .is_some_and(|plan| dockerfile::has_run(&plan))
+    let targets = stages(args);
+    args.image.platforms().iter().any(|platform| {
+        let plan = dockerfile::plan(&sources.text, &targets, &build_args, platform);
+        plan.is_some_and(|plan| dockerfile::has_run(&plan))
+    })
 }
 
 fn sources(
@@ -74,8 +75,9 @@ fn annotations(args: &BuildArgs) -> BTreeMap<String, String> {
         .output
         .iter()
         .flat_map(|spec| &spec.annotations);
-    let all = args.image.annotation.iter().chain(of_outputs);
-    all.cloned().collect()
+    let mut all = annotations::of(&args.image.annotation, Annotated::Manifest);
+    all.extend(of_outputs.cloned());
+    all
 }
 
 /// What is to be built, and what must stay until it is.
@@ -85,8 +87,18 @@ pub(super) struct Prepared {
     _context: OpenContext,
 }
 
-/// Returns what is to be built.
-pub(super) fn request(args: &BuildArgs, ctx: &Context) -> Result<Prepared, CommandError> {
+fn stages(args: &BuildArgs) -> Vec<&str> {
+    let targets = args.image.target.iter();
+    targets.map(|target| target.stage.as_str()).collect()
+}
+
+/// Returns what is to be built for `platform`.
+pub(super) fn request(
+    args: &BuildArgs,
+    ctx: &Context,
+    wanted: &[Wanted],
+    platform: &Platform,
+) -> Result<Prepared, CommandError> {
     let environment = Seconds::from_environment(ctx)?;
     let inherited = environment.map(|epoch| (EPOCH.to_owned(), epoch.0.to_string()));
     let build_args = args.steps.build_args(&inherited.into_iter().collect());
@@ -94,30 +106,28 @@ pub(super) fn request(args: &BuildArgs, ctx: &Context) -> Result<Prepared, Comma
     let sources = sources(args, &place, &build_args, ctx)?;
     let clamp = match args.image.timestamp {
         Some(timestamp) => Some(timestamp),
-        None => dockerfile::plan(
-            &sources.text,
-            args.image.target.as_deref(),
-            &build_args,
-            &args.image.platform(),
-        )
-        .and_then(|plan| plan.source_date_epoch)
-        .map(|text| {
-            text.parse()
-                .map_err(|reason| CommandError::usage(format!("`{EPOCH}` is `{text}`: {reason}")))
-        })
-        .transpose()?,
+        None => dockerfile::plan(&sources.text, &stages(args), &build_args, platform)
+            .and_then(|plan| plan.source_date_epoch)
+            .map(|text| {
+                text.parse().map_err(|reason| {
+                    CommandError::usage(format!("`{EPOCH}` is `{text}`: {reason}"))
+                })
+            })
+            .transpose()?,
     };
     let label = |text: &String| {
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
         (key.to_owned(), value.to_owned())
     };
     let limits = ctx.layer_limits();
+    let mut targets = wanted.iter().filter_map(|one| one.stage.clone());
     let request = BuildRequest {
         ignore: sources.ignore,
         ignore_file: sources.ignore_file,
-        target: args.image.target.clone(),
+        target: targets.next(),
+        more_targets: targets.collect(),
         build_args,
-        platform: args.image.platform(),
+        platform: platform.clone(),
         annotations: annotations(args),
         labels: args.image.label.iter().map(label).collect(),
         cache: if args.caching.no_cache {

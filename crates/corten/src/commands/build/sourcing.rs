@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
-use corten_build::Built;
+use corten_build::Material;
 use corten_build::lock::Lock;
 use corten_build::policy::Policy;
 use corten_build::rules::SourceRules;
@@ -126,7 +126,7 @@ impl SourcingArgs {
     pub(super) fn write(
         &self,
         args: &BuildArgs,
-        built: &Built,
+        materials: &[&Material],
         rules: &SourceRules,
         ctx: &Context,
     ) -> Result<(), CommandError> {
@@ -134,7 +134,7 @@ impl SourcingArgs {
             return Ok(());
         }
         let path = self.path(args)?;
-        let text = Lock::of(&built.materials).to_text();
+        let text = Lock::of(materials.iter().copied()).to_text();
         atomic::write(&path, text.as_bytes()).map_err(CommandError::caused)?;
         ctx.output.note(&format!("wrote `{}`", path.display()));
         Ok(())

@@ -1,0 +1,76 @@
+//! What comes of a build: an image, or an index of images and of what is stated about them.
+
+use corten_build::{BuildRequest, Built, put_index};
+use corten_content::Store;
+use corten_spec::{Descriptor, Platform};
+
+use super::BuildArgs;
+use super::annotations::{self, Annotated};
+use super::several::Wanted;
+use crate::error::CommandError;
+
+/// The image of one platform, and what was asked for.
+#[derive(Debug)]
+pub(super) struct Image {
+    pub(super) request: BuildRequest,
+    pub(super) built: Built,
+}
+
+/// What was built of one target.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) wanted: Wanted,
+    /// What its names stand for: the image, or the index.
+    pub(super) root: Descriptor,
+    /// The image of each platform, in the order in which they were asked for; there is at least one.
+    pub(super) images: Vec<Image>,
+}
+
+impl Outcome {
+    /// Stores what holds `images` together and what is to be stated about them.
+    pub(super) fn new(
+        args: &BuildArgs,
+        store: &Store,
+        wanted: Wanted,
+        images: Vec<Image>,
+    ) -> Result<Self, CommandError> {
+        let entries = images.iter().map(|image| entry(args, image));
+        let mut entries: Vec<Descriptor> = entries.collect();
+        if args.attesting.is_asked() {
+            // They come after all images, as BuildKit has it.
+            for image in &images {
+                entries.push(args.attesting.attest(store, image, &wanted.names)?);
+            }
+        }
+        let root = match <[Descriptor; 1]>::try_from(entries) {
+            Ok([only]) => only,
+            Err(entries) => {
+                let annotations = annotations::of(&args.image.annotation, Annotated::Index);
+                put_index(store, entries, &annotations).map_err(CommandError::caused)?
+            }
+        };
+        Ok(Self {
+            wanted,
+            root,
+            images,
+        })
+    }
+
+    /// Returns the only image; `None` if there is one for each of several platforms.
+    pub(super) fn only_image(&self) -> Option<&Image> {
+        match self.images.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+}
+
+/// Returns what an index says of an image.
+fn entry(args: &BuildArgs, image: &Image) -> Descriptor {
+    let mut entry = image.built.manifest.clone();
+    // The config says it, too; the names are those that were asked for.
+    entry.platform = Some(Platform::clone(&image.request.platform));
+    let annotations = annotations::of(&args.image.annotation, Annotated::ManifestDescriptor);
+    entry.annotations.extend(annotations);
+    entry
+}

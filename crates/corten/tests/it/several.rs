@@ -1,0 +1,202 @@
+//! Several platforms and several targets in one `corten build`.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::program::Program;
+
+const DOCKERFILE: &str = "FROM --platform=$BUILDPLATFORM scratch AS tools
+COPY tool /
+FROM scratch AS app
+ARG TARGETARCH
+COPY --from=tools tool /tool-$TARGETARCH
+LABEL arch=$TARGETARCH
+FROM app AS extra
+LABEL extra=1
+";
+
+fn program() -> Program {
+    let program = Program::new();
+    program.write("context/Dockerfile", DOCKERFILE);
+    program.write("context/tool", "tool\n");
+    program
+}
+
+fn json(program: &Program, args: &[&str]) -> Value {
+    serde_json::from_str(&program.ok(args)).unwrap()
+}
+
+#[test]
+fn several_platforms_are_one_index_in_their_order() {
+    let program = program();
+    let args = "build context -t app --target app --platform linux/s390x,linux/arm64/v8 \
+                --platform linux/amd64 --annotation index:a=1 --annotation manifest-descriptor:b=2 \
+                --metadata-file meta --iidfile id --digest-file digest -o type=local,dest=out \
+                -o type=oci,dest=app.tar";
+    let args: Vec<_> = args.split_whitespace().collect();
+    let ran = program.run(&args);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    // What is for the build's own platform is made once.
+    let made = "COPY tool /\n#";
+    assert_eq!(ran.stderr.matches(made).count(), 3, "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("#1 CACHED").count(), 2, "{}", ran.stderr);
+
+    let index = json(&program, &["inspect", "--raw", "app"]);
+    let entries = index["manifests"].as_array().unwrap();
+    let architectures: Vec<_> = entries
+        .iter()
+        .map(|entry| entry["platform"]["architecture"].as_str().unwrap())
+        .collect();
+    assert_eq!(architectures, ["s390x", "arm64", "amd64"]);
+    assert_eq!(index["annotations"]["a"], "1");
+    assert!(entries.iter().all(|entry| entry["annotations"]["b"] == "2"));
+    for architecture in architectures {
+        let platform = format!("linux/{architecture}");
+        let files = program.ok(&["ls", "app", "--platform", &platform]);
+        assert_eq!(files, format!("tool-{architecture}"));
+        let saved = ["ls", "oci-archive:app.tar", "--platform", &platform];
+        assert_eq!(program.ok(&saved), files);
+    }
+    for directory in ["linux_s390x", "linux_amd64"] {
+        let name = directory.replace("linux_", "tool-");
+        assert!(program.path("out").join(directory).join(name).exists());
+    }
+    let written = |name: &str| fs::read_to_string(program.path(name)).unwrap();
+    let meta: Value = serde_json::from_str(&written("meta")).unwrap();
+    let expected = Value::String(written("digest"));
+    assert_eq!(meta["containerimage.digest"], expected);
+    assert_eq!(meta.get("containerimage.config.digest"), None);
+    assert_eq!(written("id"), written("digest"));
+}
+
+#[test]
+fn several_targets_share_what_they_need() {
+    let program = program();
+    let args =
+        "build context --target extra=x.example/extra:1 --target app=app --metadata-file meta";
+    let args: Vec<_> = args.split_whitespace().collect();
+    let ran = program.run(&args);
+    assert_eq!((ran.code, ran.stdout.lines().count()), (0, 2), "{ran:?}");
+    assert_eq!(ran.stderr.matches("COPY tool").count(), 1, "{ran:?}");
+    let meta = fs::read_to_string(program.path("meta")).unwrap();
+    let meta: Value = serde_json::from_str(&meta).unwrap();
+    assert_eq!(meta["extra"]["image.name"], "x.example/extra:1");
+    for (stage, name) in [("extra", "x.example/extra:1"), ("app", "app")] {
+        let digest =
+            corten_spec::Digest::sha256(program.ok(&["inspect", "--raw", name]).as_bytes());
+        assert_eq!(meta[stage]["containerimage.digest"], digest.to_string());
+    }
+}
+
+/// Returns where each of the manifests of an index is from, for platforms and for what is stated of them.
+fn entries(index: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let entries = index["manifests"].as_array().unwrap().iter();
+    let entries = entries.map(|entry| {
+        let platform = &entry["platform"];
+        let subject = &entry["annotations"]["vnd.docker.reference.digest"];
+        let name = format!(
+            "{}/{}",
+            text(&platform["os"]),
+            text(&platform["architecture"])
+        );
+        (name, text(&entry["digest"]), text(subject))
+    });
+    let entries: Vec<_> = entries.collect();
+    let of_subject = |subject: &str| {
+        let of = entries.iter().find(|(_, digest, _)| digest == subject);
+        of.map_or_else(String::new, |(name, ..)| format!(" of {name}"))
+    };
+    let lines = entries.iter();
+    lines
+        .map(|(name, _, subject)| format!("{name}{}", of_subject(subject)))
+        .collect()
+}
+
+#[test]
+fn each_platform_has_a_provenance_after_all_images() {
+    let program = program();
+    let args = "build context -t app --target app --platform linux/s390x,linux/amd64 --provenance \
+                --annotation index:a=1";
+    program.ok(&args.split_whitespace().collect::<Vec<_>>());
+    let index = json(&program, &["inspect", "--raw", "app"]);
+    let expected = [
+        "linux/s390x",
+        "linux/amd64",
+        "unknown/unknown of linux/s390x",
+        "unknown/unknown of linux/amd64",
+    ];
+    assert_eq!(entries(&index), expected);
+    assert_eq!(index["annotations"]["a"], "1");
+    assert_eq!(
+        program.ok(&["ls", "app", "--platform", "linux/s390x"]),
+        "tool-s390x"
+    );
+}
+
+#[test]
+fn caches_and_locks_are_of_all_platforms() {
+    let program = program();
+    let build = |args: &str| {
+        let both = "build context --target app --platform linux/s390x,linux/amd64 --lock";
+        let all = both.split(' ').chain(args.split_whitespace());
+        let ran = program.run(&all.collect::<Vec<_>>());
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran
+    };
+    build("--cache-to type=local,dest=cache,mode=max");
+    let lock = fs::read_to_string(program.path("context/Dockerfile.lock.json")).unwrap();
+    assert!(lock.contains("\"version\": 1"), "{lock}");
+    let second = build("--cache-from type=local,src=cache --root elsewhere");
+    assert_eq!(second.stderr.matches(" CACHED").count(), 4, "{second:?}");
+}
+
+#[track_caller]
+fn check_refused(program: &Program, args: &str, expected: &str) {
+    let mut all = vec!["build", "context"];
+    all.extend(args.split_whitespace());
+    let ran = program.run(&all);
+    let has = ran.stderr.contains(expected);
+    assert!(
+        ran.code == 2 && has && !ran.stderr.contains("#1"),
+        "{args}: {ran:?}"
+    );
+}
+
+#[test]
+fn what_several_results_cannot_be_is_refused_before_anything_is_built() {
+    let program = program();
+    let both = "--platform linux/amd64,linux/arm64";
+    let check = |args: &str, expected: &str| check_refused(&program, args, expected);
+    check(
+        &format!("{both} -o type=docker,dest=x"),
+        "`type=docker` has no place for images of several platforms",
+    );
+    check(
+        &format!("{both} -o type=tar,dest=x"),
+        "`type=tar` has no place for images of several platforms",
+    );
+    let targets = "--target app --target extra";
+    check(&format!("{targets} -t x"), "use `--target STAGE=NAME`");
+    check(&format!("{targets} --iidfile x"), "use `--metadata-file`");
+    check(
+        &format!("{targets} -o ./out"),
+        "an output with a place or a name of its own is for one image, and there are 2",
+    );
+    check("--annotation index:a=b", "there is no index to annotate");
+    check(
+        &format!("{both} --print-plan"),
+        "a plan is of the build for one platform",
+    );
+    for several in [both, targets] {
+        check(
+            &format!("{several} --verify-reproducible"),
+            "`--verify-reproducible` compares the builds of one image",
+        );
+    }
+    check(
+        &format!("{targets} --provenance"),
+        "a provenance is of one target",
+    );
+}
