@@ -131,6 +131,7 @@ fn attempt(
     };
     let is_judged = checks::refuse(&builder)?;
     builder.prepare_isolation()?;
+    builder.prepare_emulation()?;
     let worked =
         Board::new(&plan.needed, cancel.clone()).work(|board, next| builder.perform(board, next));
     if !is_judged {

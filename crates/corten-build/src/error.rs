@@ -58,6 +58,20 @@ pub enum Error {
         /// Why.
         source: corten_sandbox::Error,
     },
+    /// A stage that runs commands is for a processor whose programs do not run here; nothing was run.
+    #[error(
+        "there is a RUN for {platform}, which does not run on this machine, {machine}: {reason}\n  {advice}"
+    )]
+    Foreign {
+        /// What the stage is for.
+        platform: String,
+        /// What this machine is.
+        machine: String,
+        /// Why its programs do not run.
+        reason: &'static str,
+        /// What would make them run.
+        advice: String,
+    },
     /// There is a RUN, and nothing may be run.
     #[error("there is a RUN, and nothing may be run (isolation `none`)")]
     RunRefused,

@@ -25,6 +25,7 @@ mod agent;
 pub(crate) mod caches;
 mod chrooted;
 mod cover;
+mod foreign;
 mod injected;
 mod merge;
 mod mounts;

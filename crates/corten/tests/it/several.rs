@@ -1,10 +1,11 @@
 //! Several platforms and several targets in one `corten build`.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
-use crate::program::Program;
+use crate::program::{Program, not_run};
 
 const DOCKERFILE: &str = "FROM --platform=$BUILDPLATFORM scratch AS tools
 COPY tool /
@@ -199,4 +200,29 @@ fn what_several_results_cannot_be_is_refused_before_anything_is_built() {
         &format!("{targets} --provenance"),
         "a provenance is of one target",
     );
+}
+
+#[test]
+fn commands_for_another_processor_need_an_emulator() {
+    let test = "several::commands_for_another_processor_need_an_emulator";
+    if Path::new("/proc/sys/fs/binfmt_misc/qemu-s390x").exists() {
+        return not_run(test, "an emulator for s390x is registered");
+    }
+    let program = program();
+    let text = "FROM scratch AS one\nCOPY tool /\nFROM one\nRUN [\"/tool\"]\n";
+    program.write("context/Dockerfile", text);
+    let args = "build context --platform linux/s390x";
+    let args: Vec<_> = args.split(' ').collect();
+    let ran = program.run(&args);
+    let has = |text: &str| ran.stderr.contains(text);
+    assert!(
+        ran.code == 1
+            && has("there is a RUN for linux/s390x, which does not run on this machine, linux/")
+            && has(": no emulator is registered for it\n  install `qemu-user-static`")
+            // Nothing was done before.
+            && !has("#1"),
+        "{ran:?}"
+    );
+    // What runs nothing is built for any.
+    program.ok(&[args.as_slice(), &["--target", "one"]].concat());
 }
