@@ -10,7 +10,7 @@ use corten_dockerfile::{
     render, unsupported,
 };
 use corten_sandbox::{Cancel, Held, Tier};
-use corten_snapshot::Snapshots;
+use corten_snapshot::{LayerRef, Snapshots};
 use corten_spec::{Descriptor, Digest, ImageId, Platform};
 use corten_tar::Timestamp;
 
@@ -36,6 +36,10 @@ pub struct Built {
     pub manifest: Descriptor,
     /// The digest of its config.
     pub image_id: ImageId,
+    /// Its layers as the build has them, lowest first.
+    pub layers: Vec<LayerRef>,
+    /// How many of them are those of the image that it is based on.
+    pub n_base_layers: usize,
     /// What each step of the run left, in the order of the lines of the Dockerfile: those of all targets.
     pub steps: Vec<BuiltStep>,
     /// What came from elsewhere in the run, sorted.
@@ -293,6 +297,7 @@ fn planned_only(request: &BuildRequest, dockerfile: &Dockerfile) -> Result<Plan>
 /// Plans what is built, and refuses what cannot be.
 fn planned(request: &BuildRequest, dockerfile: &Dockerfile) -> Result<Plan> {
     let plan = planned_only(request, dockerfile)?;
+    check_uncached(request, &plan)?;
     let mut problems = unsupported(&plan);
     for stage in plan
         .needed
@@ -305,6 +310,26 @@ fn planned(request: &BuildRequest, dockerfile: &Dockerfile) -> Result<Plan> {
         Ok(plan)
     } else {
         Err(refused(request, &problems))
+    }
+}
+
+/// A name that is mistaken would have the cache used where it must not be.
+fn check_uncached(request: &BuildRequest, plan: &Plan) -> Result<()> {
+    let is_there = |wanted: &str| {
+        plan.stages.iter().enumerate().any(|(index, stage)| {
+            let name = stage.name.clone().unwrap_or_else(|| index.to_string());
+            name.eq_ignore_ascii_case(wanted)
+        })
+    };
+    match request.uncached_stages.iter().find(|name| !is_there(name)) {
+        Some(name) => {
+            let message = format!("there is no stage `{name}` whose cache could be ignored");
+            Err(refused(
+                request,
+                &[Diagnostic::new(message, Span::default())],
+            ))
+        }
+        None => Ok(()),
     }
 }
 

@@ -52,9 +52,9 @@ impl Builder<'_> {
         key
     }
 
-    /// Returns what an earlier build recorded for `key`.
-    pub(crate) fn cached(&self, key: &Digest) -> Result<Option<Made>> {
-        if self.request.cache == CacheUse::Ignore {
+    /// Returns what an earlier build recorded for `key`, if `cache` has it looked up.
+    pub(crate) fn cached(&self, cache: CacheUse, key: &Digest) -> Result<Option<Made>> {
+        if cache == CacheUse::Ignore {
             return Ok(None);
         }
         let here = cache::look_up(self.store, key)?;
@@ -89,15 +89,16 @@ impl Builder<'_> {
     /// step one makes it, and the others wait.
     pub(crate) fn once(
         &self,
+        cache: CacheUse,
         key: &Digest,
         make: impl FnOnce() -> StepResult<Made>,
     ) -> StepResult<Made> {
-        if self.request.cache == CacheUse::Ignore {
+        if cache == CacheUse::Ignore {
             return make();
         }
         let mut just_now = None;
         let outcome = self.made.get(key.clone(), || {
-            if let Some(before) = self.cached(key)? {
+            if let Some(before) = self.cached(cache, key)? {
                 return Ok(before.outcome);
             }
             let made = make()?;

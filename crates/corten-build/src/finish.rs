@@ -53,6 +53,8 @@ pub(crate) fn finish(
     Ok(Built {
         manifest,
         image_id: ImageId(config.digest),
+        layers: stage.layers.clone(),
+        n_base_layers: stage.n_base,
         steps: Vec::new(),
         materials: Vec::new(),
     })

@@ -271,6 +271,8 @@ mod tests {
         let built = Built {
             manifest,
             image_id,
+            layers: Vec::new(),
+            n_base_layers: 0,
             steps: Vec::new(),
             materials,
         };

@@ -42,6 +42,8 @@ pub struct BuildRequest {
     pub labels: BTreeMap<String, String>,
     /// Whether steps are looked up in the cache.
     pub cache: CacheUse,
+    /// The names of stages whose steps are never looked up there, in any case.
+    pub uncached_stages: Vec<String>,
     /// Whether it is told why a step was no hit, by [`Event::Missed`](crate::Event::Missed).
     pub explain: bool,
     /// Caches elsewhere, and what is noted for them.
@@ -126,6 +128,7 @@ impl BuildRequest {
             annotations: BTreeMap::new(),
             labels: BTreeMap::new(),
             cache: CacheUse::Use,
+            uncached_stages: Vec::new(),
             explain: false,
             caches: None,
             layers: LayersOf::Store,

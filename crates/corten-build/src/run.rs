@@ -70,12 +70,12 @@ impl Builder<'_> {
             .then(|| self.run_key(stage, run, &taken, Naming::Layers))
             .transpose()?;
         if let Some(key) = &by_layers
-            && let Some(made) = self.cached(key)?
+            && let Some(made) = self.cached(stage.cache, key)?
         {
             return Ok(made);
         }
         let key = self.run_key(stage, run, &taken, Naming::Contents)?;
-        let made = self.once(&key, || {
+        let made = self.once(stage.cache, &key, || {
             let tier = self.tier()?;
             let work = self.workspace()?;
             let running = Running {

@@ -10,6 +10,7 @@ use corten_tar::Located;
 
 use crate::Result;
 use crate::explain::Ledger;
+use crate::request::CacheUse;
 
 /// A stage, or an image that files are copied from.
 #[derive(Debug, Clone)]
@@ -20,6 +21,10 @@ pub(crate) struct Stage {
     /// When the latest of its own steps was made that did anything to files, or the image it is based
     /// on; RFC 3339.
     pub(crate) created: Option<String>,
+    /// How many of the layers are those of the image it is based on.
+    pub(crate) n_base: usize,
+    /// Whether results of its steps are looked up.
+    pub(crate) cache: CacheUse,
     /// What went into the keys of the step that is being executed.
     pub(crate) ledger: Ledger,
     /// The tree of the first so many layers; nothing is read before it is needed.
@@ -80,6 +85,8 @@ impl Stage {
     pub(crate) fn new(layers: Vec<LayerRef>, config: ImageConfig, base: Option<Origin>) -> Self {
         let created = config.created.clone();
         Self {
+            n_base: layers.len(),
+            cache: CacheUse::Use,
             layers,
             config,
             base,

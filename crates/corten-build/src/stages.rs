@@ -14,6 +14,7 @@ use crate::base::BaseImage;
 use crate::board::Board;
 use crate::build::{Builder, refused, spec_platform};
 use crate::image::base_config;
+use crate::request::CacheUse;
 use crate::schedule::Next;
 use crate::stage::{Finished, Origin, Shared, Stage};
 use crate::steps::Task;
@@ -126,6 +127,15 @@ impl Builder<'_> {
         Ok((stage, state))
     }
 
+    /// Tells whether steps of the stage called `name` are looked up.
+    fn cache_of(&self, name: &str) -> CacheUse {
+        let mut uncached = self.request.uncached_stages.iter();
+        if uncached.any(|uncached| uncached.eq_ignore_ascii_case(name)) {
+            return CacheUse::Ignore;
+        }
+        self.request.cache
+    }
+
     /// Returns `None` if another stage failed meanwhile.
     fn build_stage(
         &self,
@@ -137,6 +147,7 @@ impl Builder<'_> {
         let (mut stage, mut state) = self.begin(index, base)?;
         let name = self.stage_name(index);
         let name = name.map_or_else(|| index.to_string(), str::to_owned);
+        stage.cache = self.cache_of(&name);
         for (number, instruction) in instructions.iter().enumerate() {
             if board.is_stopped() {
                 return Ok(None);

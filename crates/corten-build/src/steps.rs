@@ -137,7 +137,7 @@ impl Builder<'_> {
         key.account().input("directory", path);
         key.account().input("user", &user);
         let key = key.finish();
-        self.once(&key, || {
+        self.once(stage.cache, &key, || {
             let owner = self.with_contents(stage, |tree, contents| {
                 let user = corten_layer::users::resolve_user(tree, contents, &user)?;
                 Ok((user.uid, user.gid))

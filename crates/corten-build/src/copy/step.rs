@@ -99,6 +99,7 @@ impl Builder<'_> {
             // The layer is the one that the step makes on nothing, in every stage and on every base.
             let mut nothing = Stage::new(Vec::new(), stage.config.clone(), None);
             nothing.ledger = stage.ledger.clone();
+            nothing.cache = stage.cache;
             return self.copy_onto(&mut nothing, copy, span);
         }
         self.copy_onto(stage, copy, span)
@@ -115,7 +116,7 @@ impl Builder<'_> {
             keys.push(key.finish());
         }
         for key in &keys {
-            if let Some(made) = self.cached(key)? {
+            if let Some(made) = self.cached(stage.cache, key)? {
                 return Ok(made);
             }
         }
@@ -124,7 +125,7 @@ impl Builder<'_> {
         let source = examined.source(contents.as_ref());
         let items = self.items(copy, &source, span)?;
         let key = self.content_key(stage, copy, &source, &items)?;
-        let made = self.once(&key, || {
+        let made = self.once(stage.cache, &key, || {
             let attributes = self.attributes(stage, copy)?;
             let lower = stage.tree(&self.snapshots)?;
             let fetched = self.fetched(&items)?;

@@ -148,8 +148,14 @@ fn build(
         let built = corten_build::build_all(store, &request, bases, &|event| view.show(event));
         view.finish();
         for (images, built) in images.iter_mut().zip(built.map_err(CommandError::caused)?) {
-            let request = request.clone();
-            images.push(Image { request, built });
+            let mut image = Image {
+                request: request.clone(),
+                built,
+            };
+            if args.image.squash {
+                image.squash(store)?;
+            }
+            images.push(image);
         }
     }
     let outcomes = wanted.into_iter().zip(images);

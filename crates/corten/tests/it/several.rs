@@ -187,6 +187,10 @@ fn what_several_results_cannot_be_is_refused_before_anything_is_built() {
     );
     check("--annotation index:a=b", "there is no index to annotate");
     check(
+        "--squash --cache-to type=inline",
+        "a squashed image has none of the layers",
+    );
+    check(
         &format!("{both} --print-plan"),
         "a plan is of the build for one platform",
     );
@@ -225,4 +229,49 @@ fn commands_for_another_processor_need_an_emulator() {
     );
     // What runs nothing is built for any.
     program.ok(&[args.as_slice(), &["--target", "one"]].concat());
+}
+
+#[test]
+fn layers_above_the_base_are_squashed_into_one() {
+    let program = Program::with_base();
+    let text = "FROM base\nCOPY one /\nENV a=b\nFROM 0\nCOPY two /\nCOPY two /one\n";
+    let text = text
+        .replace("FROM base", "FROM base AS first")
+        .replace("FROM 0", "FROM first");
+    program.write("context/Dockerfile", &text);
+    program.write("context/one", "one\n");
+    program.write("context/two", "two\n");
+    program.ok(&["build", "context", "-t", "plain"]);
+    program.ok(&["build", "context", "-t", "squashed", "--squash"]);
+    let layers = |name: &str| json(&program, &["inspect", "--raw", name])["layers"].clone();
+    let (plain, squashed) = (layers("plain"), layers("squashed"));
+    assert_eq!(plain.as_array().unwrap().len(), 4);
+    assert_eq!(squashed.as_array().unwrap().len(), 2);
+    assert_eq!(squashed[0]["digest"], plain[0]["digest"]);
+    assert_eq!(
+        program.ok(&["ls", "squashed"]),
+        program.ok(&["ls", "plain"])
+    );
+    assert_eq!(program.ok(&["cat", "squashed", "one"]), "two");
+}
+
+#[test]
+fn steps_of_a_stage_are_done_again_alone() {
+    let program = program();
+    program.ok(&["build", "context"]);
+    let run = |stage: &str| program.run(&["build", "context", "--no-cache-filter", stage]);
+    let again = run("TOOLS").stderr;
+    let line = |text: &str, end: &str| {
+        let start = again.lines().find(|line| line.contains(text)).unwrap();
+        let number = start.split(' ').next().unwrap();
+        assert!(
+            again.contains(&format!("{number} {end}")),
+            "{text}: {again}"
+        );
+    };
+    line("COPY tool /", "DONE");
+    line("COPY --from=tools", "CACHED");
+    let ran = run("tool");
+    let expected = "there is no stage `tool` whose cache could be ignored";
+    assert!(ran.code == 1 && ran.stderr.contains(expected), "{ran:?}");
 }

@@ -56,6 +56,9 @@ pub(crate) struct ImageArgs {
     /// several platforms or its entries
     #[arg(long, value_name = "[KIND:]KEY=VALUE")]
     pub(crate) annotation: Vec<Annotation>,
+    /// Make one layer of all that come after the base image's
+    #[arg(long)]
+    pub(crate) squash: bool,
     /// The latest time that anything in the image may have, in seconds since 1970 or as in RFC 3339
     /// [default: `$SOURCE_DATE_EPOCH`]
     #[arg(long, value_name = "TIME", visible_alias = "source-date-epoch")]

@@ -10,7 +10,6 @@ use corten_build::request::LayersOf;
 use corten_content::{
     CopyOptions, Durability, Layout, MountSource, Sink as _, Source as _, Store, load_image,
 };
-use corten_snapshot::layers_of;
 use corten_spec::{Descriptor, Reference};
 use corten_tar::Compression;
 
@@ -48,8 +47,9 @@ pub(super) fn open(
         }
     }
     let has_sources = !sources.is_empty();
-    // An index, or another image that needs the same layers, is read from the store.
+    // An index, another image that needs the same layers, and what is squashed are read from the store.
     let is_several = args.image.platforms().len() > 1 || !request.more_targets.is_empty();
+    let needs_layers = is_several || args.image.squash;
     let (caches, warnings) = Caches::read(sources, &request.platform);
     for warning in warnings {
         ctx.output.warn(&warning);
@@ -59,7 +59,11 @@ pub(super) fn open(
         .detail(&format!("the caches know {n_records} steps"));
     request.caches = Some(Arc::new(caches));
     request.inline_cache = args.caching.cache_to.iter().any(|to| to.at.is_none());
-    if has_sources && !is_several && is_only_pushed(args) {
+    if request.inline_cache && args.image.squash {
+        let text = "a squashed image has none of the layers that a cache within it is about";
+        return Err(CommandError::usage(text).hint("write the cache elsewhere with `--cache-to`"));
+    }
+    if has_sources && !needs_layers && is_only_pushed(args) {
         request.layers = LayersOf::Anywhere;
     }
     Ok(())
@@ -201,9 +205,7 @@ fn write_to(
     let mode = if to.is_max {
         Mode::Max
     } else {
-        let image = load_image(&store, &built.manifest, &request.platform);
-        let image = image.map_err(CommandError::caused)?;
-        Mode::Min(layers_of(&image).map_err(CommandError::caused)?)
+        Mode::Min(built.layers.clone())
     };
     let target = source(args, ctx, at)?;
     let from = WithCaches {

@@ -15,6 +15,14 @@ pub(crate) struct CachingArgs {
     /// Run every step, also those whose result is known
     #[arg(long)]
     pub(crate) no_cache: bool,
+    /// Run every step of these stages
+    #[arg(
+        long,
+        value_name = "STAGE",
+        value_delimiter = ',',
+        conflicts_with = "no_cache"
+    )]
+    pub(crate) no_cache_filter: Vec<String>,
     /// Tell for each step that was not in the cache which of its inputs changed
     #[arg(long)]
     pub(crate) explain: bool,

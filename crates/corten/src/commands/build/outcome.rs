@@ -1,8 +1,9 @@
 //! What comes of a build: an image, or an index of images and of what is stated about them.
 
 use corten_build::{BuildRequest, Built, put_index};
-use corten_content::Store;
-use corten_spec::{Descriptor, Platform};
+use corten_content::{Store, load_image};
+use corten_image::{SquashOptions, squash};
+use corten_spec::{Descriptor, ImageId, Platform};
 
 use super::BuildArgs;
 use super::annotations::{self, Annotated};
@@ -14,6 +15,30 @@ use crate::error::CommandError;
 pub(super) struct Image {
     pub(super) request: BuildRequest,
     pub(super) built: Built,
+}
+
+impl Image {
+    /// Makes one layer of those that came after the base image's; empty steps stay in the history.
+    pub(super) fn squash(&mut self, store: &Store) -> Result<(), CommandError> {
+        let n_kept = self.built.n_base_layers;
+        if self.built.layers.len() <= n_kept + 1 {
+            return Ok(());
+        }
+        let load = |manifest: &Descriptor| {
+            load_image(store, manifest, &self.request.platform).map_err(CommandError::caused)
+        };
+        let options = SquashOptions {
+            n_kept,
+            created_by: "corten build --squash".to_owned(),
+            pack: self.request.pack,
+        };
+        let image = load(&self.built.manifest)?;
+        let manifest = squash(store, &image, &options).map_err(CommandError::caused)?;
+        let config = load(&manifest)?.manifest.value.config;
+        self.built.image_id = ImageId(config.digest);
+        self.built.manifest = manifest;
+        Ok(())
+    }
 }
 
 /// What was built of one target.

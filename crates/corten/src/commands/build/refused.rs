@@ -259,11 +259,6 @@ const REFUSED: &[Refused] = &[
         "use `--memory`",
     ),
     refuse(
-        "--no-cache-filter",
-        "steps are looked up in the cache, or none is",
-        "use `--no-cache`",
-    ),
-    refuse(
         "--no-hostname",
         "`/etc/hostname` never gets into a layer",
         "leave it out",
@@ -407,11 +402,6 @@ const REFUSED: &[Refused] = &[
         "--signature-policy",
         "signatures are not checked while base images are pulled",
         "pin them in the Dockerfile by digest",
-    ),
-    refuse(
-        "--squash",
-        "layers are squashed after the build",
-        "use `corten squash --from BASE NAME`",
     ),
     refuse(
         "--squash-all",

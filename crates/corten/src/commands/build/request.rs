@@ -135,6 +135,7 @@ pub(super) fn request(
         } else {
             CacheUse::Use
         },
+        uncached_stages: args.caching.no_cache_filter.clone(),
         check: args.check.options(),
         explain: args.caching.explain,
         isolation: args.isolation.isolations(),
