@@ -10,7 +10,6 @@
 //! A record is written to a temporary name and renamed, and not synced: one that a power failure
 //! damaged is no hit. It may be deleted at any time, and one whose blob is gone is no hit either.
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -229,25 +228,6 @@ pub fn forget(store: &Store, keys: &[Digest]) -> Result<()> {
     remove_records(&paths.collect::<Vec<_>>())
 }
 
-/// Returns the keys of those `entries` that do not fit into `most_bytes` of layers, each layer counted
-/// once, when what was used last stays.
-pub fn over_budget(entries: &[CacheEntry], most_bytes: u64) -> Vec<Digest> {
-    let mut layers = HashSet::new();
-    let mut total = 0_u64;
-    let mut over = Vec::new();
-    for entry in entries {
-        if let Some(layer) = &entry.layer
-            && layers.insert(&layer.digest)
-        {
-            total = total.saturating_add(layer.size);
-        }
-        if total > most_bytes {
-            over.push(entry.key.clone());
-        }
-    }
-    over
-}
-
 fn key_of(path: &Path) -> Option<Digest> {
     let name = path.file_name()?.to_str()?;
     Digest::known(&name.replacen('-', ":", 1))
@@ -410,33 +390,6 @@ mod tests {
         };
         assert_eq!(left(DAY * 2), [true, false, true]);
         assert_eq!(left(Duration::ZERO), [true, false, false]);
-    }
-
-    #[test]
-    fn what_does_not_fit_is_what_was_used_longest_ago() {
-        let entry = |name: &str, layer: Option<&[u8]>| CacheEntry {
-            key: Digest::sha256(name.as_bytes()),
-            layer: layer.map(|bytes| Descriptor::of("a/b", bytes)),
-            created: String::new(),
-            used: SystemTime::UNIX_EPOCH,
-        };
-        let entries = [
-            entry("a", Some(b"12345")),
-            entry("b", Some(b"12345")),
-            entry("c", None),
-            entry("d", Some(b"123")),
-            entry("e", None),
-        ];
-        let check = |most_bytes, expected: &[&str]| {
-            let expected: Vec<_> = expected
-                .iter()
-                .map(|name| Digest::sha256(name.as_bytes()))
-                .collect();
-            assert_eq!(over_budget(&entries, most_bytes), expected, "{most_bytes}");
-        };
-        check(8, &[]);
-        check(7, &["d", "e"]);
-        check(0, &["a", "b", "c", "d", "e"]);
     }
 
     #[test]

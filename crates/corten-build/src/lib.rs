@@ -17,6 +17,7 @@
 
 pub mod base;
 mod board;
+pub mod budget;
 pub mod build;
 mod cache;
 pub mod caches;
@@ -55,8 +56,8 @@ mod workdir;
 pub use base::{BaseImage, Bases, Named, NoBases};
 pub use build::{Built, build, build_all, graph};
 pub use cache::{
-    CacheEntry, CacheReport, cached_layers, check_cache, forget, list_cache, over_budget,
-    prune as prune_cache, remove_records,
+    CacheEntry, CacheReport, cached_layers, check_cache, forget, list_cache, prune as prune_cache,
+    remove_records,
 };
 pub use checks::check;
 pub use context::read_context_file;
@@ -67,5 +68,5 @@ pub use index::put_index;
 pub use materials::{BuiltStep, Material};
 pub use remote::{GitCommit, GitFiles, HttpAnswer, NoRemotes, Remotes, Validators};
 pub use request::{BuildRequest, Clamp};
-pub use run::caches::{RunCache, prune_run_caches, run_caches};
+pub use run::caches::{RunCache, prune_run_caches, remove_run_caches, run_caches};
 pub use run::options::{Allowed, RunOptions};

@@ -53,8 +53,9 @@ pub(crate) fn needs_root(command: &Command, ctx: &Context) -> bool {
         Command::Repack(args) => repack::needs_root(args),
         // Only there are files of other users in the store.
         Command::Gc(_) | Command::Fsck(_) | Command::Df(_) => {
-            ctx.root().join("layers/dir").is_dir()
+            ctx.root().join("layers/dir").is_dir() || ctx.root().join("run-caches").is_dir()
         }
+        Command::Cache(args) => cache::needs_root(args, ctx),
         Command::Pull(_)
         | Command::Push(_)
         | Command::Copy(_)
@@ -63,7 +64,6 @@ pub(crate) fn needs_root(command: &Command, ctx: &Context) -> bool {
         | Command::Load(_)
         | Command::Import(_)
         | Command::Images(_)
-        | Command::Cache(_)
         | Command::Tag(_)
         | Command::Rm(_)
         | Command::Inspect(_)

@@ -11,7 +11,8 @@
 //! Locks are those of flock(2): other processes respect them, and they end with the process. What a
 //! power failure leaves in a cache is for the command to judge, as it is everywhere else.
 
-use std::collections::HashSet;
+mod kept;
+
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -25,6 +26,8 @@ use corten_snapshot::snapshots::remove;
 use corten_spec::Digest;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+
+pub use kept::{RunCache, prune_run_caches, remove_run_caches, run_caches};
 
 use crate::{Error, Result};
 
@@ -194,123 +197,9 @@ fn is_same(file: &File, path: &Path) -> bool {
     }
 }
 
-/// A directory that `--mount=type=cache` keeps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunCache {
-    /// The id of its cache, behind the namespace and a slash.
-    pub id: String,
-    /// Where it is.
-    pub path: PathBuf,
-    /// How many bytes of the disk it takes.
-    pub disk_bytes: u64,
-    /// When a command last began to use it.
-    pub used: SystemTime,
-    /// Whether a command uses it now.
-    pub in_use: bool,
-}
-
-/// Returns all directories that `--mount=type=cache` keeps.
-pub fn run_caches(store: &Store) -> Result<Vec<RunCache>> {
-    let mut found = Vec::new();
-    for cache in list(&root(store))? {
-        let _guard = guard(&cache)?;
-        found.extend(directories(&cache)?.into_iter().map(|(cache, _)| cache));
-    }
-    Ok(found)
-}
-
-/// Removes the caches that no command has used for longer than `max_age`, and returns what they were.
-/// Those in use stay.
-pub fn prune_run_caches(store: &Store, max_age: Duration) -> Result<Vec<RunCache>> {
-    let now = SystemTime::now();
-    let mut removed = Vec::new();
-    for cache in list(&root(store))? {
-        let _guard = guard(&cache)?;
-        for (directory, lock) in directories(&cache)? {
-            // One from the future is as good as new.
-            let age = now.duration_since(directory.used).unwrap_or_default();
-            if lock.is_some() && (max_age.is_zero() || age > max_age) {
-                remove(&directory.path)?;
-                remove(&directory.path.with_extension("lock"))?;
-                removed.push(directory);
-            }
-        }
-        if numbers(&cache)?.is_empty() {
-            // The guard itself goes, too: who waits for it looks again.
-            remove(&cache)?;
-        }
-    }
-    Ok(removed)
-}
-
-/// Returns the directories of a cache that is guarded, each with its lock unless it is in use.
-fn directories(cache: &Path) -> Result<Vec<(RunCache, Option<File>)>> {
-    let id = fs::read(cache.join("id")).unwrap_or_default();
-    let id = String::from_utf8_lossy(&id).into_owned();
-    let mut found = Vec::new();
-    for number in numbers(cache)? {
-        let path = cache.join(number.to_string());
-        let lock = lock_path(cache, number);
-        let used = fs::metadata(&lock).and_then(|metadata| metadata.modified());
-        let exclusive = FlockOperation::NonBlockingLockExclusive;
-        let lock = try_lock(&lock, exclusive)?;
-        let cache = RunCache {
-            id: id.clone(),
-            disk_bytes: disk_bytes(&path)?,
-            used: used.unwrap_or(SystemTime::UNIX_EPOCH),
-            in_use: lock.is_none(),
-            path,
-        };
-        found.push((cache, lock));
-    }
-    Ok(found)
-}
-
-fn numbers(cache: &Path) -> Result<Vec<u32>> {
-    let names = list(cache)?;
-    let mut numbers: Vec<u32> = names
-        .iter()
-        .filter_map(|path| path.file_name()?.to_str()?.parse().ok())
-        .collect();
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-fn list(directory: &Path) -> Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(Error::system("list", directory))?,
-    };
-    let path = |entry: io::Result<fs::DirEntry>| {
-        Ok(entry.map_err(Error::system("list", directory))?.path())
-    };
-    entries.map(path).collect()
-}
-
-/// Returns how many bytes of the disk a directory takes, each file once; what goes away meanwhile
-/// takes none.
-fn disk_bytes(directory: &Path) -> Result<u64> {
-    let mut todo = vec![directory.to_path_buf()];
-    let mut seen = HashSet::new();
-    let mut total = 0;
-    while let Some(path) = todo.pop() {
-        let Ok(metadata) = fs::symlink_metadata(&path) else {
-            continue;
-        };
-        if metadata.nlink() > 1 && !metadata.is_dir() && !seen.insert(metadata.ino()) {
-            continue;
-        }
-        // The unit of `st_blocks`, whatever the blocks of the file system are.
-        total += metadata.blocks() * 512;
-        if metadata.is_dir() {
-            todo.extend(list(&path)?);
-        }
-    }
-    Ok(total)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::kept::list;
     use super::*;
 
     const DAY: Duration = Duration::from_hours(24);

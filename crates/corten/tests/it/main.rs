@@ -21,6 +21,7 @@ mod platforms;
 mod program;
 mod resume;
 mod run;
+mod run_caches;
 mod runs;
 mod several;
 mod signals;

@@ -16,7 +16,7 @@ use crate::program::{Program, Ran};
 use crate::run::program as busybox;
 
 /// Returns a program whose store has the image `tools`, with all of busybox.
-fn program(test: &str) -> Option<Program> {
+pub(crate) fn program(test: &str) -> Option<Program> {
     let program = busybox(test)?;
     program.write(
         "tools/Dockerfile",
@@ -27,7 +27,7 @@ fn program(test: &str) -> Option<Program> {
 }
 
 /// Builds `lines` on `tools`, with `context` as the context.
-fn build(program: &Program, lines: &str, args: &[&str]) -> Ran {
+pub(crate) fn build(program: &Program, lines: &str, args: &[&str]) -> Ran {
     program.write("Dockerfile", &format!("FROM tools\n{lines}\n"));
     let path = program.path("context");
     fs::create_dir_all(path).unwrap();
@@ -48,14 +48,14 @@ fn build(program: &Program, lines: &str, args: &[&str]) -> Ran {
 }
 
 #[track_caller]
-fn succeeds(program: &Program, lines: &str, args: &[&str]) -> Ran {
+pub(crate) fn succeeds(program: &Program, lines: &str, args: &[&str]) -> Ran {
     let ran = build(program, lines, args);
     assert_eq!(ran.code, 0, "{lines}\n{}", ran.stderr);
     ran
 }
 
 #[track_caller]
-fn fails(program: &Program, lines: &str, args: &[&str], expected: &str) {
+pub(crate) fn fails(program: &Program, lines: &str, args: &[&str], expected: &str) {
     let ran = build(program, lines, args);
     assert_eq!(ran.code, 1, "{lines}\n{}", ran.stderr);
     assert!(ran.stderr.contains(expected), "{lines}\n{}", ran.stderr);
