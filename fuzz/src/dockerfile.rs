@@ -1,6 +1,6 @@
 //! Dockerfiles and ignore files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use corten_dockerfile::{
     BaseConfig, Diagnostic, Error, Graph, Ignore, Instruction, LintOptions, LintScope, PlanOptions,
@@ -39,6 +39,7 @@ pub(crate) fn dockerfile(data: &[u8]) {
         build_args: &build_args,
         platform: &platform,
         build_platform: &platform,
+        contexts: &BTreeSet::new(),
     };
     let plan = match plan(&dockerfile, &options) {
         Ok(plan) => plan,
@@ -66,6 +67,7 @@ fn judged(text: &str) {
             build_args: &BTreeMap::new(),
             platform: &platform,
             build_platform: &platform,
+            contexts: &BTreeSet::new(),
         },
         check: None,
         ignore: &Ignore::default(),

@@ -32,7 +32,9 @@ pub trait Bases: Sync {
 pub enum Named {
     /// An image in the store.
     Image(Box<BaseImage>),
-    /// A directory or an uncompressed tar, which only `--from` can use.
+    /// Nothing: `docker-image://scratch`.
+    Scratch,
+    /// A directory or an uncompressed tar: where FROM names it, it is all files of the image.
     Directory {
         /// Where it is.
         path: PathBuf,

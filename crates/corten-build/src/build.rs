@@ -290,6 +290,7 @@ fn planned_only(request: &BuildRequest, dockerfile: &Dockerfile) -> Result<Plan>
         build_args: &request.build_args,
         platform: &platform_of(&request.platform),
         build_platform: &platform_of(&Platform::host()),
+        contexts: &request.contexts,
     };
     plan_targets(dockerfile, &options, &request.targets()).map_err(|one| refused(request, &[one]))
 }

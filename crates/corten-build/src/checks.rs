@@ -29,6 +29,7 @@ pub fn check(request: &BuildRequest, scope: LintScope, known: &KnownConfig<'_>) 
         build_args: &request.build_args,
         platform: &platform,
         build_platform: &host,
+        contexts: &request.contexts,
     };
     lint(
         &request.text,
@@ -87,7 +88,8 @@ pub(crate) fn refuse(builder: &Builder<'_>) -> Result<bool> {
         return Ok(false);
     }
     let lints = for_each_target(request, &|name, platform| {
-        let image = builder.sources.base_image(name, platform).ok()?;
+        builder.sources.find(name, platform).ok()?;
+        let image = builder.sources.known_image(name, platform)?;
         Some(image.documents.config.value)
     });
     if lints.iter().any(Lint::is_error) {

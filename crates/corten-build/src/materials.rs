@@ -95,7 +95,7 @@ impl Sources<'_> {
                     digest: image.digest.clone(),
                     platform: Platform::to_string(&platform),
                 }),
-                Named::Directory { .. } => None,
+                Named::Directory { .. } | Named::Scratch => None,
             }
         });
         let downloads = self.downloads.all().into_iter();

@@ -1,6 +1,6 @@
 //! What is to be built.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,6 +32,9 @@ pub struct BuildRequest {
     pub more_targets: Vec<String>,
     /// Values for ARG, by name.
     pub build_args: BTreeMap<String, String>,
+    /// The names of named contexts, as short as they can be written: each takes the place of the stage
+    /// of that name. What they are is asked of [`Bases`](crate::Bases).
+    pub contexts: BTreeSet<String>,
     /// What the image is for.
     pub platform: Platform,
     /// Which checks are made; `None` for what the arguments or the Dockerfile say.
@@ -123,6 +126,7 @@ impl BuildRequest {
             target: None,
             more_targets: Vec::new(),
             build_args: BTreeMap::new(),
+            contexts: BTreeSet::new(),
             platform: Platform::host(),
             check: None,
             annotations: BTreeMap::new(),

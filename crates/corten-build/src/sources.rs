@@ -38,6 +38,8 @@ pub(crate) enum Origin {
     Host(Arc<HostTree>),
     /// An image.
     Image(Arc<Shared>),
+    /// Nowhere: there are no files.
+    Nothing,
 }
 
 impl<'a> Sources<'a> {
@@ -59,26 +61,11 @@ impl<'a> Sources<'a> {
         self.bases.remotes()
     }
 
-    /// Returns the image that FROM names.
-    pub(crate) fn base_image(&self, name: &str, platform: &Platform) -> Result<Box<BaseImage>> {
-        match self.find(name, platform)? {
-            Named::Image(image) => Ok(image),
-            Named::Directory { path, .. } => Err(Error::Base {
-                name: name.to_owned(),
-                source: format!(
-                    "`{}` is a directory, and FROM needs an image",
-                    path.display()
-                )
-                .into(),
-            }),
-        }
-    }
-
     /// Returns the image that FROM names if a stage has asked for it.
     pub(crate) fn known_image(&self, name: &str, platform: &Platform) -> Option<Box<BaseImage>> {
         match self.found.made(&(name.to_owned(), platform.clone()))?? {
             Named::Image(image) => Some(image),
-            Named::Directory { .. } => None,
+            Named::Directory { .. } | Named::Scratch => None,
         }
     }
 
@@ -86,6 +73,7 @@ impl<'a> Sources<'a> {
     pub(crate) fn named(&self, name: &str, platform: &Platform) -> Result<Origin> {
         let key = (name.to_owned(), platform.clone());
         self.named.get(key, || match self.find(name, platform)? {
+            Named::Scratch => Ok(Origin::Nothing),
             Named::Directory { path, ignore } => {
                 let limits = &self.request.limits;
                 let host = HostTree::open(&path, &ignore, Reach::all(), limits)?;
@@ -119,7 +107,8 @@ impl<'a> Sources<'a> {
         Ok(Arc::clone(context.insert(Arc::new(host))))
     }
 
-    fn find(&self, name: &str, platform: &Platform) -> Result<Named> {
+    /// Returns what a name that is no stage stands for.
+    pub(crate) fn find(&self, name: &str, platform: &Platform) -> Result<Named> {
         let key = (name.to_owned(), platform.clone());
         let mut failure = None;
         let found = self.found.get(key, || {

@@ -3,17 +3,17 @@
 use std::sync::atomic::Ordering;
 
 use corten_dockerfile::{
-    Base, BaseConfig, Diagnostic, Instruction, PlannedStage, Span, StageState, triggers,
-    unsupported_in,
+    Base, BaseConfig, CopyStep, Diagnostic, Instruction, PlannedStage, Platform, Source, Span,
+    StageState, triggers, unsupported_in,
 };
 use corten_snapshot::layers_of;
 use corten_spec::ImageConfig;
 
 use crate::Result;
-use crate::base::BaseImage;
+use crate::base::{BaseImage, Named};
 use crate::board::Board;
 use crate::build::{Builder, refused, spec_platform};
-use crate::image::base_config;
+use crate::image::{base_config, history};
 use crate::request::CacheUse;
 use crate::schedule::Next;
 use crate::stage::{Finished, Origin, Shared, Stage};
@@ -23,8 +23,17 @@ use crate::steps::Task;
 #[derive(Debug)]
 pub(crate) struct Prepared {
     base: Beginning,
+    /// The named context whose files are the first layer.
+    files: Option<Files>,
     /// Triggers of the base image first.
     instructions: Vec<Instruction>,
+}
+
+/// A named context that is a directory, where an image is asked for.
+#[derive(Debug)]
+struct Files {
+    name: String,
+    platform: Platform,
 }
 
 /// What a stage begins with.
@@ -63,38 +72,58 @@ impl Builder<'_> {
     /// its base image's triggers included.
     fn prepare(&self, index: usize, planned: &PlannedStage) -> Result<(Prepared, Vec<usize>)> {
         let mut needs = Vec::new();
+        let mut files = None;
         let (base, mut instructions) = match &planned.base {
             Base::Stage(base) => {
                 needs.push(*base);
                 (Beginning::Stage(*base), self.plan.stage_triggers(index))
             }
-            Base::Scratch => {
-                let config = ImageConfig::scratch(&spec_platform(&planned.platform));
-                let stage = Stage::new(Vec::new(), config, None);
-                let state = self.plan.begin(index, &BaseConfig::default());
-                (Beginning::Image(Box::new((stage, state))), Vec::new())
-            }
+            Base::Scratch => (self.on_nothing(index, planned), Vec::new()),
             Base::Image { name, platform } => {
-                let platform = spec_platform(platform);
-                let image = self.sources.base_image(name, &platform)?;
-                self.on_image(&image, index, planned.span)?
+                match self.sources.find(name, &spec_platform(platform))? {
+                    Named::Image(image) => self.on_image(&image, index, planned)?,
+                    Named::Scratch => (self.on_nothing(index, planned), Vec::new()),
+                    Named::Directory { .. } => {
+                        files = Some(Files {
+                            name: name.clone(),
+                            platform: platform.clone(),
+                        });
+                        (self.on_nothing(index, planned), Vec::new())
+                    }
+                }
             }
         };
         instructions.extend(planned.instructions.iter().cloned());
         let others = self.plan.stages_of(&instructions, index);
         needs.extend(others.map_err(|one| self.refused(&one))?);
-        Ok((Prepared { base, instructions }, needs))
+        let prepared = Prepared {
+            base,
+            files,
+            instructions,
+        };
+        Ok((prepared, needs))
+    }
+
+    fn on_nothing(&self, index: usize, planned: &PlannedStage) -> Beginning {
+        let config = ImageConfig::scratch(&spec_platform(&planned.platform));
+        let stage = Stage::new(Vec::new(), config, None);
+        let state = self.plan.begin(index, &BaseConfig::default());
+        Beginning::Image(Box::new((stage, state)))
     }
 
     fn on_image(
         &self,
         image: &BaseImage,
         index: usize,
-        span: Span,
+        planned: &PlannedStage,
     ) -> Result<(Beginning, Vec<Instruction>)> {
         let mut config = image.documents.config.value.clone();
-        let on_build = std::mem::take(&mut config.config.on_build);
-        let triggers = triggers(&on_build, span).map_err(|one| self.refused(&one))?;
+        let mut on_build = std::mem::take(&mut config.config.on_build);
+        if planned.is_context {
+            // As for BuildKit, for which the stage is done before anything could be triggered.
+            on_build.clear();
+        }
+        let triggers = triggers(&on_build, planned.span).map_err(|one| self.refused(&one))?;
         let mut problems = unsupported_in(&triggers);
         problems.extend(crate::run::refused(&triggers, &self.request.run));
         if !problems.is_empty() {
@@ -123,7 +152,10 @@ impl Builder<'_> {
                 (stage, self.plan.begin_on(index, &finished.state))
             }
         };
-        set_default_environment(&mut stage.config, &state.config_env);
+        let is_context = |stage: &PlannedStage| stage.is_context;
+        if !self.plan.stages.get(index).is_some_and(is_context) {
+            set_default_environment(&mut stage.config, &state.config_env);
+        }
         Ok((stage, state))
     }
 
@@ -143,11 +175,19 @@ impl Builder<'_> {
         prepared: Prepared,
         board: &Board<Prepared>,
     ) -> Result<Option<Finished>> {
-        let Prepared { base, instructions } = prepared;
+        let Prepared {
+            base,
+            files,
+            instructions,
+        } = prepared;
         let (mut stage, mut state) = self.begin(index, base)?;
         let name = self.stage_name(index);
         let name = name.map_or_else(|| index.to_string(), str::to_owned);
         stage.cache = self.cache_of(&name);
+        if let Some(files) = files {
+            self.begin_with_files(&mut stage, files, index)?;
+            stage.n_base = stage.layers.len();
+        }
         for (number, instruction) in instructions.iter().enumerate() {
             if board.is_stopped() {
                 return Ok(None);
@@ -163,6 +203,40 @@ impl Builder<'_> {
         }
         let stage = Shared::new(stage);
         Ok(Some(Finished { stage, state }))
+    }
+}
+
+impl Builder<'_> {
+    /// Makes the first layer of what a named context holds.
+    fn begin_with_files(&self, stage: &mut Stage, files: Files, index: usize) -> Result<()> {
+        let planned = self.plan.stages.get(index);
+        let span = planned.map(|planned| planned.span).unwrap_or_default();
+        let shown = format!("FROM {}", files.name);
+        let copy = CopyStep {
+            from: Some(Base::Image {
+                name: files.name,
+                platform: files.platform,
+            }),
+            sources: vec![Source::Path("/".to_owned())],
+            dest: "/".to_owned(),
+            chown: None,
+            chmod: None,
+            unpack_paths: false,
+            unpack_addresses: false,
+            link: false,
+            excludes: Vec::new(),
+        };
+        let made = self.copy(stage, &copy, span);
+        let made = made.map_err(|error| self.located_at(error, span, &shown))?;
+        stage.created = Some(made.outcome.created);
+        let mut is_empty = true;
+        if let Some(layer) = made.outcome.layer {
+            is_empty = false;
+            stage.push(layer, made.entries.as_deref())?;
+        }
+        let entry = history(&self.created_of(stage), shown, is_empty);
+        stage.config.history.push(entry);
+        Ok(())
     }
 }
 

@@ -149,14 +149,19 @@ impl Builder<'_> {
     }
 
     fn located(&self, error: StepError, instruction: &Instruction) -> Error {
+        self.located_at(error, instruction.span, &instruction.original)
+    }
+
+    /// Says where an error is: at `span`, in what begins with the line `shown`.
+    pub(crate) fn located_at(&self, error: StepError, span: Span, shown: &str) -> Error {
         match error {
             StepError::Diagnostic(diagnostic) => self.refused(&diagnostic),
             StepError::Failed(source) => Error::At {
                 location: format!(
                     "{}:{}: `{}` failed",
                     self.request.file_name,
-                    instruction.span.line,
-                    without_credentials(instruction.original.lines().next().unwrap_or_default()),
+                    span.line,
+                    without_credentials(shown.lines().next().unwrap_or_default()),
                 ),
                 source: Box::new(source),
             },

@@ -7,7 +7,7 @@
 //! # Examples
 //!
 //! ```
-//! use std::collections::BTreeMap;
+//! use std::collections::{BTreeMap, BTreeSet};
 //!
 //! use corten_dockerfile::{BaseConfig, Platform, PlanOptions, parse, plan, resolve};
 //!
@@ -20,6 +20,7 @@
 //!         build_args: &BTreeMap::new(),
 //!         platform: &platform,
 //!         build_platform: &platform,
+//!         contexts: &BTreeSet::new(),
 //!     },
 //! )
 //! .unwrap();

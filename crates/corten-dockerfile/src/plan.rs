@@ -25,6 +25,9 @@ pub struct PlanOptions<'a> {
     pub platform: &'a Platform,
     /// What the build runs on.
     pub build_platform: &'a Platform,
+    /// Names of named contexts, as short as they can be written (`debian`, not
+    /// `docker.io/library/debian:latest`): each takes the place of the stage of that name.
+    pub contexts: &'a BTreeSet<String>,
 }
 
 /// What is to be built.
@@ -57,8 +60,12 @@ pub struct PlannedStage {
     pub platform: Platform,
     /// Where its FROM is.
     pub span: Span,
-    /// Its instructions, FROM not included.
+    /// Its instructions, FROM not included; none if a context has its place.
     pub instructions: Vec<Instruction>,
+    /// What is triggered where another stage is built on it.
+    pub triggers: Vec<Instruction>,
+    /// Whether a named context has its place, which is its base then.
+    pub is_context: bool,
 }
 
 /// The proxies: usable without ARG, and in neither history nor cache keys.
@@ -148,7 +155,7 @@ impl Plan {
                 waiting.push(base);
                 // Triggers of a stage run in the stages built on it.
                 if let Some(base) = self.stages.get(base) {
-                    waiting.extend(self.stages_of(&on_build(base), index)?);
+                    waiting.extend(self.stages_of(&base.triggers, index)?);
                 }
             }
             waiting.extend(self.stages_of(&stage.instructions, index)?);
@@ -218,7 +225,10 @@ impl Plan {
     /// ONBUILD.
     pub fn stage_triggers(&self, index: usize) -> Vec<Instruction> {
         match self.stages.get(index).map(|stage| &stage.base) {
-            Some(Base::Stage(base)) => self.stages.get(*base).map(on_build).unwrap_or_default(),
+            Some(Base::Stage(base)) => {
+                let base = self.stages.get(*base);
+                base.map(|base| base.triggers.clone()).unwrap_or_default()
+            }
             Some(Base::Scratch | Base::Image { .. }) | None => Vec::new(),
         }
     }
@@ -234,9 +244,8 @@ impl Plan {
     }
 }
 
-fn on_build(stage: &PlannedStage) -> Vec<Instruction> {
-    let triggers = stage
-        .instructions
+fn on_build(instructions: &[Instruction]) -> Vec<Instruction> {
+    let triggers = instructions
         .iter()
         .filter_map(|instruction| match &instruction.kind {
             Kind::OnBuild(on_build) => Some((*on_build.trigger).clone()),
@@ -364,6 +373,22 @@ fn planned(
                 .map_err(|error| scope::refused(&error, word))?
         }
     };
+    // BuildKit's ONBUILD of the text counts all the same for those built on the context.
+    let triggers = on_build(&stage.instructions);
+    if let Some(context) = context_of(stage, options) {
+        return Ok(PlannedStage {
+            name: Some(context.clone()),
+            base: Base::Image {
+                name: context,
+                platform: platform.clone(),
+            },
+            platform,
+            span: stage.span,
+            instructions: Vec::new(),
+            triggers,
+            is_context: true,
+        });
+    }
     let base = match scope.stage_names.get(&name.text) {
         Some(index) => {
             if let Some(base) = earlier.get(*index) {
@@ -383,7 +408,17 @@ fn planned(
         platform,
         span: stage.span,
         instructions: stage.instructions.clone(),
+        triggers,
+        is_context: false,
     })
+}
+
+/// Returns the name of the context that has the place of `stage`. What BuildKit itself calls by a name
+/// is not replaced.
+fn context_of(stage: &Stage, options: &PlanOptions<'_>) -> Option<String> {
+    let name = &stage.from.name.as_ref()?.text;
+    let is_own = ["scratch", "context"].contains(&name.as_str());
+    (!is_own && options.contexts.contains(name)).then(|| name.clone())
 }
 
 fn wanted(

@@ -26,6 +26,8 @@ use crate::wanted::Wanted;
 pub(crate) enum NamedContext {
     /// An image.
     Image(Place),
+    /// Nothing: an image without files and without a name.
+    Scratch,
     /// A directory.
     Directory(PathBuf),
     /// A git repository, or a file by HTTP.
@@ -41,6 +43,9 @@ pub(crate) fn parse_context(text: &str) -> Result<(String, NamedContext), String
         return Err("expected `NAME=PLACE`".to_owned());
     };
     if let Some(reference) = place.strip_prefix("docker-image://") {
+        if reference == "scratch" {
+            return Ok((name.to_owned(), NamedContext::Scratch));
+        }
         return Ok((
             name.to_owned(),
             NamedContext::Image(Place::Store(reference.parse()?)),
@@ -116,10 +121,10 @@ impl Bases for StoreBases<'_> {
 
 impl StoreBases<'_> {
     fn named(&self, name: &str, platform: &Platform) -> Result<Named, CommandError> {
-        let reference: Option<Reference> = name.parse().ok().map(Reference::or_latest);
-        let place = match self.context(name, reference.as_ref()) {
+        let place = match self.context(name) {
             Some(NamedContext::Directory(path)) => return directory(name, path),
             Some(NamedContext::Remote(place)) => return self.fetch(place),
+            Some(NamedContext::Scratch) => return Ok(Named::Scratch),
             Some(NamedContext::Image(place)) => place.clone(),
             // A digest alone names an image too, the one that an earlier build printed.
             None => Place::Store(name.parse::<Name>().map_err(CommandError::failed)?),
@@ -206,19 +211,26 @@ impl StoreBases<'_> {
     }
 
     /// Contexts may be named as the Dockerfile names the image, or in full.
-    fn context(&self, name: &str, reference: Option<&Reference>) -> Option<&NamedContext> {
-        let same = |key: &String| {
-            let key: Option<Reference> = key.parse().ok();
-            key.map(Reference::or_latest).as_ref() == reference
-        };
+    pub(crate) fn context(&self, name: &str) -> Option<&NamedContext> {
+        let short = short_name(name);
         let in_full = || {
             self.contexts
                 .iter()
-                .find(|(key, _)| reference.is_some() && same(key))
+                .find(|(key, _)| short_name(key) == short)
         };
         self.contexts
             .get(name)
             .or_else(|| in_full().map(|(_, context)| context))
+    }
+}
+
+/// Returns the name of a named context as BuildKit compares it: as short as it can be written.
+pub(crate) fn short_name(name: &str) -> String {
+    let short = name.parse().map(|name: Reference| name.familiar());
+    let short = short.unwrap_or_else(|_| name.to_owned());
+    match short.strip_suffix(":latest") {
+        Some(untagged) => untagged.to_owned(),
+        None => short,
     }
 }
 
@@ -242,6 +254,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names_of_contexts() {
+        for name in [
+            "a",
+            "a:latest",
+            "docker.io/library/a",
+            "index.docker.io/library/a:latest",
+        ] {
+            assert_eq!(short_name(name), "a", "{name}");
+        }
+        assert_eq!(short_name("e.com/a:1"), "e.com/a:1");
+        assert_eq!(short_name("Not:A:Name"), "Not:A:Name");
+    }
+
+    #[test]
     fn named_contexts() {
         #[track_caller]
         fn check(text: &str, expected: Option<(&str, &str)>) {
@@ -253,6 +279,7 @@ mod tests {
                         (name, format!("directory {}", path.display()))
                     }
                     NamedContext::Remote(_) => (name, "remote".to_owned()),
+                    NamedContext::Scratch => (name, "scratch".to_owned()),
                 });
             let expected = expected.map(|(name, context)| (name.to_owned(), context.to_owned()));
             assert_eq!(found, expected, "{text:?}");
@@ -270,6 +297,7 @@ mod tests {
         );
         check("a=https://x.io/a.git#v1", Some(("a", "remote")));
         check("a=git@x.io:a", Some(("a", "remote")));
+        check("a=docker-image://scratch", Some(("a", "scratch")));
         check("a=https://x.io/file", Some(("a", "remote")));
         check("a=https://x.io/a.git?x=y", None);
         check("a=target:base", None);

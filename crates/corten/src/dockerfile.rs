@@ -1,6 +1,6 @@
 //! The files that say what is built: the Dockerfile and the ignore file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -268,6 +268,7 @@ pub(crate) fn plan(
     targets: &[&str],
     build_args: &BTreeMap<String, String>,
     platform: &Platform,
+    contexts: &BTreeSet<String>,
 ) -> Option<Plan> {
     let of = |platform: &Platform| {
         let variant = platform.variant.as_deref().unwrap_or_default();
@@ -278,6 +279,7 @@ pub(crate) fn plan(
         build_args,
         platform: &of(platform),
         build_platform: &of(&Platform::host()),
+        contexts,
     };
     corten_dockerfile::plan_targets(&corten_dockerfile::parse(text).ok()?, &options, targets).ok()
 }

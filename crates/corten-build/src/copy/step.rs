@@ -181,6 +181,7 @@ impl Builder<'_> {
             Some(Base::Image { name, platform }) => {
                 match self.sources.named(name, &spec_platform(platform))? {
                     Origin::Host(host) => Place::Host(host),
+                    Origin::Nothing => Place::Scratch,
                     Origin::Image(image) => Place::Image(image),
                 }
             }

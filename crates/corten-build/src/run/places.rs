@@ -91,6 +91,7 @@ impl Builder<'_> {
             Some(Base::Image { name, platform }) => {
                 match self.sources.named(name, &spec_platform(platform))? {
                     Origin::Host(host) => Place::Host(host),
+                    Origin::Nothing => Place::Nothing,
                     Origin::Image(image) => Place::Layers(Layers::Image(image)),
                 }
             }

@@ -78,15 +78,6 @@ fn bases_that_are_not_there() {
         there is no image `nowhere`
         ",
     );
-    let mut site = Site::new("");
-    site.directory("dir", "file 644 f F");
-    let error = chain(&site.try_build("FROM dir\n").unwrap_err());
-    let path = site.dir.path().join("dir");
-    let expected = format!(
-        "cannot get the image `dir`\n`{}` is a directory, and FROM needs an image",
-        path.display()
-    );
-    assert_eq!(error, expected);
 }
 
 #[test]

@@ -143,6 +143,21 @@ impl Site {
         );
     }
 
+    /// Returns what is called `name`.
+    pub(crate) fn named(&self, name: &str) -> Named {
+        self.names[name].clone()
+    }
+
+    /// Calls something `name`.
+    pub(crate) fn name(&mut self, name: &str, named: Named) {
+        self.names.insert(name.to_owned(), named);
+    }
+
+    /// Returns everything that an image holds.
+    pub(crate) fn whole(&self, built: &Built) -> String {
+        sketch::difference(&self.show(&self.layers(built)), &BTreeMap::new())
+    }
+
     fn put(&self, media_type: &str, bytes: &[u8]) -> Descriptor {
         let content = Descriptor::of(media_type, bytes);
         let mut ingest = self

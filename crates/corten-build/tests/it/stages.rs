@@ -2,7 +2,7 @@
 
 use std::sync::Barrier;
 
-use corten_build::{BuildRequest, Event};
+use corten_build::{BuildRequest, Event, Named};
 
 use crate::site::{Site, chain, check_in, lines};
 
@@ -336,4 +336,88 @@ fn an_image_is_asked_for_once() {
     let failed = site.try_build("FROM gone AS a\nFROM gone AS b\nFROM a\nCOPY --from=b / /");
     assert!(chain(&failed.unwrap_err()).ends_with("there is no image `gone`"));
     assert_eq!(site.asked(), ["gone"]);
+}
+
+#[test]
+fn a_context_takes_the_place_of_a_stage() {
+    let dockerfile = "
+        FROM scratch AS dep
+        COPY f /never
+        FROM scratch AS base
+        ONBUILD COPY f /onbuild
+        ENV A=1
+        COPY --from=dep never /never
+        COPY not-there /
+        FROM base AS last
+        COPY f /last
+    ";
+    let mut site = Site::new("file 644 f F").clamp(5);
+    site.image("image", &["file 644 own O"], |config| {
+        config.config.env = vec!["B=2".to_owned()];
+        config.config.on_build = vec!["COPY not-there /".to_owned()];
+    });
+    let image = site.named("image");
+    site.directory("files", "file 644 own D\ndir 750 sub\nfile 600 sub/x X");
+    let files = site.named("files");
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let cases = [
+        (
+            image,
+            "file 644 last F\nfile 644 onbuild F\nfile 644 own O",
+            "B=2",
+        ),
+        (
+            files,
+            "file 644 last F\nfile 644 onbuild F\nfile 644 own D\ndir 750 sub\nfile 600 sub/x X",
+            "",
+        ),
+        (Named::Scratch, "file 644 last F\nfile 644 onbuild F", ""),
+    ];
+    for (context, expected, env) in cases {
+        site.name("base", context);
+        site.request.contexts = ["base".to_owned()].into();
+        site.request.target = None;
+        let built = site.build(dockerfile);
+        assert_eq!(site.whole(&built), expected);
+        // As for BuildKit, the text's ONBUILD counts, and the image's does not.
+        assert_eq!(site.events(), ["ONBUILD COPY f /onbuild", "COPY f /last"]);
+        let expected: Vec<_> = [env, path]
+            .into_iter()
+            .filter(|one| !one.is_empty())
+            .collect();
+        assert_eq!(
+            site.config(&built)["config"]["Env"],
+            serde_json::json!(expected)
+        );
+        site.request.target = Some("base".to_owned());
+        let built = site.build(dockerfile);
+        assert!(site.events().is_empty());
+        let found = &site.config(&built)["config"]["Env"];
+        assert_eq!(found.get(0).and_then(|one| one.as_str()).unwrap_or(""), env);
+        assert!(site.config(&built)["config"].get("OnBuild").is_none());
+    }
+}
+
+#[test]
+fn an_image_that_is_a_directory() {
+    let mut site = Site::new("file 644 f F").clamp(5);
+    site.directory("files", "file 4755 own D\ndir 750 sub\nlink to own");
+    let dockerfile = "
+        FROM files
+        COPY f /f
+        COPY --from=files own /copy
+    ";
+    let built = site.build(dockerfile);
+    assert_eq!(
+        site.whole(&built),
+        "file 4755 copy D\nfile 644 f F\nfile 4755 own D\ndir 750 sub\nlink to own"
+    );
+    let history = &site.config(&built)["history"];
+    assert_eq!(history[0]["created_by"], "FROM files");
+    assert_eq!(history.as_array().unwrap().len(), 3);
+    assert_eq!(site.build(dockerfile), built);
+    // What changes in it is seen.
+    let path = site.dir.path().join("files/own");
+    std::fs::remove_file(path).unwrap();
+    assert!(site.try_build(dockerfile).is_err());
 }

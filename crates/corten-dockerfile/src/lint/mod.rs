@@ -94,7 +94,7 @@ impl Lint {
 /// # Examples
 ///
 /// ```
-/// use std::collections::BTreeMap;
+/// use std::collections::{BTreeMap, BTreeSet};
 ///
 /// use corten_dockerfile::{
 ///     Ignore, LintOptions, LintScope, PlanOptions, Platform, Rule, lint,
@@ -107,6 +107,7 @@ impl Lint {
 ///         build_args: &BTreeMap::new(),
 ///         platform: &platform,
 ///         build_platform: &platform,
+///         contexts: &BTreeSet::new(),
 ///     },
 ///     check: None,
 ///     ignore: &Ignore::default(),

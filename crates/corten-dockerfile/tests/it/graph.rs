@@ -1,6 +1,6 @@
 //! The graph of stages, as text and as a picture.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use corten_dockerfile::{EdgeKind, Graph, PlanOptions, Platform, parse, plan_targets};
 
@@ -12,6 +12,7 @@ fn graph(text: &str, targets: &[&str]) -> Graph {
         build_args: &BTreeMap::new(),
         platform: &platform,
         build_platform: &platform,
+        contexts: &BTreeSet::new(),
     };
     Graph::of(
         &dockerfile,

@@ -1,6 +1,6 @@
 //! Text that nobody meant: nothing panics, everything ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use corten_dockerfile::{
     BaseConfig, Error, Ignore, PlanOptions, Platform, expand, expand_words, glob_match, parse,
@@ -36,6 +36,7 @@ fn everything(text: &str) {
         build_args: &build_args,
         platform: &platform,
         build_platform: &platform,
+        contexts: &BTreeSet::new(),
     };
     let Ok(plan) = plan(&dockerfile, &options) else {
         return;

@@ -1,5 +1,7 @@
 //! BuildKit's rules: what each finds, in its words. The expected findings are those of BuildKit.
 
+use std::collections::BTreeSet;
+
 use corten_dockerfile::{
     BaseConfig, Check, Ignore, Lint, LintBase, LintOptions, LintScope, PlanOptions, Platform, Rule,
     lint,
@@ -36,6 +38,7 @@ fn found(text: &str, with: &With<'_>) -> Lint {
                 build_args: &arg.collect(),
                 platform: &platform,
                 build_platform: &platform,
+                contexts: &BTreeSet::new(),
             },
             check: check.as_ref(),
             ignore: &Ignore::parse(with.ignore.as_bytes()).unwrap(),

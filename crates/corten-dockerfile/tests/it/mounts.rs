@@ -1,6 +1,6 @@
 //! `RUN --mount`: what BuildKit makes of each option.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use corten_dockerfile::{
     Base, BaseConfig, PlanOptions, Platform, RunMountKind, Sharing, Step, parse, plan, resolve,
@@ -19,6 +19,7 @@ fn last(text: &str, args: &[(&str, &str)]) -> Result<Step, String> {
         build_args: &build_args,
         platform: &platform,
         build_platform: &platform,
+        contexts: &BTreeSet::new(),
     };
     let plan = plan(&dockerfile, &options).map_err(|error| error.message)?;
     let mut state = plan.begin(plan.target, &BaseConfig::default());

@@ -1,6 +1,6 @@
 //! Stages, bases, targets and arguments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use corten_dockerfile::unsupported;
 use corten_dockerfile::{
@@ -20,6 +20,7 @@ fn make(text: &str, target: Option<&str>, args: &[(&str, &str)]) -> Result<Plan,
             build_args: &build_args,
             platform: &Platform::new("linux", "arm64", ""),
             build_platform: &Platform::new("linux", "amd64", ""),
+            contexts: &BTreeSet::new(),
         },
     )
 }
@@ -299,6 +300,7 @@ fn several_targets() {
             build_args: &BTreeMap::new(),
             platform: &platform,
             build_platform: &platform,
+            contexts: &BTreeSet::new(),
         };
         let found = plan_targets(&parse(text).unwrap(), &options, targets);
         let found = found.map(|plan| {
@@ -326,4 +328,34 @@ fn several_targets() {
         &["x", "y"],
         Err("`TARGETSTAGE` cannot be several targets at once"),
     );
+}
+
+#[test]
+fn contexts_take_the_place_of_stages() {
+    let text = "FROM scratch AS a\nFROM e.com/x AS b\nONBUILD RUN x\nCOPY --from=a / /\n\
+                FROM scratch AS context\nFROM b AS c\nCOPY --from=context / /\nCOPY --from=B / /\n";
+    let platform = Platform::new("linux", "amd64", "");
+    let plan_with = |contexts: &[&str]| {
+        let options = PlanOptions {
+            target: None,
+            build_args: &BTreeMap::new(),
+            platform: &platform,
+            build_platform: &platform,
+            contexts: &contexts.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        plan(&parse(text).unwrap(), &options).unwrap()
+    };
+    assert_eq!(plan_with(&["docker.io/library/b"]).needed, [0, 1, 2, 3]);
+    // Its own steps and what they need are no matter, but what it triggers is, as in BuildKit; what
+    // BuildKit calls `context` is no stage's to give away.
+    let found = plan_with(&["b", "context", "scratch"]);
+    assert_eq!(found.needed, [1, 2, 3]);
+    assert!(found.stages[1].is_context && !found.stages[2].is_context);
+    assert!(found.stages[1].instructions.is_empty());
+    assert_eq!(found.stage_triggers(3).len(), 1);
+    let base = Base::Image {
+        name: "b".to_owned(),
+        platform: platform.clone(),
+    };
+    assert_eq!(found.stages[1].base, base);
 }

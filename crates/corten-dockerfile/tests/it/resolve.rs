@@ -1,6 +1,6 @@
 //! Instructions to steps, and the history they leave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use corten_dockerfile::{
     Address, Base, BaseConfig, Chmod, CopyStep, Diagnostic, HttpSource, PlanOptions, Platform,
@@ -24,6 +24,7 @@ fn steps(
         build_args: &build_args,
         platform: &platform,
         build_platform: &platform,
+        contexts: &BTreeSet::new(),
     };
     let plan = plan(&dockerfile, &options)?;
     let mut state = plan.begin(plan.target, config);
@@ -481,6 +482,7 @@ fn an_error_leaves_the_state_alone() {
         build_args: &build_args,
         platform: &platform,
         build_platform: &platform,
+        contexts: &BTreeSet::new(),
     };
     let plan = plan(&dockerfile, &options).unwrap();
     let mut state = plan.begin(0, &BaseConfig::default());
@@ -500,6 +502,7 @@ fn a_stage_on_a_stage_keeps_its_state() {
         build_args: &build_args,
         platform: &platform,
         build_platform: &platform,
+        contexts: &BTreeSet::new(),
     };
     let plan = plan(&dockerfile, &options).unwrap();
     let mut first = plan.begin(0, &BaseConfig::default());

@@ -169,7 +169,7 @@ fn named_contexts_come_before_everything_else() {
     program.write("other/hello", "from elsewhere\n");
     program.write(
         "context/Dockerfile",
-        "FROM nowhere.example/base\nCOPY --from=other hello /\n",
+        "FROM nowhere.example/other AS other\nRUN false\nFROM nowhere.example/base\nCOPY --from=other hello /\n",
     );
     program.ok(&[
         "build",

@@ -1,6 +1,6 @@
 //! The arguments of `corten build`, in groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,7 +8,7 @@ use corten_spec::{Platform, Reference};
 
 use super::annotations::Annotation;
 use super::several::{Target, distinct, references};
-use crate::bases::{NamedContext, parse_context};
+use crate::bases::{NamedContext, parse_context, short_name};
 use crate::build_context::is_http;
 use crate::env;
 use crate::error::CommandError;
@@ -82,6 +82,12 @@ impl SourceArgs {
     pub(crate) fn has_remote_file(&self) -> bool {
         let is_remote = |file: &PathBuf| is_http(&file.to_string_lossy());
         self.file.as_ref().is_some_and(is_remote)
+    }
+
+    /// Returns the names of the named contexts, as short as they can be written.
+    pub(crate) fn context_names(&self) -> BTreeSet<String> {
+        let names = self.build_context.iter();
+        names.map(|(name, _)| short_name(name)).collect()
     }
 }
 

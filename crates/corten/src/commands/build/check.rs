@@ -94,7 +94,7 @@ fn config(
     name: &str,
     platform: &Platform,
 ) -> Result<ImageConfig, CommandError> {
-    let here = match bases.contexts.get(name) {
+    let here = match bases.context(name) {
         Some(NamedContext::Image(place)) => return read(bases, place, platform),
         Some(_) => return Err(CommandError::failed("it is no image")),
         None => name.parse::<Name>().map_err(CommandError::failed)?,

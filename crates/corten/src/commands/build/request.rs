@@ -37,8 +37,9 @@ pub(crate) fn needs_root(args: &BuildArgs, ctx: &Context) -> bool {
         return false;
     };
     let targets = stages(args);
+    let contexts = args.sources.context_names();
     args.image.platforms().iter().any(|platform| {
-        let plan = dockerfile::plan(&sources.text, &targets, &build_args, platform);
+        let plan = dockerfile::plan(&sources.text, &targets, &build_args, platform, &contexts);
         plan.is_some_and(|plan| dockerfile::has_run(&plan))
     })
 }
@@ -102,11 +103,13 @@ pub(super) fn request(
     let environment = Seconds::from_environment(ctx)?;
     let inherited = environment.map(|epoch| (EPOCH.to_owned(), epoch.0.to_string()));
     let build_args = args.steps.build_args(&inherited.into_iter().collect());
+    let contexts = args.sources.context_names();
     let place = ContextPlace::of(&args.sources.context)?;
     let sources = sources(args, &place, &build_args, ctx)?;
+    let targets = stages(args);
     let clamp = match args.image.timestamp {
         Some(timestamp) => Some(timestamp),
-        None => dockerfile::plan(&sources.text, &stages(args), &build_args, platform)
+        None => dockerfile::plan(&sources.text, &targets, &build_args, platform, &contexts)
             .and_then(|plan| plan.source_date_epoch)
             .map(|text| {
                 text.parse().map_err(|reason| {
@@ -127,6 +130,7 @@ pub(super) fn request(
         target: targets.next(),
         more_targets: targets.collect(),
         build_args,
+        contexts,
         platform: platform.clone(),
         annotations: annotations(args),
         labels: args.image.label.iter().map(label).collect(),

@@ -86,7 +86,7 @@ impl SourcingArgs {
         for (name, context) in &args.sources.build_context {
             match context {
                 // Those are judged where they are looked up.
-                NamedContext::Image(_) => {}
+                NamedContext::Image(_) | NamedContext::Scratch => {}
                 NamedContext::Directory(path) => {
                     let place = ContextPlace::Directory(path.clone());
                     check_context(name, &place, rules, self.lock.is_some())?;
