@@ -31,6 +31,8 @@ mod merge;
 mod mounts;
 pub(crate) mod options;
 mod places;
+mod refusals;
+mod resolvers;
 mod sockets;
 mod tail;
 mod tier;
@@ -39,8 +41,8 @@ pub(crate) mod tree;
 mod walk;
 mod workspace;
 
-pub(crate) use mounts::refused;
 pub(crate) use places::Copied;
+pub(crate) use refusals::refused;
 pub(crate) use workspace::Workspace;
 
 use injected::Injected;
@@ -120,6 +122,11 @@ impl Builder<'_> {
         };
         key.run(run, network);
         key.number(i64::from(run.security == Security::Insecure));
+        key.surroundings(
+            self.host_name(),
+            self.request.run.shm_size,
+            &self.request.run.resource_limits,
+        );
         // Where the names lead may differ from machine to machine, as it may for those of DNS.
         let hosts: Vec<_> = self
             .request
@@ -131,6 +138,14 @@ impl Builder<'_> {
         key.list(&hosts);
         self.add_mounts(&mut key, run, taken, naming)?;
         Ok(key.finish())
+    }
+
+    /// Returns what a command sees as the name of its host: one that is the same everywhere unless a
+    /// build argument says otherwise, as for BuildKit.
+    fn host_name(&self) -> &str {
+        let named = self.request.build_args.get(HOST_NAME_ARGUMENT);
+        let named = named.filter(|name| !name.is_empty());
+        named.map_or(HOST_NAME, String::as_str)
     }
 
     fn network(&self, run: &RunStep) -> corten_sandbox::Network {
@@ -217,10 +232,13 @@ impl Builder<'_> {
         running: &Running<'_>,
     ) -> Result<Outcome> {
         let step = running.step;
-        let sandbox = Sandbox {
+        let mut sandbox = Sandbox {
             limits: self.request.run_limits,
+            hostname: self.host_name().to_owned(),
             ..sandbox.clone()
         };
+        let limits = &self.request.run.resource_limits;
+        sandbox.process.resource_limits.clone_from(limits);
         execute(&sandbox, running.shown, &self.cancel, &mut |bytes| {
             (self.listener)(Event::Output { step, bytes });
         })
@@ -330,6 +348,8 @@ fn sandbox(
 
 /// Fixed, so that what a command makes of it is the same everywhere; BuildKit's default name too.
 const HOST_NAME: &str = "buildkitsandbox";
+/// The build argument that names another one.
+const HOST_NAME_ARGUMENT: &str = "BUILDKIT_SANDBOX_HOSTNAME";
 
 fn execute(
     sandbox: &Sandbox,

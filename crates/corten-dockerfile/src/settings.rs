@@ -41,10 +41,7 @@ const SETTINGS: [(&str, Setting); 11] = [
         "BUILDKIT_MULTI_PLATFORM",
         Setting::Refused("several platforms make an index, and one does not"),
     ),
-    (
-        "BUILDKIT_SANDBOX_HOSTNAME",
-        Setting::Refused("a command that needs a name for its host can set it"),
-    ),
+    ("BUILDKIT_SANDBOX_HOSTNAME", Setting::Honoured),
     // Messages to a scanner that is started when a list of contents is asked for.
     ("BUILDKIT_SBOM_SCAN_CONTEXT", Setting::Indifferent),
     ("BUILDKIT_SBOM_SCAN_STAGE", Setting::Indifferent),

@@ -37,6 +37,14 @@ pub enum Error {
         /// What keeps from it.
         reason: String,
     },
+    /// A limit of a process was asked for that is above this process' own.
+    #[error("`{limit}` cannot be set: this process itself is held to {own}")]
+    ResourceLimit {
+        /// The limit, as in `nofile=1024:2048`.
+        limit: String,
+        /// The highest value that there can be.
+        own: u64,
+    },
     /// The sandbox could not be set up.
     #[error("failed {doing} `{}`", path.display())]
     SetUp {
@@ -116,6 +124,7 @@ impl Error {
             Self::Unavailable { .. }
                 | Self::IsolationUnavailable { .. }
                 | Self::Limits { .. }
+                | Self::ResourceLimit { .. }
                 | Self::NoSubordinateIds { .. }
                 | Self::IdMap { .. }
         )

@@ -112,6 +112,10 @@ fn restrict(process: &Process, confinement: &Confinement) -> Result<(), Failure>
     let what = Path::new("the process");
     let capabilities = confinement.capabilities;
     umask(rustix::fs::Mode::from_raw_mode(0o022));
+    for limit in &process.resource_limits {
+        let shown = limit.to_string();
+        limit.set().doing("limiting", Path::new(&shown))?;
+    }
     caps::drop_bounding(capabilities).doing("taking capabilities from", what)?;
     set_groups(&process.user).doing("setting the groups of", what)?;
     if confinement.no_new_privileges {

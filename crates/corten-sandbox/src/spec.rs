@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::caps::DEFAULT_CAPABILITIES;
 use crate::cgroup::Limits;
+use crate::resources::ResourceLimit;
 
 /// A process and the world it sees.
 ///
@@ -181,6 +182,8 @@ pub struct Process {
     /// Whether no system call is filtered and nothing of `/proc` and `/sys` is masked. With all
     /// [capabilities](crate::all_capabilities) the process may then do what its caller may.
     pub unconfined: bool,
+    /// Limits that are not the caller's; see [`check_resource_limits`](crate::check_resource_limits).
+    pub resource_limits: Vec<ResourceLimit>,
 }
 
 impl Process {
@@ -195,6 +198,7 @@ impl Process {
             capabilities: DEFAULT_CAPABILITIES.map(String::from).to_vec(),
             no_new_privileges: false,
             unconfined: false,
+            resource_limits: Vec::new(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What of each kind of step goes into its key.
 
 use corten_dockerfile::{Chmod, CopyStep, GitSource, GitTimes, HttpSource, RunStep, Source};
+use corten_sandbox::ResourceLimit;
 use corten_spec::Digest;
 
 use crate::key::Key;
@@ -29,6 +30,24 @@ impl Key {
         if let Some(script) = &run.script {
             account.input("script", &script.content);
         }
+    }
+
+    /// Adds what a command may see of where it runs.
+    pub(crate) fn surroundings(
+        &mut self,
+        host_name: &str,
+        shm_size: Option<u64>,
+        limits: &[ResourceLimit],
+    ) {
+        let shm_size = shm_size.map(|size| size.to_string());
+        let limits: Vec<String> = limits.iter().map(ToString::to_string).collect();
+        self.text(host_name);
+        self.optional(shm_size.as_deref());
+        self.list(&limits);
+        let account = self.account();
+        account.input("host name", host_name);
+        account.input("size of /dev/shm", &shm_size.unwrap_or_default());
+        account.input("limits of resources", &limits.join(" "));
     }
 
     /// Adds what a COPY or ADD does with what it takes.

@@ -1,7 +1,8 @@
 //! Mount points that a RUN needs and the image does not have: they must leave no trace in its layer.
 //!
 //! They are made in the upper directory beforehand, with the times of the directories they are in
-//! put back, and removed afterwards unless the command filled them.
+//! put back, and removed afterwards unless the command filled them; so are the directories above them, as
+//! BuildKit has it.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -34,15 +35,6 @@ struct Made {
     is_directory: bool,
 }
 
-/// What becomes of directories that were made above a mount point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Parents {
-    /// They go with it.
-    Remove,
-    /// They stay in the image, as BuildKit has it for what `--mount` mounts.
-    Keep,
-}
-
 /// What the sandbox mounts in every root.
 const ALWAYS: [&str; 3] = ["/proc", "/dev", "/sys"];
 
@@ -54,7 +46,7 @@ impl Injected {
             made: Vec::new(),
         };
         for path in ALWAYS {
-            injected.make(tree, path.as_bytes(), true, Parents::Remove)?;
+            injected.make(tree, path.as_bytes(), true)?;
         }
         let covered = |point: &Point| point.mount.destination.as_os_str().as_bytes().to_vec();
         let covered: Vec<Vec<u8>> = ALWAYS
@@ -71,19 +63,13 @@ impl Injected {
                     .is_some_and(|rest| rest.starts_with(b"/") && rest != b"/")
             });
             if !is_covered {
-                injected.make(tree, destination, point.is_directory, point.parents)?;
+                injected.make(tree, destination, point.is_directory)?;
             }
         }
         Ok(injected)
     }
 
-    fn make(
-        &mut self,
-        tree: &Tree,
-        destination: &[u8],
-        is_directory: bool,
-        parents: Parents,
-    ) -> Result<()> {
+    fn make(&mut self, tree: &Tree, destination: &[u8], is_directory: bool) -> Result<()> {
         // A destination that leads nowhere is for the sandbox to refuse.
         let Some(real) = tree.real_path(destination)? else {
             return Ok(());
@@ -112,7 +98,7 @@ impl Injected {
                     parent: self.root.directory(&parent)?,
                     is_directory,
                 };
-                if self.create(&made)? && (is_last || parents == Parents::Remove) {
+                if self.create(&made)? {
                     self.made.push(made);
                 }
                 true

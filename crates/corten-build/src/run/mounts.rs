@@ -3,10 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use corten_dockerfile::{
-    Diagnostic, Instruction, Kind, Network, Ownership, RunMount, RunMountKind, RunStep, Security,
-    Sharing,
-};
+use corten_dockerfile::{Diagnostic, Ownership, RunMount, RunMountKind, RunStep, Sharing};
 use corten_sandbox::{Mount, MountKind, RootKind, Tier};
 use corten_spec::Digest;
 
@@ -16,10 +13,9 @@ use crate::explain::Ledger;
 use crate::key::Key;
 use crate::run::agent::Agent;
 use crate::run::caches::{self, Held, Wanted};
-use crate::run::injected::Parents;
-use crate::run::options::RunOptions;
 use crate::run::places::{Naming, Taken};
-use crate::run::{HOST_NAME, Running};
+use crate::run::workspace::hosts_file;
+use crate::run::{Running, resolvers};
 use crate::{Error, Result};
 
 /// A mount, and what its mount point is to be.
@@ -27,7 +23,6 @@ use crate::{Error, Result};
 pub(crate) struct Point {
     pub(crate) mount: Mount,
     pub(crate) is_directory: bool,
-    pub(crate) parents: Parents,
 }
 
 /// Everything that is mounted for a command, in order, and what must live as long as it runs.
@@ -38,39 +33,6 @@ pub(crate) struct Prepared {
     pub(crate) env: Vec<(String, String)>,
     _caches: HashMap<Digest, Held>,
     _agents: Vec<Agent>,
-}
-
-/// Returns what `instructions` ask for and nobody allowed.
-pub(crate) fn refused(instructions: &[Instruction], options: &RunOptions) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    for instruction in instructions {
-        let Kind::Run(run) = &instruction.kind else {
-            continue;
-        };
-        let asked = [
-            (
-                "security",
-                "security.insecure",
-                run.security == Security::Insecure && !options.allowed.insecure,
-            ),
-            (
-                "network",
-                "network.host",
-                run.network == Network::Host
-                    && options.network == Network::None
-                    && !options.allowed.host_network,
-            ),
-        ];
-        for (flag, entitlement, is_refused) in asked {
-            let flag = instruction.flags.iter().find(|one| one.name == flag);
-            if let (Some(flag), true) = (flag, is_refused) {
-                let message = format!("`{entitlement}` is not allowed");
-                let hint = format!("pass `--allow {entitlement}` if you trust the Dockerfile");
-                found.push(Diagnostic::new(message, flag.span).with_hint(hint));
-            }
-        }
-    }
-    found
 }
 
 impl Builder<'_> {
@@ -152,15 +114,17 @@ impl Builder<'_> {
         taken: &[Option<Taken<'_>>],
     ) -> StepResult<Prepared> {
         let run = running.run;
+        let options = &self.request.run;
+        let resolvers = resolvers::for_command(self.network(run), &options.dns);
+        let hosts = hosts_file(&options.hosts, self.host_name());
         let files = running
             .work
-            .files(&self.request.run.hosts, HOST_NAME, run.script.as_ref())?;
+            .files(&resolvers, &hosts, run.script.as_ref())?;
         let mut points: Vec<Point> = files
             .into_iter()
             .map(|mount| Point {
                 mount,
                 is_directory: false,
-                parents: Parents::Remove,
             })
             .collect();
         // What is missing is told before anything is waited for.
@@ -215,6 +179,9 @@ impl Builder<'_> {
                     _,
                 ) => {}
             }
+        }
+        if let Some(size) = options.shm_size {
+            points.push(shared_memory(size));
         }
         // What is mounted inside another mount comes after it, whatever the order of the flags.
         points.sort_by_key(|point| point.mount.destination.components().count());
@@ -419,7 +386,19 @@ fn point(mount: &RunMount, kind: MountKind, is_directory: bool) -> Point {
             readonly: mount.readonly,
         },
         is_directory,
-        parents: Parents::Keep,
+    }
+}
+
+/// `/dev/shm`, over the one that every sandbox has. Nothing of `/dev` is in a layer.
+fn shared_memory(size: u64) -> Point {
+    let (size, mode) = (Some(size), 0o1777);
+    Point {
+        mount: Mount {
+            destination: PathBuf::from("/dev/shm"),
+            kind: MountKind::Tmpfs { size, mode },
+            readonly: false,
+        },
+        is_directory: true,
     }
 }
 

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use corten_dockerfile::Network;
-use corten_sandbox::Content;
+use corten_sandbox::{Content, ResourceLimit};
 
-/// What the commands of a build get and may do. None of it is in a cache key but the network and the
-/// names of hosts.
+/// What the commands of a build get and may do. None of it is in a cache key but the network, the names
+/// of hosts, the size of `/dev/shm` and the limits of resources.
 #[derive(Debug, Clone, Default)]
 pub struct RunOptions {
     /// Secrets by their ids, for `--mount=type=secret`.
@@ -19,8 +19,25 @@ pub struct RunOptions {
     pub network: Network,
     /// Further names in `/etc/hosts`.
     pub hosts: Vec<(String, IpAddr)>,
+    /// What `/etc/resolv.conf` says instead of what the machine's says.
+    pub dns: Dns,
+    /// How many bytes `/dev/shm` holds; 64 MiB if absent.
+    pub shm_size: Option<u64>,
+    /// Limits of a process (getrlimit(2)) that are not the caller's.
+    pub resource_limits: Vec<ResourceLimit>,
     /// What a Dockerfile may ask for beyond the usual.
     pub allowed: Allowed,
+}
+
+/// How names of hosts are resolved; what is empty is as the machine has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dns {
+    /// Who is asked.
+    pub servers: Vec<IpAddr>,
+    /// Domains that names are looked for in; `.` alone stands for none.
+    pub search: Vec<String>,
+    /// Options of resolv.conf(5).
+    pub options: Vec<String>,
 }
 
 /// What a Dockerfile may ask for beyond the usual (BuildKit's entitlements).

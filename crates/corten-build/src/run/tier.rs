@@ -3,11 +3,14 @@
 use std::path::Path;
 
 use corten_dockerfile::{Instruction, Kind};
-use corten_sandbox::{Check, Isolation, Tier, Verdict, check_limits, choose, survey};
+use corten_sandbox::{
+    Check, Isolation, Tier, Verdict, check_limits, check_resource_limits, choose, survey,
+};
 
 use crate::build::Builder;
 use crate::event::Event;
 use crate::request::Isolations;
+use crate::run::refusals;
 use crate::{Error, Result};
 
 impl Builder<'_> {
@@ -21,9 +24,19 @@ impl Builder<'_> {
         if !self.needed_instructions().any(is_run) {
             return Ok(());
         }
-        check_limits(self.request.run_limits).map_err(|source| Error::Isolation { source })?;
-        if is_asked_for {
-            self.tier()?;
+        check_limits(self.request.run_limits)
+            .and_then(|()| check_resource_limits(&self.request.run.resource_limits))
+            .map_err(|source| Error::Isolation { source })?;
+        // The tier is found out only where it matters: what is cached needs none.
+        let is_demanding = |one: &Instruction| refusals::is_demanding(one, self.request);
+        if is_asked_for || self.needed_instructions().any(is_demanding) {
+            let isolation = self.tier()?.isolation();
+            let unavailable =
+                |one: &Instruction| refusals::unavailable(one, self.request, isolation);
+            let problems: Vec<_> = self.needed_instructions().flat_map(unavailable).collect();
+            if !problems.is_empty() {
+                return Err(crate::build::refused(self.request, &problems));
+            }
         }
         Ok(())
     }

@@ -54,14 +54,13 @@ impl Workspace {
     /// Files that every command sees, as copies: a change to them goes nowhere.
     pub(crate) fn files(
         &self,
-        hosts: &[(String, IpAddr)],
-        host_name: &str,
+        resolvers: &str,
+        hosts: &str,
         script: Option<&Script>,
     ) -> Result<Vec<Mount>> {
-        let resolvers = fs::read("/etc/resolv.conf").unwrap_or_default();
-        let hosts = hosts_file(hosts, host_name);
+        let resolvers = resolvers.as_bytes();
         let mut mounts = vec![
-            self.file("resolv.conf", &resolvers, 0o644, "/etc/resolv.conf")?,
+            self.file("resolv.conf", resolvers, 0o644, "/etc/resolv.conf")?,
             self.file("hosts", hosts.as_bytes(), 0o644, "/etc/hosts")?,
         ];
         if let Some(script) = script {
@@ -105,8 +104,8 @@ fn make(directory: &Path) -> Result<()> {
     fs::create_dir_all(directory).map_err(Error::system("create", directory))
 }
 
-/// `/etc/hosts` as BuildKit writes it: nothing of the host's.
-fn hosts_file(hosts: &[(String, IpAddr)], host_name: &str) -> String {
+/// Returns `/etc/hosts` as BuildKit writes it: nothing of the host's.
+pub(crate) fn hosts_file(hosts: &[(String, IpAddr)], host_name: &str) -> String {
     let mut text =
         format!("127.0.0.1\tlocalhost {host_name}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     for (name, address) in hosts {

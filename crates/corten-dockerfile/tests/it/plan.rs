@@ -282,10 +282,9 @@ fn grammars_and_settings() {
     check("FROM a", &[("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "1")], None);
     check("FROM a", &[("BUILDKIT_MULTI_PLATFORM", "0")], None);
     check("FROM a", &[("BUILDKIT_CACHE_MOUNT_NS", "ns")], None);
-    for name in ["BUILDKIT_MULTI_PLATFORM", "BUILDKIT_SANDBOX_HOSTNAME"] {
-        let message = format!("the build argument `{name}` is not supported");
-        check("FROM a", &[(name, "1")], Some(&message));
-    }
+    check("FROM a", &[("BUILDKIT_SANDBOX_HOSTNAME", "a")], None);
+    let message = "the build argument `BUILDKIT_MULTI_PLATFORM` is not supported";
+    check("FROM a", &[("BUILDKIT_MULTI_PLATFORM", "1")], Some(message));
     let plan = make("FROM a", None, &[("BUILDKIT_INLINE_CACHE", "1")]).unwrap();
     assert_eq!(plan.unconsumed, ["BUILDKIT_INLINE_CACHE"]);
 }

@@ -18,6 +18,7 @@ mod request;
 mod secrets;
 mod several;
 mod sourcing;
+mod surroundings;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -64,6 +65,8 @@ pub(crate) struct BuildArgs {
     pub(crate) progress: Style,
     #[command(flatten)]
     pub(crate) run: secrets::RunArgs,
+    #[command(flatten)]
+    pub(crate) surroundings: surroundings::SurroundingArgs,
     #[command(flatten)]
     pub(crate) caching: caching::CachingArgs,
     #[command(flatten)]

@@ -65,7 +65,7 @@ impl IsolationArgs {
 }
 
 /// Reads a size as Docker does: a number with `b`, `k`, `m` or `g`, in powers of 1024.
-fn size(text: &str) -> Result<u64, String> {
+pub(super) fn size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit = text.strip_prefix(digits).unwrap_or_default();
     let shift = match unit.to_ascii_lowercase().as_str() {

@@ -181,21 +181,6 @@ const REFUSED: &[Refused] = &[
         instead: "use `--compression none`",
     },
     refuse(
-        "--dns",
-        "names are resolved as the machine does",
-        "leave it out",
-    ),
-    refuse(
-        "--dns-option",
-        "names are resolved as the machine does",
-        "leave it out",
-    ),
-    refuse(
-        "--dns-search",
-        "names are resolved as the machine does",
-        "leave it out",
-    ),
-    refuse(
         "--env",
         "the environment of an image is said in its Dockerfile",
         "use ENV",
@@ -389,11 +374,6 @@ const REFUSED: &[Refused] = &[
         "leave it out",
     ),
     refuse(
-        "--shm-size",
-        "`/dev/shm` has the usual size",
-        "mount one with `RUN --mount=type=tmpfs,target=/dev/shm,size=…`",
-    ),
-    refuse(
         "--sign-by",
         "images are not signed while they are built",
         "sign the image with other tools",
@@ -412,11 +392,6 @@ const REFUSED: &[Refused] = &[
         "--stdin",
         "RUN reads nothing, so that it does the same everywhere",
         "hand it a file with `RUN --mount`",
-    ),
-    refuse(
-        "--ulimit",
-        "RUN has the limits of the program",
-        "use `ulimit` before it",
     ),
     refuse(
         "--unsetannotation",

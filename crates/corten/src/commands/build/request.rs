@@ -150,7 +150,7 @@ pub(super) fn request(
             max_bytes: limits.archive.total_bytes,
             ..args.compression.pack()
         },
-        run: args.run.options()?,
+        run: args.surroundings.add_to(args.run.options()?),
         limits,
         ..BuildRequest::new(&sources.file_name, &sources.text, &sources.context.path)
     };
