@@ -3,6 +3,7 @@
 mod export;
 mod format;
 mod import;
+pub mod mounts;
 mod source;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,6 +16,7 @@ use corten_spec::{Descriptor, Digest};
 
 pub use export::{Exported, Mode, export};
 pub use format::{CONFIG_TYPE, INLINE_KEY, MANIFEST_TYPE};
+pub(crate) use import::chain;
 pub use source::WithCaches;
 
 use crate::Result;
@@ -72,6 +74,7 @@ pub struct Caches {
     holders: HashMap<Digest, Vec<usize>>,
     /// What the steps of this build made or found.
     used: Mutex<BTreeMap<Digest, Outcome>>,
+    pub(crate) mounts: mounts::Mounts,
     brought: Memo<Digest, ()>,
     /// Layers that could not be brought, and those of them that nobody was told about yet.
     lost: Mutex<Lost>,
@@ -184,7 +187,7 @@ impl LayerSource for Caches {
             if let Err(error) = &result {
                 let mut lost = self.lost();
                 lost.all.insert(blob.digest.clone());
-                let reason = import::chain(error);
+                let reason = chain(error);
                 lost.news
                     .push(format!("a layer of a cache cannot be used: {reason}"));
             }

@@ -108,6 +108,22 @@ impl HostTree {
 
     /// Returns `None` if a link leads out of `reach`.
     fn scan_part(path: &Path, ignore: &Ignore, reach: Reach) -> Result<Option<Self>> {
+        Self::scan_as(path, ignore, reach, owned_by_root)
+    }
+
+    /// Examines everything below `path`, a directory that this program keeps: owners mean there what
+    /// they mean in an image.
+    pub(crate) fn with_owners(path: &Path) -> Result<Self> {
+        let all = Self::scan_as(path, &Ignore::default(), Reach::all(), with_its_owner)?;
+        Ok(all.expect("no link leads out of everything"))
+    }
+
+    fn scan_as(
+        path: &Path,
+        ignore: &Ignore,
+        reach: Reach,
+        meta: fn(&Found) -> Meta,
+    ) -> Result<Option<Self>> {
         let root = Root::open(path)?;
         let top = inspect_root(&root, Xattrs::Leave)?;
         let mut part = Scan {
@@ -115,7 +131,8 @@ impl HostTree {
             is_whole: reach == Reach::all(),
             reach: &reach,
             is_left: false,
-            tree: TreeBuilder::new(owned_by_root(&top)),
+            meta,
+            tree: TreeBuilder::new(meta(&top)),
             found: Vec::new(),
             links: HashMap::new(),
         };
@@ -189,6 +206,8 @@ struct Scan<'a> {
     is_whole: bool,
     /// Whether a link leads out of `reach`.
     is_left: bool,
+    /// What a file has in the tree of what it has here.
+    meta: fn(&Found) -> Meta,
     tree: TreeBuilder,
     found: Vec<HostFile>,
     links: HashMap<(u64, u64), u64>,
@@ -209,7 +228,7 @@ impl Scan<'_> {
                 Descend::Past
             });
         }
-        let meta = owned_by_root(&found);
+        let meta = (self.meta)(&found);
         let group = (found.n_links > 1 && !is_directory).then(|| self.group_of(&found));
         let item = match found.kind {
             FoundKind::Socket => return Ok(Descend::Past),
@@ -261,12 +280,25 @@ impl Scan<'_> {
 /// What the files of a context are in an image: root's, with the attributes that mean the same on
 /// every machine and are read by every user.
 fn owned_by_root(found: &Found) -> Meta {
+    let mut meta = with_its_owner(found);
+    (meta.uid, meta.gid) = (0, 0);
+    meta
+}
+
+fn with_its_owner(found: &Found) -> Meta {
     let kept = |(name, _): &&(Vec<u8>, Vec<u8>)| {
         (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
             || name == b"security.capability"
     };
     let xattrs = found.meta.xattrs().iter().filter(kept).cloned().collect();
-    Meta::new(found.meta.mode, 0, 0, found.meta.mtime).with_extended(xattrs, Vec::new())
+    let Meta {
+        mode,
+        uid,
+        gid,
+        mtime,
+        ..
+    } = found.meta;
+    Meta::new(mode, uid, gid, mtime).with_extended(xattrs, Vec::new())
 }
 
 impl HostFiles {

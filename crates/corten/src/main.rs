@@ -12,6 +12,7 @@
 
 mod bases;
 mod build_context;
+mod cache_places;
 mod cli;
 mod commands;
 mod compression;

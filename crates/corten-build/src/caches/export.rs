@@ -56,11 +56,21 @@ pub fn export(
     options: &CopyOptions<'_>,
 ) -> Result<Exported> {
     let mine = mine(caches, mode);
+    publish(target, options, &|| {
+        Ok(of_steps(theirs(target)?, mine.clone(), source))
+    })
+}
+
+/// Writes what `documents` makes of what is at `target`, as often as somebody else was quicker.
+pub(super) fn publish<'a>(
+    target: &CacheSource,
+    options: &CopyOptions<'_>,
+    documents: &dyn Fn() -> Result<Documents<'a>>,
+) -> Result<Exported> {
     let (mut sent, mut bytes) = (0, 0);
     let mut before = at(target)?;
     for attempt in 1.. {
-        let theirs = theirs(target)?;
-        let documents = Documents::new(theirs, mine.clone(), source);
+        let documents = documents()?;
         let sink = Holding {
             place: &*target.place,
             there: &documents.there,
@@ -121,43 +131,60 @@ fn mine(caches: &Caches, mode: &Mode) -> BTreeMap<Digest, Known> {
     known.collect()
 }
 
+/// Returns the documents of a cache of steps.
+fn of_steps(
+    theirs: BTreeMap<Digest, Known>,
+    mine: BTreeMap<Digest, Known>,
+    source: &dyn Source,
+) -> Documents<'_> {
+    let layers = theirs
+        .values()
+        .filter_map(|known| known.outcome.layer.as_ref());
+    let there = layers.map(|layer| layer.blob.digest.clone()).collect();
+    let merged = format::merge(mine, theirs, MOST_RECORDS);
+    let (layers, config) = format::write(&merged);
+    let config = document::to_bytes(&config);
+    let documents = Documents::new(source, MANIFEST_TYPE, (CONFIG_TYPE, &config), layers);
+    Documents {
+        n_records: merged.len(),
+        there,
+        ..documents
+    }
+}
+
 /// A cache to be written: its documents from memory, its layers from where they are.
-struct Documents<'a> {
+pub(super) struct Documents<'a> {
     memory: Memory,
     source: &'a dyn Source,
     manifest: Descriptor,
-    n_records: usize,
+    pub(super) n_records: usize,
     /// The layers that the former cache had, in the very same place.
-    there: HashSet<Digest>,
+    pub(super) there: HashSet<Digest>,
 }
 
 impl<'a> Documents<'a> {
-    fn new(
-        theirs: BTreeMap<Digest, Known>,
-        mine: BTreeMap<Digest, Known>,
+    /// Returns the documents of a cache of `layers`, whose config is of the type and the bytes given.
+    pub(super) fn new(
         source: &'a dyn Source,
+        artifact_type: &str,
+        config: (&str, &[u8]),
+        mut layers: Vec<Descriptor>,
     ) -> Self {
-        let layers = theirs
-            .values()
-            .filter_map(|known| known.outcome.layer.as_ref());
-        let there = layers.map(|layer| layer.blob.digest.clone()).collect();
-        let merged = format::merge(mine, theirs, MOST_RECORDS);
         let memory = Memory::new();
-        let (mut layers, config) = format::write(&merged);
-        let config = memory.add(CONFIG_TYPE, &document::to_bytes(&config));
+        let config = memory.add(config.0, config.1);
         if layers.is_empty() {
             // Some registries take no manifest without a layer (image-spec, guidelines for artifacts).
             layers.push(memory.add(media_type::OCI_EMPTY, b"{}"));
         }
         let mut manifest = Manifest::oci(config, layers);
-        manifest.artifact_type = Some(MANIFEST_TYPE.to_owned());
+        manifest.artifact_type = Some(artifact_type.to_owned());
         let manifest = memory.add(media_type::OCI_MANIFEST, &document::to_bytes(&manifest));
         Self {
             memory,
             source,
             manifest,
-            n_records: merged.len(),
-            there,
+            n_records: 0,
+            there: HashSet::new(),
         }
     }
 }

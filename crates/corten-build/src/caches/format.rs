@@ -99,11 +99,11 @@ pub(crate) fn read(
     Some(known.collect())
 }
 
-fn sha256(text: &str) -> Option<Digest> {
+pub(super) fn sha256(text: &str) -> Option<Digest> {
     Digest::known(text).filter(|digest| digest.algorithm() == Some(Algorithm::Sha256))
 }
 
-fn is_usable(layer: &Descriptor) -> bool {
+pub(super) fn is_usable(layer: &Descriptor) -> bool {
     matches!(layer.kind(), Kind::Layer { foreign: false, .. }) && layer.digest.algorithm().is_some()
 }
 

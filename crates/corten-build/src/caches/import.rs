@@ -23,7 +23,7 @@ pub(crate) enum Found {
 }
 
 /// A config may take so many bytes.
-const MOST_CONFIG_BYTES: u64 = 4 << 20;
+pub(super) const MOST_CONFIG_BYTES: u64 = 4 << 20;
 
 /// The configs of BuildKit's caches, and where it keeps them in images.
 const BUILDKIT_CONFIG: &str = "application/vnd.buildkit.cacheconfig.v0";

@@ -11,7 +11,9 @@
 //! Locks are those of flock(2): other processes respect them, and they end with the process. What a
 //! power failure leaves in a cache is for the command to judge, as it is everywhere else.
 
+mod elsewhere;
 mod kept;
+mod whole;
 
 use std::fs::{self, File};
 use std::io;
@@ -28,6 +30,8 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 pub use kept::{RunCache, prune_run_caches, remove_run_caches, run_caches};
+pub use whole::Put;
+pub(crate) use whole::{hold_idle, is_there, put};
 
 use crate::{Error, Result};
 
@@ -35,6 +39,7 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) directory: PathBuf,
+    pub(crate) id: String,
     _lock: File,
 }
 
@@ -57,8 +62,7 @@ pub(crate) fn hold(
     cancel: &Cancel,
     fill: &dyn Fn(&Path) -> Result<()>,
 ) -> Result<Held> {
-    let (algorithm, encoded) = (wanted.name.algorithm_name(), wanted.name.encoded());
-    let cache = root(store).join(format!("{algorithm}-{encoded}"));
+    let cache = path_of(store, &wanted.name);
     loop {
         if cancel.is_cancelled() {
             return Err(Error::Stopped);
@@ -100,6 +104,7 @@ fn choose(
             .map_err(Error::system("set the time of", &path))?;
         return Ok(Some(Held {
             directory,
+            id: wanted.id.clone(),
             _lock: lock,
         }));
     }
@@ -118,7 +123,10 @@ fn make(
     if unfinished.exists() {
         remove(&unfinished)?;
     }
-    fill(&unfinished)?;
+    fill(&unfinished).inspect_err(|_| {
+        // What was written of it is of no use, and the error is what matters.
+        remove(&unfinished).ok();
+    })?;
     fs::rename(&unfinished, directory).map_err(Error::system("create", directory))
 }
 
@@ -168,6 +176,11 @@ fn make_private(directory: &Path) -> Result<()> {
 
 fn root(store: &Store) -> PathBuf {
     store.root().join("run-caches")
+}
+
+fn path_of(store: &Store, name: &Digest) -> PathBuf {
+    let (algorithm, encoded) = (name.algorithm_name(), name.encoded());
+    root(store).join(format!("{algorithm}-{encoded}"))
 }
 
 fn lock_path(cache: &Path, number: u32) -> PathBuf {

@@ -330,7 +330,13 @@ impl Builder<'_> {
         wanted.sort_by(|(left, ..), (right, ..)| left.name.as_str().cmp(right.name.as_str()));
         let mut held = HashMap::new();
         for (cache, mount, taken) in wanted {
-            let fill = |path: &Path| self.fill(path, mount, taken);
+            self.bring_mount(&cache.name);
+            let fill = |path: &Path| {
+                if self.fill_from_elsewhere(path, &cache.name) {
+                    return Ok(());
+                }
+                self.fill(path, mount, taken)
+            };
             let directory = caches::hold(self.store, &cache, &self.cancel, &fill)?;
             held.insert(cache.name, directory);
         }

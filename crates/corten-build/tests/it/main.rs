@@ -14,6 +14,7 @@ mod copying;
 mod determinism;
 mod errors;
 mod layers;
+mod mounts;
 mod selecting;
 mod site;
 mod sketch;

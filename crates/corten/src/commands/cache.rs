@@ -1,5 +1,6 @@
 //! `corten cache`
 
+pub(crate) mod carry;
 mod list;
 mod remove;
 
@@ -28,6 +29,10 @@ enum Verb {
     Rm(remove::RmArgs),
     /// Forget or remove what was used longest ago
     Prune(remove::PruneArgs),
+    /// Write mounts to a registry or a directory, for other machines to begin with
+    Export(carry::ExportArgs),
+    /// Take mounts from a registry or a directory
+    Import(carry::ImportArgs),
 }
 
 /// What a cache has.
@@ -42,7 +47,10 @@ enum Kind {
 /// Tells whether `args` read or remove files of other users.
 pub(crate) fn needs_root(args: &CacheArgs, ctx: &Context) -> bool {
     match args.verb {
-        Verb::Ls(_) | Verb::Rm(_) | Verb::Prune(_) => ctx.root().join("run-caches").is_dir(),
+        Verb::Import(_) => true,
+        Verb::Ls(_) | Verb::Rm(_) | Verb::Prune(_) | Verb::Export(_) => {
+            ctx.root().join("run-caches").is_dir()
+        }
     }
 }
 
@@ -52,6 +60,8 @@ pub(crate) fn run(args: &CacheArgs, ctx: &Context) -> Result<ExitCode, CommandEr
         Verb::Ls(args) => list::run(args, ctx, &store)?,
         Verb::Rm(args) => remove::run(args, ctx, &store)?,
         Verb::Prune(args) => remove::prune(args, ctx, &store)?,
+        Verb::Export(args) => carry::export(args, ctx, &store)?,
+        Verb::Import(args) => carry::import(args, ctx, &store)?,
     }
     Ok(ExitCode::SUCCESS)
 }

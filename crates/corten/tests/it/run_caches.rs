@@ -1,5 +1,7 @@
 //! What `RUN --mount=type=cache` keeps, and the commands about it.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::program::Program;
@@ -71,4 +73,122 @@ fn mounts_are_listed_and_removed() {
     assert_eq!(mounts["mounts"], 1);
     assert!(mounts["mountBytes"].as_u64().unwrap() >= 100 << 10);
     assert_eq!(ids(&program), [""; 0]);
+}
+
+/// Returns the files that a command finds in the cache `/c`, with owners, modes and times.
+fn found(program: &Program, args: &[&str]) -> String {
+    let lines = "RUN --mount=type=cache,target=/c cd /c && echo \"=$(find . | sort | \\
+    xargs stat -c '%n %F %a %u %g %Y %h' | tr '\\n' ';')=\"";
+    let ran = succeeds(program, lines, &[&["--no-cache"], args].concat());
+    ran.stderr.split('=').rev().nth(1).unwrap().to_owned()
+}
+
+const FILL: &str = "RUN --mount=type=cache,target=/c --mount=type=cache,target=/d,id=other cd /c && \\
+    mkdir -m 750 s && echo one >s/one && chown 7:8 s/one && chmod 4711 s/one && ln s/one two && ln -s /etc link && \\
+    mkfifo pipe && touch -h -d @5 s/one link pipe && touch -d @6 s . && echo >/d/f";
+
+#[test]
+fn mounts_go_from_machine_to_machine() {
+    let Some(first) = program("mounts_go_from_machine_to_machine") else {
+        return;
+    };
+    succeeds(&first, FILL, &[]);
+    let expected = found(&first, &[]);
+    assert!(
+        expected.contains("./s/one regular file 4711 7 8 5 2;") && expected.contains("./pipe fifo"),
+        "{expected}"
+    );
+    let cache = first.path("cache").display().to_string();
+    let to = format!("type=local,dest={cache}");
+    let sent = json(&first, &["cache", "export", "--to", &to]);
+    assert_eq!(sent["mounts"].as_array().unwrap().len(), 2, "{sent}");
+    assert!(sent["sent"].as_u64().unwrap() >= 4, "{sent}");
+    // The same files are the same layers.
+    let again = json(&first, &["cache", "export", "--to", &to]);
+    assert_eq!(
+        (&again["sent"], &again["manifest"]),
+        (&0.into(), &sent["manifest"])
+    );
+
+    // Another machine takes them by hand, one of them under its id.
+    let second = program("mounts_go_from_machine_to_machine").unwrap();
+    let import = |args: &[&str]| {
+        json(
+            &second,
+            &[&["cache", "import", "--from", &to], args].concat(),
+        )["mounts"]
+            .clone()
+    };
+    let made = import(&["/c"]);
+    assert_eq!(made, serde_json::json!([{ "id": "//c", "done": "made" }]));
+    assert_eq!(found(&second, &[]), expected);
+    succeeds(&second, "RUN --mount=type=cache,target=/c rm -r /c/*", &[]);
+    let all = import(&[]);
+    let all = all.as_array().unwrap();
+    assert!(
+        all.contains(&serde_json::json!({ "id": "//c", "done": "kept" })),
+        "{all:?}"
+    );
+    assert!(
+        all.contains(&serde_json::json!({ "id": "/other", "done": "made" })),
+        "{all:?}"
+    );
+    assert_ne!(found(&second, &[]), expected);
+    assert_eq!(import(&["/c", "--replace"])[0]["done"], "replaced");
+    assert_eq!(found(&second, &[]), expected);
+    assert_ne!(
+        second
+            .run(&["cache", "import", "--from", &to, "/absent"])
+            .code,
+        0
+    );
+}
+
+#[test]
+fn builds_carry_the_mounts_of_their_commands() {
+    let Some(first) = program("builds_carry_the_mounts_of_their_commands") else {
+        return;
+    };
+    succeeds(&first, "RUN --mount=type=cache,target=/unused true", &[]);
+    let cache = first.path("cache").display().to_string();
+    let to = format!("type=local,dest={cache},mode=max,mounts=true");
+    let from = format!("type=local,src={cache},mounts=true");
+    let ran = succeeds(&first, FILL, &["--cache-from", &from, "--cache-to", &to]);
+    assert!(
+        ran.stderr.contains("latest-mounts has 2 mounts"),
+        "{}",
+        ran.stderr
+    );
+    let expected = found(&first, &[]);
+
+    // Another one finds what it has nothing of, also where a step is not in the cache.
+    let second = program("builds_carry_the_mounts_of_their_commands").unwrap();
+    assert_eq!(found(&second, &["--cache-from", &from]), expected);
+    assert_eq!(ids(&second), ["//c"], "the other one was not wanted");
+    // What is here is not overwritten, and takes the place of what is there.
+    succeeds(&second, "RUN --mount=type=cache,target=/c rm -r /c/*", &[]);
+    assert_ne!(found(&second, &["--cache-from", &from]), expected);
+    succeeds(&second, FILL, &["--cache-from", &from, "--cache-to", &to]);
+    let third = program("builds_carry_the_mounts_of_their_commands").unwrap();
+    assert_eq!(found(&third, &["--cache-from", &from]), expected);
+
+    // Without the layers, a build begins with an empty one, and says so.
+    let blobs = first.path("cache/blobs/sha256");
+    for blob in fs::read_dir(blobs).unwrap() {
+        let path = blob.unwrap().path();
+        if fs::read(&path).unwrap().starts_with(b"\x1f\x8b") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let fourth = program("builds_carry_the_mounts_of_their_commands").unwrap();
+    let ran = succeeds(
+        &fourth,
+        "RUN --mount=type=cache,target=/c test -z \"$(ls /c)\"",
+        &["--cache-from", &from],
+    );
+    assert!(
+        ran.stderr.contains("a mount of a cache cannot be used"),
+        "{}",
+        ran.stderr
+    );
 }

@@ -1,21 +1,19 @@
 //! The caches of one build: opened before, written after.
 
-use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
 
-use corten_build::BuildRequest;
-use corten_build::caches::{CachePlace, CacheSource, Caches, Exported, Mode, WithCaches, export};
+use corten_build::caches::{Caches, Exported, Mode, WithCaches, export};
 use corten_build::request::LayersOf;
-use corten_content::{
-    CopyOptions, Durability, Layout, MountSource, Sink as _, Source as _, Store, load_image,
-};
+use corten_build::{BuildRequest, RunCache};
+use corten_content::{CopyOptions, MountSource, Sink as _, Source as _, Store, load_image};
 use corten_spec::{Descriptor, Reference};
 use corten_tar::Compression;
 
 use super::BuildArgs;
-use super::caching::{CacheAt, CacheTo};
+use super::caching::CacheTo;
 use super::outcome::{Image, Outcome};
+use crate::cache_places::CacheAt;
+use crate::commands::cache::carry;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::output;
@@ -33,16 +31,20 @@ pub(super) fn open(
     if args.caching.cache_from.is_empty() && args.caching.cache_to.is_empty() {
         return Ok(());
     }
-    let mut sources = Vec::new();
+    let (mut sources, mut mounts) = (Vec::new(), Vec::new());
     for from in &args.caching.cache_from {
-        match &from.0 {
+        match &from.at {
             CacheAt::Local(path, _) if !path.join("oci-layout").exists() => {
                 let path = path.display();
                 ctx.output
                     .warn(&format!("there is no cache in `{path}` yet"));
             }
             at @ (CacheAt::Local(..) | CacheAt::Registry(_)) => {
-                sources.push(source(args, ctx, at)?);
+                sources.push(at.open(&args.registry, ctx)?);
+                if from.mounts {
+                    let at = at.of_mounts().map_err(CommandError::usage)?;
+                    mounts.push(at.open(&args.registry, ctx)?);
+                }
             }
         }
     }
@@ -51,8 +53,9 @@ pub(super) fn open(
     let is_several = args.image.platforms().len() > 1 || !request.more_targets.is_empty();
     let needs_layers = is_several || args.image.squash;
     let (caches, warnings) = Caches::read(sources, &request.platform);
-    for warning in warnings {
-        ctx.output.warn(&warning);
+    let (caches, of_mounts) = caches.with_mounts(mounts);
+    for warning in warnings.iter().chain(&of_mounts) {
+        ctx.output.warn(warning);
     }
     let n_records = caches.n_records();
     ctx.output
@@ -99,23 +102,6 @@ fn check_compression(args: &BuildArgs, request: &BuildRequest) -> Result<(), Com
         .hint("the layers are the same; choose with `--compression`")),
         None => Ok(()),
     }
-}
-
-fn source(args: &BuildArgs, ctx: &Context, at: &CacheAt) -> Result<CacheSource, CommandError> {
-    let (place, tag): (Box<dyn CachePlace>, String) = match at {
-        CacheAt::Registry(reference) => {
-            let (repository, _) = args.registry.repository(ctx, reference)?;
-            (Box::new(repository), reference.identifier().to_owned())
-        }
-        CacheAt::Local(path, tag) => {
-            let layout = Layout::create(path, Durability::Full);
-            let failed =
-                |error| CommandError::doing(format!("cannot open the cache `{at}`"), error);
-            (Box::new(layout.map_err(failed)?), tag.clone())
-        }
-    };
-    let name = at.to_string();
-    Ok(CacheSource { name, place, tag })
 }
 
 /// Tells whether all layers of the image are in the store, so that it may have a name there.
@@ -174,18 +160,24 @@ fn write_image(
     let pushed_to = pushed_to(args, ctx, names)?;
     for to in &args.caching.cache_to {
         let Some(at) = &to.at else { continue };
-        let written = write_to(args, ctx, image, pushed_to.clone(), (to, at));
-        let written =
-            written.map_err(|error| error.while_doing(format!("cannot write the cache `{at}`")));
-        match written {
-            Err(error) if to.may_fail => ctx.output.warn(&error.to_string()),
-            Err(error) => return Err(error),
-            Ok(done) => ctx.output.note(&format!(
+        let write = || -> Result<(), CommandError> {
+            let done = write_to(args, ctx, image, pushed_to.clone(), (to, at))?;
+            ctx.output.note(&format!(
                 "the cache {at} has {} steps; {} blobs ({}) were sent",
                 done.n_records,
                 done.sent,
                 output::size(done.bytes)
-            )),
+            ));
+            if to.mounts {
+                write_mounts(args, ctx, &image.request, at)?;
+            }
+            Ok(())
+        };
+        let written =
+            write().map_err(|error| error.while_doing(format!("cannot write the cache `{at}`")));
+        match written {
+            Err(error) if to.may_fail => ctx.output.warn(&error.to_string()),
+            written => written?,
         }
     }
     Ok(())
@@ -207,16 +199,13 @@ fn write_to(
     } else {
         Mode::Min(built.layers.clone())
     };
-    let target = source(args, ctx, at)?;
+    let target = at.open(&args.registry, ctx)?;
     let from = WithCaches {
         store,
         caches: Arc::clone(caches),
         pushed_to,
     };
-    let lock = match at {
-        CacheAt::Local(path, _) => Some(lock(path)?),
-        CacheAt::Registry(_) => None,
-    };
+    let lock = at.lock()?;
     let progress = Transfers::new(ctx.output);
     let options = CopyOptions {
         jobs: args.registry.jobs,
@@ -227,6 +216,25 @@ fn write_to(
     progress.finish();
     drop(lock);
     done.map_err(CommandError::caused)
+}
+
+/// Writes the caches of RUN that commands of the build used.
+fn write_mounts(
+    args: &BuildArgs,
+    ctx: &Context,
+    request: &BuildRequest,
+    at: &CacheAt,
+) -> Result<(), CommandError> {
+    let used = request.caches.as_ref().map(|caches| caches.used_mounts());
+    let used = used.unwrap_or_default();
+    if used.is_empty() {
+        return Ok(());
+    }
+    let at = at.of_mounts().map_err(CommandError::usage)?;
+    let wanted = |mount: &RunCache| used.contains(&mount.name);
+    let done = carry::send(ctx, &at, &wanted, &request.pack, &args.registry)?;
+    carry::report(ctx, &at, &done);
+    Ok(())
 }
 
 /// Returns a repository that has the image's layers by now.
@@ -245,17 +253,4 @@ fn pushed_to(
         Some(name) => Ok(args.registry.repository(ctx, name)?.0.mountable()),
         None => Ok(None),
     }
-}
-
-/// Writers of a directory take turns, so that none is overtaken between reading and writing.
-fn lock(directory: &Path) -> Result<File, CommandError> {
-    let path = directory.join(".corten-cache.lock");
-    let open = || {
-        let file = File::options().create(true).append(true).open(&path)?;
-        file.lock()?;
-        Ok(file)
-    };
-    open().map_err(|error: std::io::Error| {
-        CommandError::doing(format!("cannot lock `{}`", path.display()), error)
-    })
 }

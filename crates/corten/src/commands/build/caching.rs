@@ -1,12 +1,10 @@
 //! What of a build has to do with its cache: the arguments, and what users write in them.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
-use corten_spec::Reference;
+
+use crate::cache_places::{CacheAt, Options};
 
 /// What of a build has to do with its cache.
 #[derive(Debug, Clone, Args)]
@@ -27,36 +25,24 @@ pub(crate) struct CachingArgs {
     #[arg(long)]
     pub(crate) explain: bool,
     /// Take steps from this cache, too: `type=registry,ref=NAME`, `type=local,src=DIR`, or NAME alone;
-    /// may be repeated. A cache is to be trusted like a base image
+    /// with `mounts=true` also what `RUN --mount=type=cache` kept; may be repeated. A cache is to be
+    /// trusted like a base image
     #[arg(long, value_name = "PLACE")]
     pub(crate) cache_from: Vec<CacheFrom>,
     /// Write what the steps made to this cache: `type=registry,ref=NAME[,mode=max]`,
-    /// `type=local,dest=DIR[,mode=max]`, `type=inline`, or NAME alone; may be repeated
+    /// `type=local,dest=DIR[,mode=max]`, `type=inline`, or NAME alone; with `mounts=true` also what
+    /// `RUN --mount=type=cache` keeps; may be repeated
     #[arg(long, value_name = "PLACE")]
     pub(crate) cache_to: Vec<CacheTo>,
 }
 
-/// Where a cache is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum CacheAt {
-    /// In a registry.
-    Registry(Reference),
-    /// An image layout in a directory, and the cache's tag there.
-    Local(PathBuf, String),
-}
-
-impl fmt::Display for CacheAt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Registry(reference) => reference.fmt(f),
-            Self::Local(path, tag) => write!(f, "{}:{tag}", path.display()),
-        }
-    }
-}
-
 /// One `--cache-from`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CacheFrom(pub(crate) CacheAt);
+pub(crate) struct CacheFrom {
+    pub(crate) at: CacheAt,
+    /// Whether caches of RUN begin with what is there.
+    pub(crate) mounts: bool,
+}
 
 /// One `--cache-to`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +53,8 @@ pub(crate) struct CacheTo {
     pub(crate) is_max: bool,
     /// What the layers must be compressed with.
     pub(crate) compression: Option<String>,
+    /// Whether the caches of RUN go there that commands used.
+    pub(crate) mounts: bool,
     /// Whether the build goes on when the cache cannot be written.
     pub(crate) may_fail: bool,
 }
@@ -83,8 +71,9 @@ impl FromStr for CacheFrom {
             "inline" => return Err("name the image: `type=registry,ref=NAME`".to_owned()),
             other => return Err(unknown(other, "`registry` and `local`")),
         };
+        let mounts = options.mounts(&at)?;
         options.finish()?;
-        Ok(Self(at))
+        Ok(Self { at, mounts })
     }
 }
 
@@ -112,6 +101,13 @@ impl FromStr for CacheTo {
                 ));
             }
         }
+        let mounts = match &at {
+            Some(at) => options.mounts(at)?,
+            None if options.flag("mounts")? == Some(true) => {
+                return Err("an image has no mounts: no `mounts=true`".to_owned());
+            }
+            None => false,
+        };
         let may_fail = options.flag("ignore-error")? == Some(true);
         let compression = options.take("compression");
         options.finish()?;
@@ -119,6 +115,7 @@ impl FromStr for CacheTo {
             at,
             is_max,
             compression,
+            mounts,
             may_fail,
         })
     }
@@ -126,72 +123,6 @@ impl FromStr for CacheTo {
 
 fn unknown(kind: &str, known: &str) -> String {
     format!("`{kind}` is not a kind of cache that is supported; {known} are")
-}
-
-/// `KEY=VALUE,…`
-struct Options {
-    kind: String,
-    values: BTreeMap<String, String>,
-}
-
-impl Options {
-    fn read(text: &str) -> Result<Self, String> {
-        if !text.contains('=') {
-            let values = BTreeMap::from([("ref".to_owned(), text.to_owned())]);
-            let kind = "registry".to_owned();
-            return Ok(Self { kind, values });
-        }
-        let mut values = BTreeMap::new();
-        for part in text.split(',') {
-            let Some((key, value)) = part.split_once('=') else {
-                return Err(format!("`{part}` is not of the form `KEY=VALUE`"));
-            };
-            if values.insert(key.to_owned(), value.to_owned()).is_some() {
-                return Err(format!("`{key}` is there twice"));
-            }
-        }
-        let kind = values.remove("type").ok_or("it does not say its `type`")?;
-        Ok(Self { kind, values })
-    }
-
-    fn take(&mut self, key: &str) -> Option<String> {
-        self.values.remove(key)
-    }
-
-    fn flag(&mut self, key: &str) -> Result<Option<bool>, String> {
-        match self.take(key).as_deref() {
-            None => Ok(None),
-            Some("true" | "1") => Ok(Some(true)),
-            Some("false" | "0") => Ok(Some(false)),
-            Some(other) => Err(format!("`{key}` is `true` or `false`, not `{other}`")),
-        }
-    }
-
-    fn registry(&mut self) -> Result<CacheAt, String> {
-        let name = self
-            .take("ref")
-            .ok_or("it does not say its name: `ref=NAME`")?;
-        let reference: Reference = name
-            .parse()
-            .map_err(|error: corten_spec::Error| error.to_string())?;
-        Ok(CacheAt::Registry(reference.or_latest()))
-    }
-
-    fn local(&mut self, key: &str) -> Result<CacheAt, String> {
-        let path = self.take(key).filter(|path| !path.is_empty());
-        let path = path.ok_or(format!("it does not say its directory: `{key}=DIR`"))?;
-        let tag = self.take("tag").unwrap_or_else(|| "latest".to_owned());
-        Ok(CacheAt::Local(path.into(), tag))
-    }
-
-    fn finish(self) -> Result<(), String> {
-        match self.values.into_keys().next() {
-            Some(key) => Err(format!(
-                "`{key}` is not a known option of a cache of this kind"
-            )),
-            None => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -202,7 +133,7 @@ mod tests {
     fn where_caches_come_from() {
         #[track_caller]
         fn check(text: &str, expected: Result<&str, &str>) {
-            let found = text.parse::<CacheFrom>().map(|from| from.0.to_string());
+            let found = text.parse::<CacheFrom>().map(|from| from.at.to_string());
             let expected = expected.map(str::to_owned).map_err(str::to_owned);
             assert_eq!(found, expected, "{text:?}");
         }
@@ -214,6 +145,14 @@ mod tests {
         check(
             "type=local,dest=c",
             Err("it does not say its directory: `src=DIR`"),
+        );
+        check("type=local,src=c,mounts=true", Ok("c:latest"));
+        check("type=registry,ref=x.io/a,mounts=1", Ok("x.io/a:latest"));
+        let digest = format!("x.io/a@sha256:{}", "0".repeat(64));
+        check(&format!("type=registry,ref={digest}"), Ok(&digest));
+        check(
+            &format!("type=registry,ref={digest},mounts=true"),
+            Err("a digest names no mounts: they are beside a tag"),
         );
         check("type=registry", Err("it does not say its name: `ref=NAME`"));
         check(
@@ -248,6 +187,10 @@ mod tests {
         check(
             "type=local,dest=c,compression=zstd",
             Ok((Some("c:latest"), false)),
+        );
+        check(
+            "type=inline,mounts=true",
+            Err("an image has no mounts: no `mounts=true`"),
         );
         check(
             "type=inline,mode=max",
