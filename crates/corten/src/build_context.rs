@@ -122,7 +122,7 @@ impl ContextPlace {
             }),
             Self::Tar(path) => open_tar(path, ctx),
             Self::Stdin => open_stdin(ctx),
-            Self::Git(url) => open_git(url, git, ctx),
+            Self::Git(url) => open_git(url, git, ctx, registry),
             Self::Http(url) => open_url(url, ctx, registry),
         }
     }
@@ -156,6 +156,7 @@ fn open_git(
     url: &GitUrl,
     defaults: GitDefaults,
     ctx: &Context,
+    registry: &RegistryArgs,
 ) -> Result<OpenContext, CommandError> {
     let mut url = url.clone();
     if defaults.keep_git_dir {
@@ -167,7 +168,12 @@ fn open_git(
     let cancel = signals::cancelled_by_signals()?;
     let held = cancel.hold().map_err(CommandError::caused)?;
     let scratch = ScratchDir::new(ctx)?;
-    let checkout = git::checkout(&url, scratch.path(), &ctx.env, &cancel)?;
+    let access = git::Access {
+        env: &ctx.env,
+        secrets: &registry.server_secrets,
+        cancel: &cancel,
+    };
+    let checkout = git::checkout(&url, scratch.path(), &access)?;
     drop(held);
     ctx.output
         .detail(&format!("the context is commit {}", checkout.commit));

@@ -13,6 +13,7 @@ use corten_spec::Reference;
 use crate::context::Context;
 use crate::env::Environment;
 use crate::error::CommandError;
+use crate::remotes::authorization::ServerSecrets;
 
 pub(crate) use reach::{Hosts, Reach};
 
@@ -45,6 +46,9 @@ pub(crate) struct RegistryArgs {
     /// What is said of single hosts, which only `corten kaniko` does.
     #[arg(skip)]
     pub(crate) reach: Reach,
+    /// What a build signs in with to servers that are no registries.
+    #[arg(skip)]
+    pub(crate) server_secrets: ServerSecrets,
 }
 
 /// A mirror as it is given: `HOST=URL`.

@@ -102,10 +102,10 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
         store: &store,
         contexts: &contexts,
         pull: args.steps.pull,
-        registry: &args.registry,
+        registry: &prepared.registry,
         fetched: Mutex::default(),
         rules: &rules,
-        fetcher: Fetcher::new(ctx, &args.registry, &rules),
+        fetcher: Fetcher::new(ctx, &prepared.registry, &rules),
     };
     if args.check.is_asked() {
         return check::run(&args.check, &prepared.request, &bases, ctx);

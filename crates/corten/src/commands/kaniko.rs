@@ -21,6 +21,7 @@ use crate::commands::build;
 use crate::context::Context;
 use crate::env;
 use crate::error::CommandError;
+use crate::remotes::authorization::ServerSecrets;
 use crate::remotes::git;
 use crate::scratch::ScratchDir;
 use crate::signals;
@@ -105,7 +106,12 @@ fn command_line(
             std::fs::create_dir(&into).map_err(CommandError::caused)?;
             // Its files are those of a directory here: an ignore file among them counts.
             let cancel = signals::cancelled_by_signals()?;
-            let checkout = git::checkout(&url, &into, &ctx.env, &cancel)?;
+            let access = git::Access {
+                env: &ctx.env,
+                secrets: &ServerSecrets::default(),
+                cancel: &cancel,
+            };
+            let checkout = git::checkout(&url, &into, &access)?;
             ctx.output
                 .detail(&format!("the context is commit {}", checkout.commit));
             (checkout.path.clone(), Some(checkout.path))

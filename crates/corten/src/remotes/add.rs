@@ -9,14 +9,14 @@ use corten_build::rules::SourceRules;
 use corten_build::{GitCommit, GitFiles, HttpAnswer, Remotes, Validators};
 use corten_dockerfile::{Address, GitUrl, without_credentials};
 use corten_registry::transport::{Body, Headers, Method, Request, Response};
-use corten_registry::{Transport as _, Url, Wire, redirect};
+use corten_registry::{Secret, Transport as _, Url, Wire, redirect};
 use corten_sandbox::Cancel;
 use corten_spec::Digest;
 
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::registry::RegistryArgs;
-use crate::remotes::git::{self, Resolved};
+use crate::remotes::git::{self, Access, Resolved};
 use crate::scratch::ScratchDir;
 
 /// Fetches for one build, in the way in which registries are reached.
@@ -50,15 +50,16 @@ impl<'a> Fetcher<'a> {
         Ok(self.wire.get_or_init(|| wire))
     }
 
-    /// Sends a request to where redirects lead; the user and the password in `address` go to no server
-    /// but its own.
+    /// Sends a request to where redirects lead; the secret for its server, or else the user and the
+    /// password in `address`, go to no server but its own.
     pub(crate) fn get(&self, address: &str, headers: &Headers) -> Result<Response, CommandError> {
         let mut url = Url::parse(address).map_err(CommandError::caused)?;
-        let mut authorization = authorization(address);
+        let secret = self.registry.server_secrets.of_file(&url)?;
+        let mut authorization = secret.or_else(|| authorization(address).map(Secret::new));
         for _ in 0..=redirect::LIMIT {
             let mut headers = headers.clone();
             if let Some(authorization) = &authorization {
-                headers.add("Authorization", authorization);
+                headers.add("Authorization", authorization.expose());
             }
             let request = Request {
                 method: Method::Get,
@@ -112,13 +113,21 @@ impl<'a> Fetcher<'a> {
         }
     }
 
+    fn access<'b>(&'b self, cancel: &'b Cancel) -> Access<'b> {
+        Access {
+            env: &self.ctx.env,
+            secrets: &self.registry.server_secrets,
+            cancel,
+        }
+    }
+
     fn resolve(&self, url: &GitUrl, cancel: &Cancel) -> Result<GitCommit, CommandError> {
         let scratch = ScratchDir::new(self.ctx)?;
         let Resolved {
             object,
             peeled,
             name,
-        } = git::resolve(url, scratch.path(), &self.ctx.env, cancel)?;
+        } = git::resolve(url, scratch.path(), &self.access(cancel))?;
         Ok(GitCommit {
             commit: peeled.unwrap_or_else(|| object.clone()),
             object,
@@ -188,7 +197,7 @@ impl Remotes for Fetcher<'_> {
         let check_out = || -> Result<GitFiles, CommandError> {
             let scratch = ScratchDir::new(self.ctx)?;
             let into = scratch.path();
-            let checkout = git::checkout_of(&ruled, Some(resolved), into, &self.ctx.env, cancel)?;
+            let checkout = git::checkout_of(&ruled, Some(resolved), into, &self.access(cancel))?;
             Ok(GitFiles {
                 path: checkout.path,
                 keeper: Box::new(scratch),

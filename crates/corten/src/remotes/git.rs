@@ -19,6 +19,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::env::Environment;
 use crate::error::CommandError;
+use crate::remotes::authorization::{GitHeader, ServerSecrets};
 
 /// A checkout.
 #[derive(Debug)]
@@ -45,12 +46,11 @@ pub(crate) struct Resolved {
 pub(crate) fn resolve(
     url: &GitUrl,
     scratch: &Path,
-    env: &Environment,
-    cancel: &Cancel,
+    access: &Access<'_>,
 ) -> Result<Resolved, CommandError> {
     let git = Git {
-        env,
-        cancel,
+        access,
+        header: access.secrets.of_repository(&url.remote)?,
         remote: &url.remote,
         work_tree: scratch,
         repository: &scratch.join("git"),
@@ -66,10 +66,9 @@ pub(crate) fn resolve(
 pub(crate) fn checkout(
     url: &GitUrl,
     into: &Path,
-    env: &Environment,
-    cancel: &Cancel,
+    access: &Access<'_>,
 ) -> Result<Checkout, CommandError> {
-    checkout_of(url, None, into, env, cancel)
+    checkout_of(url, None, into, access)
 }
 
 /// As [`checkout`], of what `url` was resolved to before, if it was.
@@ -77,8 +76,7 @@ pub(crate) fn checkout_of(
     url: &GitUrl,
     resolved: Option<Resolved>,
     into: &Path,
-    env: &Environment,
-    cancel: &Cancel,
+    access: &Access<'_>,
 ) -> Result<Checkout, CommandError> {
     let doing = || {
         format!(
@@ -89,8 +87,8 @@ pub(crate) fn checkout_of(
     let keeps_git = url.keep_git_dir == Some(true) && url.subdir.is_empty();
     let tree = into.join("tree");
     let git = Git {
-        env,
-        cancel,
+        access,
+        header: access.secrets.of_repository(&url.remote)?,
         remote: &url.remote,
         work_tree: &tree,
         repository: &if keeps_git {
@@ -125,10 +123,18 @@ pub(crate) fn checkout_of(
     check_out().map_err(|error: CommandError| error.while_doing(doing()))
 }
 
-struct Git<'a> {
-    env: &'a Environment,
+/// What git may use of the machine, and what it signs in with.
+#[derive(Debug)]
+pub(crate) struct Access<'a> {
+    pub(crate) env: &'a Environment,
+    pub(crate) secrets: &'a ServerSecrets,
     /// What ends git early.
-    cancel: &'a Cancel,
+    pub(crate) cancel: &'a Cancel,
+}
+
+struct Git<'a> {
+    access: &'a Access<'a>,
+    header: Option<GitHeader>,
     remote: &'a str,
     repository: &'a Path,
     work_tree: &'a Path,
@@ -301,20 +307,26 @@ impl Git<'_> {
 
     /// Runs git, and returns what it printed.
     fn run(&self, args: &[&str]) -> Result<String, CommandError> {
-        let output = output_until(&mut self.command(args), self.cancel).map_err(|error| {
-            CommandError::doing("cannot start `sh`, which sets the umask for `git`", error)
-        })?;
-        if self.cancel.is_cancelled() {
+        let output =
+            output_until(&mut self.command(args), self.access.cancel).map_err(|error| {
+                CommandError::doing("cannot start `sh`, which sets the umask for `git`", error)
+            })?;
+        if self.access.cancel.is_cancelled() {
             return Err(CommandError::failed("it was ended"));
         }
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        Err(failure(
-            &output,
-            args.first().copied().unwrap_or_default(),
-            self.remote,
-        ))
+        let verb = args.first().copied().unwrap_or_default();
+        let failed = failure(&output, verb, self.remote);
+        let is_redirect = failed.to_string().contains("returned error: 30");
+        Err(if self.header.is_some() && is_redirect {
+            CommandError::failed(format!(
+                "{failed}\n    a secret goes to no other server: name the address that it redirects to"
+            ))
+        } else {
+            failed
+        })
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -350,8 +362,29 @@ impl Git<'_> {
             ("HOME", "/dev/null"),
             ("LC_ALL", "C"),
         ]);
-        command.envs(self.env.for_git.iter().cloned());
+        command.envs(self.access.env.for_git.iter().cloned());
+        if let Some(header) = &self.header {
+            sign_in(&mut command, header);
+        }
         command
+    }
+}
+
+/// Has git send `header`, by variables: everybody may read the arguments of a process.
+fn sign_in(command: &mut Command, header: &GitHeader) {
+    let GitHeader { scope, value } = header;
+    let settings = [
+        ("extraheader", format!("Authorization: {}", value.expose())),
+        // To where it is sent elsewhere, git would take its headers along.
+        ("followRedirects", "false".to_owned()),
+    ];
+    command.env("GIT_CONFIG_COUNT", settings.len().to_string());
+    for (number, (key, value)) in settings.into_iter().enumerate() {
+        command.env(
+            format!("GIT_CONFIG_KEY_{number}"),
+            format!("http.{scope}.{key}"),
+        );
+        command.env(format!("GIT_CONFIG_VALUE_{number}"), value);
     }
 }
 

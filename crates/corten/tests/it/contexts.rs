@@ -282,7 +282,7 @@ fn contexts_by_http_with_a_password() {
 }
 
 /// Runs git in `directory`.
-fn git(directory: &Path, args: &[&str]) -> String {
+pub(crate) fn git(directory: &Path, args: &[&str]) -> String {
     let mut command = Command::new("git");
     command.args(["-c", "user.name=a", "-c", "user.email=a@example"]);
     command.args([

@@ -25,6 +25,7 @@ mod run_caches;
 mod runs;
 mod several;
 mod signals;
+mod signing_in;
 mod status;
 mod store;
 mod usage;

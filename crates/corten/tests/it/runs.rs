@@ -257,7 +257,7 @@ RUN --mount=type=cache,id=l,target=/c,source=sel ls /c";
 }
 
 /// Returns every file below `path`, decompressed where it is a blob.
-fn contents(path: &Path, found: &mut Vec<Vec<u8>>) {
+pub(crate) fn contents(path: &Path, found: &mut Vec<Vec<u8>>) {
     for entry in fs::read_dir(path).unwrap() {
         let path = entry.unwrap().path();
         let metadata = fs::symlink_metadata(&path).unwrap();

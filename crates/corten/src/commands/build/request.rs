@@ -14,6 +14,8 @@ use crate::build_context::{ContextPlace, GitDefaults, OpenContext};
 use crate::context::Context;
 use crate::dockerfile::{self, Sources};
 use crate::error::CommandError;
+use crate::registry::RegistryArgs;
+use crate::remotes::authorization::ServerSecrets;
 use crate::signals;
 use crate::timestamp::Seconds;
 
@@ -33,7 +35,7 @@ pub(crate) fn needs_root(args: &BuildArgs, ctx: &Context) -> bool {
     if place.is_remote() || args.sources.has_remote_file() {
         return corten_sandbox::probe().require().is_ok();
     }
-    let Ok(sources) = sources(args, &place, &build_args, ctx) else {
+    let Ok(sources) = sources(args, &place, &build_args, (ctx, &args.registry)) else {
         return false;
     };
     let targets = stages(args);
@@ -48,7 +50,7 @@ fn sources(
     args: &BuildArgs,
     place: &ContextPlace,
     build_args: &BTreeMap<String, String>,
-    ctx: &Context,
+    (ctx, registry): (&Context, &RegistryArgs),
 ) -> Result<Sources, CommandError> {
     let file = args.sources.file.as_deref();
     if *place == ContextPlace::Stdin && file == Some("-".as_ref()) {
@@ -61,8 +63,8 @@ fn sources(
         keep_git_dir: keeps_git.is_some_and(|text| text == "1" || text == "true"),
         times_of_commit: build_args.contains_key(EPOCH),
     };
-    let context = place.open(ctx, &args.registry, git)?;
-    let mut sources = Sources::read(context, file, ctx, &args.registry)?;
+    let context = place.open(ctx, registry, git)?;
+    let mut sources = Sources::read(context, file, ctx, registry)?;
     if let Some(path) = &args.sources.ignorefile {
         sources.use_ignore_file(path)?;
     }
@@ -84,6 +86,8 @@ fn annotations(args: &BuildArgs) -> BTreeMap<String, String> {
 /// What is to be built, and what must stay until it is.
 pub(super) struct Prepared {
     pub(super) request: BuildRequest,
+    /// How registries, and servers of files and repositories, are reached.
+    pub(super) registry: RegistryArgs,
     /// Keeps what was fetched.
     _context: OpenContext,
 }
@@ -105,7 +109,12 @@ pub(super) fn request(
     let build_args = args.steps.build_args(&inherited.into_iter().collect());
     let contexts = args.sources.context_names();
     let place = ContextPlace::of(&args.sources.context)?;
-    let sources = sources(args, &place, &build_args, ctx)?;
+    let run = args.run.options()?;
+    let registry = RegistryArgs {
+        server_secrets: ServerSecrets::of(&run.secrets),
+        ..args.registry.clone()
+    };
+    let sources = sources(args, &place, &build_args, (ctx, &registry))?;
     let targets = stages(args);
     let clamp = match args.image.timestamp {
         Some(timestamp) => Some(timestamp),
@@ -150,12 +159,13 @@ pub(super) fn request(
             max_bytes: limits.archive.total_bytes,
             ..args.compression.pack()
         },
-        run: args.surroundings.add_to(args.run.options()?),
+        run: args.surroundings.add_to(run),
         limits,
         ..BuildRequest::new(&sources.file_name, &sources.text, &sources.context.path)
     };
     Ok(Prepared {
         request,
+        registry,
         _context: sources.context,
     })
 }
