@@ -142,6 +142,12 @@ pub enum Error {
         /// What failed.
         source: Box<Self>,
     },
+    /// A private key of SSH cannot be used.
+    #[error("cannot use the key: {reason}")]
+    SshKey {
+        /// Why.
+        reason: &'static str,
+    },
     /// Content could not be read or stored.
     #[error(transparent)]
     Content(#[from] corten_content::Error),

@@ -48,6 +48,7 @@ pub mod rules;
 mod run;
 mod schedule;
 mod sources;
+pub mod ssh;
 mod stage;
 mod stages;
 mod steps;
@@ -70,3 +71,4 @@ pub use remote::{GitCommit, GitFiles, HttpAnswer, NoRemotes, Remotes, Validators
 pub use request::{BuildRequest, Clamp};
 pub use run::caches::{RunCache, prune_run_caches, remove_run_caches, run_caches};
 pub use run::options::{Allowed, Dns, RunOptions};
+pub use ssh::{SshAgent, SshKey};

@@ -18,6 +18,7 @@ use corten_dockerfile::Ownership;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use crate::ssh::{FAILURE, REQUEST_IDENTITIES, SIGN_REQUEST, SshAgent, SshKey, answer};
 use crate::{Error, Result};
 
 /// A socket that leads to an agent, until this is dropped.
@@ -31,27 +32,22 @@ pub(crate) struct Agent {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Both sides of what is connected, to be closed from outside.
+/// All sides of what is connected, to be closed from outside.
 #[derive(Debug, Default)]
 struct Streams {
-    open: HashMap<u64, [UnixStream; 2]>,
+    open: HashMap<u64, Vec<UnixStream>>,
     is_ended: bool,
 }
 
-/// Messages of the agent protocol (draft-ietf-sshm-ssh-agent, 6.1).
-const FAILURE: u8 = 5;
-const REQUEST_IDENTITIES: u8 = 11;
-const SIGN_REQUEST: u8 = 13;
 /// As OpenSSH has it.
 const MAX_MESSAGE: u32 = 256 << 10;
 /// How many connections of a command are served at once: each takes a thread and three descriptors.
 const MAX_STREAMS: usize = 64;
 
 impl Agent {
-    /// Makes a socket called `name` in `directory`, a directory of nobody else, that leads to the agent
-    /// at `agent`.
+    /// Makes a socket called `name` in `directory`, a directory of nobody else, that leads to `agent`.
     pub(crate) fn forward(
-        agent: &Path,
+        agent: &SshAgent,
         directory: &Path,
         name: &str,
         owner: Ownership,
@@ -66,7 +62,7 @@ impl Agent {
         let streams: Arc<Mutex<Streams>> = Arc::default();
         let serving = Serving {
             listener,
-            agent: agent.to_path_buf(),
+            agent: agent.clone(),
             end: ending,
             streams: Arc::clone(&streams),
         };
@@ -105,7 +101,7 @@ fn bind(directory: &Path, name: &str) -> io::Result<UnixListener> {
 
 struct Serving {
     listener: UnixListener,
-    agent: PathBuf,
+    agent: SshAgent,
     end: OwnedFd,
     streams: Arc<Mutex<Streams>>,
 }
@@ -122,7 +118,10 @@ impl Serving {
                 number += 1;
                 if let Ok((client, agent)) = self.connect(client, number) {
                     scope.spawn(move || {
-                        pass(&client, &agent).ok();
+                        match agent {
+                            Connected::Stream(agent) => pass(&client, &agent).ok(),
+                            Connected::Keys(keys) => answer_all(&client, &keys).ok(),
+                        };
                         client.shutdown(Shutdown::Both).ok();
                         self.streams().open.remove(&number);
                     });
@@ -141,26 +140,45 @@ impl Serving {
         waited.is_ok() && polled[0].revents().is_empty()
     }
 
-    fn connect(&self, client: UnixStream, number: u64) -> io::Result<(UnixStream, UnixStream)> {
+    fn connect(&self, client: UnixStream, number: u64) -> io::Result<(UnixStream, Connected)> {
         let is_refused = |streams: &Streams| streams.is_ended || streams.open.len() >= MAX_STREAMS;
         if is_refused(&self.streams()) {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
-        // This waits for as long as the agent's queue is full, and others need what is locked.
-        let agent = UnixStream::connect(&self.agent)?;
+        let agent = match &self.agent {
+            // This waits for as long as the agent's queue is full, and others need what is locked.
+            SshAgent::Socket(path) => Connected::Stream(UnixStream::connect(path)?),
+            SshAgent::Keys(keys) => Connected::Keys(Arc::clone(keys)),
+        };
+        let mut sides = vec![client.try_clone()?];
+        if let Connected::Stream(agent) = &agent {
+            sides.push(agent.try_clone()?);
+        }
         let mut streams = self.streams();
         if is_refused(&streams) {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
-        streams
-            .open
-            .insert(number, [client.try_clone()?, agent.try_clone()?]);
+        streams.open.insert(number, sides);
         Ok((client, agent))
     }
 
     fn streams(&self) -> MutexGuard<'_, Streams> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a command is connected with.
+enum Connected {
+    Stream(UnixStream),
+    Keys(Arc<[SshKey]>),
+}
+
+/// Answers requests by `keys`, until the command closes.
+fn answer_all(mut client: &UnixStream, keys: &[SshKey]) -> io::Result<()> {
+    while let Some(request) = message(&mut client)? {
+        send(&mut client, &answer(keys, &request))?;
+    }
+    Ok(())
 }
 
 /// Passes on requests and answers, until one side closes.
@@ -232,7 +250,13 @@ mod tests {
     #[test]
     fn keys_are_listed_and_used_and_not_changed() {
         let dir = tempfile::tempdir().unwrap();
-        let forwarded = Agent::forward(&agent(dir.path()), dir.path(), "s", owner()).unwrap();
+        let forwarded = Agent::forward(
+            &SshAgent::Socket(agent(dir.path())),
+            dir.path(),
+            "s",
+            owner(),
+        )
+        .unwrap();
         let mode = fs::metadata(&forwarded.socket)
             .unwrap()
             .permissions()
@@ -255,6 +279,73 @@ mod tests {
         let mut stream = UnixStream::connect(&forwarded.socket).unwrap();
         stream.write_all(&[0, 0, 0, 9, 11]).unwrap();
         drop(forwarded);
+        assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
+    }
+
+    /// Runs a program of OpenSSH that finds the socket, and returns what it prints.
+    fn openssh(socket: &Path, program: &str, args: &[&str]) -> String {
+        let mut command = std::process::Command::new(program);
+        let output = command.args(args).env("SSH_AUTH_SOCK", socket).output();
+        let output = output.expect("OpenSSH is installed");
+        let (printed, said) = (output.stdout, output.stderr);
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(output.status.success(), "{program} {args:?}: {said}");
+        String::from_utf8_lossy(&printed).into_owned() + &said
+    }
+
+    #[test]
+    fn openssh_signs_with_keys_that_were_in_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let kinds = ["ed25519", "rsa", "ecdsa"];
+        let path = |kind: &str| dir.path().join(kind).display().to_string();
+        let keys: Vec<SshKey> = kinds
+            .iter()
+            .map(|kind| {
+                let file = path(kind);
+                let args = ["-q", "-t", kind, "-N", "", "-C", kind, "-f", &file];
+                openssh(Path::new(""), "ssh-keygen", &args);
+                let key = SshKey::read(&fs::read(&file).unwrap()).unwrap();
+                fs::remove_file(&file).unwrap();
+                key
+            })
+            .collect();
+        let agent = SshAgent::Keys(keys.into());
+        let forwarded = Agent::forward(&agent, dir.path(), "s", owner()).unwrap();
+        let listed = openssh(&forwarded.socket, "ssh-add", &["-L"]);
+        let expected = kinds.map(|kind| fs::read_to_string(path(kind) + ".pub").unwrap());
+        assert_eq!(listed, expected.concat());
+        let data = path("data");
+        corten_content::atomic::write(Path::new(&data), b"data").unwrap();
+        for kind in kinds {
+            let public = path(kind) + ".pub";
+            let sign = ["-Y", "sign", "-n", "file", "-f", &public, &data];
+            openssh(&forwarded.socket, "ssh-keygen", &sign);
+            let mut check = std::process::Command::new("ssh-keygen");
+            check.args([
+                "-Y",
+                "check-novalidate",
+                "-n",
+                "file",
+                "-s",
+                &(data.clone() + ".sig"),
+            ]);
+            let check = check
+                .stdin(fs::File::open(&data).unwrap())
+                .output()
+                .unwrap();
+            assert!(check.status.success(), "{kind}: {check:?}");
+            fs::remove_file(data.clone() + ".sig").unwrap();
+        }
+        // Nothing is added or removed.
+        let mut remove = std::process::Command::new("ssh-add");
+        let removed = remove
+            .arg("-D")
+            .env("SSH_AUTH_SOCK", &forwarded.socket)
+            .output();
+        assert!(!removed.unwrap().status.success());
+        assert_eq!(openssh(&forwarded.socket, "ssh-add", &["-L"]), listed);
+        let mut stream = UnixStream::connect(&forwarded.socket).unwrap();
+        stream.write_all(&u32::MAX.to_be_bytes()).unwrap();
         assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
     }
 }

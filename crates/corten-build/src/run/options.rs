@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use corten_dockerfile::Network;
 use corten_sandbox::{Content, ResourceLimit};
+
+use crate::ssh::SshAgent;
 
 /// What the commands of a build get and may do. None of it is in a cache key but the network, the names
 /// of hosts, the size of `/dev/shm` and the limits of resources.
@@ -13,8 +14,8 @@ use corten_sandbox::{Content, ResourceLimit};
 pub struct RunOptions {
     /// Secrets by their ids, for `--mount=type=secret`.
     pub secrets: BTreeMap<String, Content>,
-    /// Sockets of SSH agents by their ids, for `--mount=type=ssh`.
-    pub agents: BTreeMap<String, PathBuf>,
+    /// SSH agents by their ids, for `--mount=type=ssh`.
+    pub agents: BTreeMap<String, SshAgent>,
     /// The network of commands that name none.
     pub network: Network,
     /// Further names in `/etc/hosts`.

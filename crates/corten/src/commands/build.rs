@@ -1,5 +1,6 @@
 //! `corten build`
 
+mod agents;
 mod annotations;
 mod args;
 mod attesting;

@@ -287,8 +287,17 @@ fn secrets_are_nowhere() {
     program.write("secret", secrets[0]);
     let agent = program.path("agent");
     let _listener = UnixListener::bind(&agent).unwrap();
+    // A key that is read from a file, and of which lines in the middle are the secret.
+    let mut keygen = std::process::Command::new("ssh-keygen");
+    keygen.args(["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f"]);
+    let made = keygen.arg(program.path("key")).status();
+    assert!(made.expect("ssh-keygen is installed").success());
+    let key = fs::read_to_string(program.path("key")).unwrap();
+    let secrets = secrets.into_iter().chain(key.lines().skip(10).take(3));
+    let secrets: Vec<&str> = secrets.collect();
     let lines = format!(
-        "RUN --mount=type=secret,id=file,required --mount=type=secret,id=one,env=ONE \\
+        "RUN --mount=type=ssh,id=keys,required,mode=0666 test -S $SSH_AUTH_SOCK && ! grep -r PRIVATE /run/buildkit
+RUN --mount=type=secret,id=file,required --mount=type=secret,id=one,env=ONE \\
     --mount=type=secret,id=TWO,env=TWO,target=/two,mode=0444,uid=5 --mount=type=ssh,required \\
     --mount=type=secret,id=none,env=NONE --mount=type=secret,id=absent \\
     set -e; test \"$(cat /run/secrets/file)\" = \"$(printf 5cf87b; printf -- -in-a-file)\"; \\
@@ -317,6 +326,8 @@ RUN test -z \"$ONE$TWO$SSH_AUTH_SOCK\" -a ! -e /two -a ! -e /run/secrets/file",
         "id=TWO",
         "--ssh",
         &ssh,
+        "--ssh",
+        "keys=key",
         "--output",
         "type=tar,dest=out.tar",
     ]);
@@ -334,7 +345,7 @@ RUN test -z \"$ONE$TWO$SSH_AUTH_SOCK\" -a ! -e /two -a ! -e /run/secrets/file",
     ];
     contents(&program.path("store"), &mut found);
     assert!(found.len() > 10);
-    for secret in secrets {
+    for secret in &secrets {
         let is_in = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).contains(secret);
         assert_eq!(
             found.iter().filter(|bytes| is_in(bytes)).count(),
@@ -374,7 +385,7 @@ RUN test -z \"$ONE$TWO$SSH_AUTH_SOCK\" -a ! -e /two -a ! -e /run/secrets/file",
         &program,
         "RUN true",
         &["--ssh", "a=secret"],
-        "is no socket of an SSH agent",
+        "it is no private key",
     );
     fails(
         &program,

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::Read;
 use std::net::IpAddr;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -12,6 +11,7 @@ use corten_build::{Allowed, RunOptions};
 use corten_dockerfile::Network;
 use corten_sandbox::Content;
 
+use super::agents;
 use crate::env;
 use crate::error::CommandError;
 
@@ -21,8 +21,9 @@ pub(crate) struct RunArgs {
     /// Give a secret to `RUN --mount=type=secret`: `id=ID,src=FILE` or `id=ID,env=NAME`
     #[arg(long, value_name = "id=ID[,src=FILE|env=NAME]")]
     secret: Vec<SecretSource>,
-    /// Give the socket of an SSH agent to `RUN --mount=type=ssh` [default socket: `$SSH_AUTH_SOCK`]
-    #[arg(long, value_name = "default|ID[=SOCKET]")]
+    /// Give an SSH agent, or one that has the keys in files, to `RUN --mount=type=ssh` [default socket:
+    /// `$SSH_AUTH_SOCK`]
+    #[arg(long, value_name = "default|ID[=SOCKET|KEY[,KEY]]")]
     ssh: Vec<String>,
     /// The network of RUN
     #[arg(long, value_enum, default_value_t)]
@@ -84,8 +85,8 @@ impl RunArgs {
             options.secrets.insert(secret.id.clone(), secret.read()?);
         }
         for agent in &self.ssh {
-            let (id, socket) = agent_socket(agent)?;
-            options.agents.insert(id, socket);
+            let (id, agent) = agents::agent(agent)?;
+            options.agents.insert(id, agent);
         }
         Ok(options)
     }
@@ -183,34 +184,6 @@ impl SecretSource {
         }
         Ok(bytes)
     }
-}
-
-/// Returns the id and the socket that `--ssh` names.
-fn agent_socket(text: &str) -> Result<(String, PathBuf), CommandError> {
-    let (id, path) = match text.split_once('=') {
-        Some((id, path)) => (id, Some(path.to_owned())),
-        None => (text, None),
-    };
-    let path = match path {
-        Some(path) => path,
-        None => env::lookup("SSH_AUTH_SOCK").ok_or_else(|| {
-            CommandError::failed(format!("there is no SSH agent for `--ssh {id}`"))
-                .hint("start one with `eval $(ssh-agent)` and add keys with `ssh-add`")
-        })?,
-    };
-    let path = PathBuf::from(path);
-    let metadata = fs::metadata(&path).map_err(|error| {
-        CommandError::doing(
-            format!("cannot use `{}` as an SSH agent", path.display()),
-            error,
-        )
-    })?;
-    if !metadata.file_type().is_socket() {
-        let message = format!("`{}` is no socket of an SSH agent", path.display());
-        return Err(CommandError::failed(message)
-            .hint("keys are not read here: add them to an agent with `ssh-add FILE`"));
-    }
-    Ok((id.to_owned(), path))
 }
 
 /// A name of a host and where it leads.
