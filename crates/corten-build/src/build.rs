@@ -170,7 +170,9 @@ fn end_of(request: &BuildRequest) -> Result<Cancel> {
 }
 
 fn snapshots<'a>(store: &'a Store, request: &'a BuildRequest) -> Snapshots<'a> {
-    let snapshots = Snapshots::new(store).with_limits(request.limits);
+    let snapshots = Snapshots::new(store)
+        .with_limits(request.limits)
+        .with_owners(crate::run::owners());
     match &request.caches {
         Some(caches) => snapshots.with_layers_of(&**caches),
         None => snapshots,

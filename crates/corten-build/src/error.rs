@@ -75,6 +75,12 @@ pub enum Error {
     /// There is a RUN, and nothing may be run.
     #[error("there is a RUN, and nothing may be run (isolation `none`)")]
     RunRefused,
+    /// A command is to run as somebody whom a user namespace of one id does not have.
+    #[error("there is no user `{user}` where commands are isolated by `userns-one`: only root")]
+    UserRefused {
+        /// Whom USER names.
+        user: String,
+    },
     /// A directory was to be mounted where nothing can be.
     #[error("nothing can be mounted at `{}` where commands are isolated by chroot alone", .destination.display())]
     MountRefused {

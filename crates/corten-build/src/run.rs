@@ -6,7 +6,7 @@ use corten_dockerfile::{Network, RunStep, Security};
 use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
 use corten_layer::directory::{Devices, Owners};
-use corten_layer::upper::{OverlayNotes, Upper, read_upper};
+use corten_layer::upper::{OverlayNotes, Upper, read_marked_upper, read_upper};
 use corten_layer::users::{User, resolve_user};
 use corten_sandbox::{
     Cancel, Init, Input, Outcome, Process, Root as SandboxRoot, RootKind, Sandbox, Stdio, Tier,
@@ -29,6 +29,7 @@ mod foreign;
 mod injected;
 mod merge;
 mod mounts;
+mod one_id;
 pub(crate) mod options;
 mod places;
 mod refusals;
@@ -176,8 +177,13 @@ impl Builder<'_> {
         let user = self.with_contents(stage, |tree, contents| {
             resolve_user(tree, contents, &run.user)
         })?;
+        let is_root = (user.uid, user.gid) == (0, 0);
+        if !is_root && corten_sandbox::has_one_id() {
+            let user = run.user.clone();
+            return Err(Error::UserRefused { user }.into());
+        }
         let tree = stage.tree(&self.snapshots)?;
-        corten_layer::upper::prepare(&tree, &Root::open(&work.upper)?, Owners::Set)?;
+        corten_layer::upper::prepare(&tree, &Root::open(&work.upper)?, owners())?;
         let prepared = self.prepare_mounts(running, taken)?;
         let injected = Injected::prepare(&tree, &work.upper, &prepared.points)?;
         let root = RootKind::Overlay {
@@ -187,7 +193,9 @@ impl Builder<'_> {
             userxattr: matches!(tier, Tier::Root { userxattr: true }),
         };
         let sandbox = sandbox(run, &user, root, self.network(run), &prepared);
-        let outcome = self.run_to_its_end(&sandbox, running)?;
+        let outcome = self
+            .run_to_its_end(&sandbox, running)
+            .map_err(|error| one_id::explained(error, tier.isolation()))?;
         // Others may use its caches now.
         drop(prepared);
         injected.withdraw(&outcome.created_mount_points)?;
@@ -203,8 +211,12 @@ impl Builder<'_> {
             bytes: &bytes,
         };
         let root = Root::open(path)?;
-        let notes = OverlayNotes::of_userxattr(corten_sandbox::in_user_namespace());
-        let upper = read_upper(&tree, &contents, root, notes, &|_, _| false)?;
+        let upper = if owners() == Owners::Mark {
+            read_marked_upper(&tree, &contents, root, &|_, _| false)?
+        } else {
+            let notes = OverlayNotes::of_userxattr(corten_sandbox::in_user_namespace());
+            read_upper(&tree, &contents, root, notes, &|_, _| false)?
+        };
         self.warn_of(&upper);
         Ok(upper)
     }
@@ -289,6 +301,15 @@ fn devices() -> Devices {
         Devices::Skip
     } else {
         Devices::Make
+    }
+}
+
+/// In a user namespace of one id nothing can be given to another.
+pub(crate) fn owners() -> Owners {
+    if corten_sandbox::has_one_id() {
+        Owners::Mark
+    } else {
+        Owners::Set
     }
 }
 

@@ -136,7 +136,7 @@ fn write_bundle(
             open_to_root(directory, &ids)?;
             owned_on_disk(&tree, &ids)?
         }
-        Owners::Record | Owners::Leave => None,
+        Owners::Record | Owners::Leave | Owners::Mark => None,
     };
     let rootfs = directory.join(ROOTFS);
     fs::create_dir(&rootfs).map_err(Error::system("create", &rootfs))?;

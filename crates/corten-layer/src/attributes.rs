@@ -10,6 +10,7 @@ use crate::apply::is_never_applied;
 use crate::beneath::{Root, proc_path};
 use crate::changeset::{Item, Put};
 use crate::directory::Owners;
+use crate::marks::{self, Mark};
 use crate::owners::SET_ID;
 use crate::{Error, Meta, Result, Shown, path};
 
@@ -62,7 +63,12 @@ impl Attributes<'_> {
             let (owner, group) = (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid));
             rustix::fs::fchown(fd, Some(owner), Some(group)).map_err(failed("set the owner of"))?;
         }
-        for (name, value) in applied_xattrs(meta) {
+        if let Some(mark) = Mark::of(meta).filter(|_| self.owners == Owners::Mark) {
+            let value = mark.encode();
+            rustix::fs::fsetxattr(fd, marks::NAME, &value, XattrFlags::empty())
+                .map_err(failed("note the owner of"))?;
+        }
+        for (name, value) in self.applied_xattrs(meta) {
             let result = rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty());
             self.note_refusal(path, (name, value), result)
                 .map_err(failed("set an extended attribute of"))?;
@@ -90,7 +96,7 @@ impl Attributes<'_> {
             rustix::fs::chownat(directory, name, owner, group, AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(failed("set the owner of"))?;
         }
-        for (xattr, value) in applied_xattrs(meta) {
+        for (xattr, value) in self.applied_xattrs(meta) {
             let reached = proc_path(directory, name);
             let result =
                 rustix::fs::lsetxattr(reached, xattr.as_slice(), value, XattrFlags::empty());
@@ -111,7 +117,7 @@ impl Attributes<'_> {
     fn mode(&self, meta: &Meta, kind: Opened) -> u32 {
         let is_owner = match self.owners {
             Owners::Set | Owners::Leave => true,
-            Owners::Record => {
+            Owners::Record | Owners::Mark => {
                 meta.uid == rustix::process::geteuid().as_raw()
                     && meta.gid == rustix::process::getegid().as_raw()
             }
@@ -120,6 +126,16 @@ impl Attributes<'_> {
             Opened::File if !is_owner => meta.mode & !SET_ID,
             Opened::File | Opened::Directory => meta.mode,
         }
+    }
+
+    /// Whoever makes a changeset may have found attributes of another overlay; ours must not get them,
+    /// nor marks that are not ours.
+    fn applied_xattrs<'m>(&self, meta: &'m Meta) -> impl Iterator<Item = &'m (Vec<u8>, Vec<u8>)> {
+        let is_marking = self.owners == Owners::Mark;
+        let is_applied =
+            move |name: &[u8]| !(is_never_applied(name) || (is_marking && name == marks::NAME));
+        let xattrs = meta.xattrs().iter();
+        xattrs.filter(move |(name, _)| is_applied(name))
     }
 
     fn note_refusal(
@@ -144,13 +160,6 @@ impl Attributes<'_> {
             result => result,
         }
     }
-}
-
-/// Whoever makes a changeset may have found attributes of another overlay; ours must not get them.
-fn applied_xattrs(meta: &Meta) -> impl Iterator<Item = &(Vec<u8>, Vec<u8>)> {
-    meta.xattrs()
-        .iter()
-        .filter(|(name, _)| !is_never_applied(name))
 }
 
 fn times(meta: &Meta) -> Timestamps {

@@ -58,6 +58,14 @@ pub enum Error {
         /// Why.
         reason: &'static str,
     },
+    /// Nobody can tell who owns something, where a user namespace has one id.
+    #[error("the owner of `{path}` is not known: {reason}")]
+    OwnerUnknown {
+        /// The path.
+        path: Shown,
+        /// Why.
+        reason: &'static str,
+    },
     /// A system call failed.
     #[error("cannot {action} `{}`", .path.display())]
     System {

@@ -34,6 +34,7 @@ pub mod emit;
 pub mod erofs;
 pub mod error;
 pub mod index;
+mod marks;
 pub mod owners;
 pub mod path;
 pub mod report;

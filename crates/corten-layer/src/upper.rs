@@ -15,6 +15,7 @@ use crate::beneath::{Links, Root};
 use crate::changeset::{Changeset, Put};
 use crate::diff::{SameContent, same_node};
 use crate::directory::Owners;
+use crate::marks::{self, Mark, Others};
 use crate::scan::{Descend, Found, FoundKind, Xattrs, inspect_root, scan};
 use crate::tree::{Data, Directory, File, Kind, Node};
 use crate::{Contents, Error, Meta, NodeId, Result, Shown, Tree, path};
@@ -46,13 +47,19 @@ pub type Excluded<'a> = dyn Fn(&[u8], &Found) -> bool + 'a;
 /// Gives `upper`, an empty directory that is to be the upper one of an overlay over `lower`, the
 /// attributes of the root of `lower`: the overlay shows them, whatever lies below.
 pub fn prepare(lower: &Tree, upper: &Root, owners: Owners) -> Result<()> {
+    set_attributes(upper, b"", &lower.node(Tree::ROOT).meta, owners)
+}
+
+/// Gives the directory at `path` of an upper directory the attributes of one beneath, as overlayfs does
+/// when it copies it up.
+pub fn set_attributes(upper: &Root, path: &[u8], meta: &Meta, owners: Owners) -> Result<()> {
     let attributes = Attributes {
         root: upper,
         owners,
         refused: Mutex::default(),
     };
-    let meta = &lower.node(Tree::ROOT).meta;
-    attributes.set_by_handle(upper.directory(b"")?.as_fd(), b"", Opened::Directory, meta)
+    let directory = upper.directory(path)?;
+    attributes.set_by_handle(directory.as_fd(), path, Opened::Directory, meta)
 }
 
 /// Which extended attributes overlayfs keeps its own notes in: the process below it can set the others,
@@ -98,20 +105,25 @@ pub fn read_upper(
     notes: OverlayNotes,
     excluded: &Excluded<'_>,
 ) -> Result<Upper> {
-    let mut reader = Reader {
-        lower,
-        notes,
-        lower_contents,
-        files: Files {
-            root: upper,
-            paths: Vec::new(),
-        },
-        found: Vec::new(),
-        kept: HashSet::new(),
-        opaque: Vec::new(),
-        xattrs_dropped: Vec::new(),
-    };
+    let mut reader = Reader::new(lower, lower_contents, upper, notes);
     reader.scan(excluded)?;
+    reader.changes(&[])
+}
+
+/// Does what [`read_upper`] does for an overlay with `userxattr` over directories that were written with
+/// [`Owners::Mark`].
+///
+/// # Errors
+/// [`Error::OwnerUnknown`] where a path may belong to somebody else than root for all that can be seen.
+pub fn read_marked_upper(
+    lower: &Tree,
+    lower_contents: &dyn Contents,
+    upper: Root,
+    excluded: &Excluded<'_>,
+) -> Result<Upper> {
+    let mut reader = Reader::new(lower, lower_contents, upper, OverlayNotes::User);
+    reader.scan(excluded)?;
+    reader.marked = Some(Others::of(lower, &reader.found));
     reader.changes(&[])
 }
 
@@ -139,17 +151,9 @@ pub fn read_touched(
     let mut found = touched.found;
     found.sort_by(|(left, _), (right, _)| path::compare(left, right));
     let reader = Reader {
-        lower,
-        notes: OverlayNotes::Absent,
-        lower_contents,
-        files: Files {
-            root,
-            paths: Vec::new(),
-        },
         found,
         kept: touched.kept,
-        opaque: Vec::new(),
-        xattrs_dropped: Vec::new(),
+        ..Reader::new(lower, lower_contents, root, OverlayNotes::Absent)
     };
     reader.changes(&touched.removed)
 }
@@ -164,9 +168,33 @@ struct Reader<'a> {
     kept: HashSet<Vec<u8>>,
     opaque: Vec<Vec<u8>>,
     xattrs_dropped: Vec<Shown>,
+    /// What of the lower tree is not root's, where owners are marked.
+    marked: Option<Others>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(
+        lower: &'a Tree,
+        lower_contents: &'a dyn Contents,
+        root: Root,
+        notes: OverlayNotes,
+    ) -> Self {
+        Self {
+            lower,
+            notes,
+            lower_contents,
+            files: Files {
+                root,
+                paths: Vec::new(),
+            },
+            found: Vec::new(),
+            kept: HashSet::new(),
+            opaque: Vec::new(),
+            xattrs_dropped: Vec::new(),
+            marked: None,
+        }
+    }
+
     fn scan(&mut self, excluded: &Excluded<'_>) -> Result<()> {
         let found = &mut self.found;
         found.push((Vec::new(), inspect_root(&self.files.root, Xattrs::Read)?));
@@ -264,17 +292,23 @@ impl Reader<'_> {
             .lower_node(path)
             .map(|id| self.lower.node(id).meta.records().to_vec());
         let own = entry.meta.xattrs().iter();
+        let is_marked = self.marked.is_some();
         let own = own
-            .filter(|(name, _)| !is_never_applied(name))
+            .filter(|(name, _)| !(is_never_applied(name) || (is_marked && name == marks::NAME)))
             .cloned()
             .collect();
-        let meta = Meta::new(
-            entry.meta.mode,
-            entry.meta.uid,
-            entry.meta.gid,
-            entry.meta.mtime,
-        )
-        .with_extended(own, records.unwrap_or_default());
+        let mark = Mark::found_on(entry).filter(|_| is_marked);
+        let (uid, gid) = match (&self.marked, mark) {
+            (None, _) => (entry.meta.uid, entry.meta.gid),
+            (Some(_), Some(mark)) => (mark.uid, mark.gid),
+            (Some(others), None) => {
+                let lower = self.lower_node(path).map(|id| self.lower.node(id));
+                others.owner_of(lower, path, entry)?
+            }
+        };
+        let mode = mark.map_or(entry.meta.mode, |mark| mark.mode(entry.meta.mode));
+        let meta = Meta::new(mode, uid, gid, entry.meta.mtime)
+            .with_extended(own, records.unwrap_or_default());
         let names = groups.get(&entry.inode).filter(|names| names.len() > 1);
         let node = Node {
             kind: self.kind_of(path, entry),
@@ -287,7 +321,15 @@ impl Reader<'_> {
             Some(names) => self.is_same_file(names) && self.is_unchanged(path, &node)?,
         };
         if is_unchanged {
-            return Ok(());
+            // It was copied up for something, and giving it to root is what would not show.
+            return if mark.is_some() && entry.kind != FoundKind::Directory {
+                Err(Error::OwnerUnknown {
+                    path: path.into(),
+                    reason: "it is not root's, and may have been given to root",
+                })
+            } else {
+                Ok(())
+            };
         }
         let group = names.map(|_| entry.inode.1);
         changes.put(

@@ -14,6 +14,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::channel::Window;
 use crate::error::{Doing, Error, Failure};
+use crate::idmap::has_one_id;
 use crate::mountpoint::InRoot;
 use crate::mounts;
 
@@ -234,12 +235,11 @@ fn make_mount(
 
 /// Group 5 is `tty` in every distribution, and mapped wherever more than one id is.
 fn make_pts(dev: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-    make_mount(
-        dev,
-        "pts",
-        "devpts",
-        &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")],
-    )
+    let mut options = vec![("ptmxmode", "0666"), ("mode", "0620")];
+    if !has_one_id() {
+        options.push(("gid", "5"));
+    }
+    make_mount(dev, "pts", "devpts", &options)
 }
 
 /// The process' side is opened through the parent's side, never by a path a process could have

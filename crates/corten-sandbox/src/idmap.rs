@@ -1,7 +1,7 @@
 //! Which ids of a user namespace stand for which ids outside, and how an ordinary user gets more
 //! than one: by `newuidmap` and `newgidmap`, from `/etc/subuid` and `/etc/subgid`.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -41,11 +41,61 @@ impl IdMap {
         Ok(Self { uids, gids })
     }
 
+    /// Makes the map that needs nobody's help: this process' user as root, and no other id.
+    pub fn only_this_user() -> Self {
+        let one = |outside| {
+            vec![MapRange {
+                inside: 0,
+                outside,
+                count: 1,
+            }]
+        };
+        Self {
+            uids: one(rustix::process::geteuid().as_raw()),
+            gids: one(rustix::process::getegid().as_raw()),
+        }
+    }
+
+    /// Returns whether there is one user and one group.
+    pub fn is_single(&self) -> bool {
+        let is_one = |ranges: &[MapRange]| matches!(ranges, [range] if range.count == 1);
+        is_one(&self.uids) && is_one(&self.gids)
+    }
+
     /// Gives the namespace of `pid`, a child of this process that waits for it, these ids.
     pub(crate) fn give_to(&self, pid: i32) -> Result<(), Error> {
+        if self.is_single() {
+            return self.write_to(pid);
+        }
         call("newuidmap", pid, &self.uids)?;
         call("newgidmap", pid, &self.gids)
     }
+}
+
+impl IdMap {
+    /// The kernel lets everybody map their own id, and the group too once setgroups(2) is given up: who is
+    /// kept from a file by a group must not get rid of it (`user_namespaces(7)`).
+    fn write_to(&self, pid: i32) -> Result<(), Error> {
+        let line = |ranges: &[MapRange]| {
+            let lines = ranges.iter();
+            let lines = lines.map(|r| format!("{} {} {}\n", r.inside, r.outside, r.count));
+            lines.collect::<String>()
+        };
+        put(pid, "setgroups", "deny")?;
+        put(pid, "uid_map", &line(&self.uids))?;
+        put(pid, "gid_map", &line(&self.gids))
+    }
+}
+
+/// Such a file takes everything in one write, and is never made.
+fn put(pid: i32, file: &'static str, text: &str) -> Result<(), Error> {
+    let path = format!("/proc/{pid}/{file}");
+    let opened = std::fs::OpenOptions::new().write(true).open(&path);
+    let written = opened.and_then(|mut opened| opened.write_all(text.as_bytes()));
+    written.map_err(|error| Error::IdMap {
+        tool: file,
+        reason: error.to_string(),
+    })
 }
 
 fn read(path: &str) -> String {
@@ -136,6 +186,20 @@ pub fn in_user_namespace() -> bool {
         .is_ok_and(|map| map.split_whitespace().ne(["0", "0", "4294967295"]))
 }
 
+/// Returns whether this process' user namespace has one user id or one group id, so that nothing can be
+/// given to anybody else.
+pub fn has_one_id() -> bool {
+    let is_single = |file: &str| is_single_map(&read(file));
+    is_single("/proc/self/uid_map") || is_single("/proc/self/gid_map")
+}
+
+/// Each line has the first id inside, the first outside, and their number.
+fn is_single_map(map: &str) -> bool {
+    let count = |line: &str| line.split_whitespace().nth(2)?.parse::<u64>().ok();
+    let counts: Vec<u64> = map.lines().filter_map(count).collect();
+    counts == [1]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,6 +222,15 @@ mod tests {
             "alice\nalice:1\nalice:x:2\nalice:1:0\nalice:4294967295:2\n# alice:1:2\n",
             &[],
         );
+    }
+
+    #[test]
+    fn one_id_is_one() {
+        assert!(IdMap::only_this_user().is_single());
+        assert!(is_single_map("         0       1000          1\n"));
+        assert!(!is_single_map("0 1000 1\n1 100000 65536\n"));
+        assert!(!is_single_map("0 0 4294967295\n"));
+        assert!(!is_single_map(""));
     }
 
     #[test]

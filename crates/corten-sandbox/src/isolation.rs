@@ -6,7 +6,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::probe::{Check, Probe, Tier, probe};
+use crate::idmap::has_one_id;
+use crate::probe::{Check, Probe, Tier, probe, probe_one_id};
 use crate::survey::{self, OF_CHROOT};
 use crate::userns::entered;
 
@@ -19,19 +20,23 @@ pub enum Isolation {
     /// The same in a user namespace, as an ordinary user with subordinate ids.
     #[serde(rename = "userns")]
     UserNamespace,
+    /// The same with one id: there is no user but root, and nothing can be given to another.
+    #[serde(rename = "userns-one")]
+    OneId,
     /// As root in a directory, by chroot(2) alone: nothing is mounted, and there is no namespace.
     Chroot,
 }
 
 impl Isolation {
     /// All, the best first.
-    pub const ALL: [Self; 3] = [Self::Root, Self::UserNamespace, Self::Chroot];
+    pub const ALL: [Self; 4] = [Self::Root, Self::UserNamespace, Self::OneId, Self::Chroot];
 
-    /// Returns its name: `root`, `userns` or `chroot`.
+    /// Returns its name: `root`, `userns`, `userns-one` or `chroot`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Root => "root",
             Self::UserNamespace => "userns",
+            Self::OneId => "userns-one",
             Self::Chroot => "chroot",
         }
     }
@@ -48,6 +53,12 @@ impl Isolation {
                  /etc/subgid; in a pod: `securityContext: {runAsUser: 1000, \
                  allowPrivilegeEscalation: true, procMount: Unmasked, seccompProfile: {type: \
                  Unconfined}, appArmorProfile: {type: Unconfined}}`"
+            }
+            Self::OneId => {
+                "run as an ordinary user where the kernel, and the seccomp and AppArmor profiles of a \
+                 container, allow user namespaces; in a pod: `securityContext: {runAsUser: 1000, \
+                 allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}, procMount: Unmasked, \
+                 seccompProfile: {type: Unconfined}, appArmorProfile: {type: Unconfined}}`"
             }
             Self::Chroot => {
                 "run as root of a container with the capabilities that Docker and containerd give by \
@@ -108,7 +119,19 @@ pub fn survey(scratch: &Path) -> Survey {
             advice,
         }]
     });
-    let verdicts = Isolation::ALL.map(|isolation| verdict(isolation, &probe, &tried));
+    let one_id = if probe.uid == 0 {
+        probe.clone()
+    } else {
+        probe_one_id()
+    };
+    let verdicts = Isolation::ALL.map(|isolation| {
+        let probe = if isolation == Isolation::OneId {
+            &one_id
+        } else {
+            &probe
+        };
+        verdict(isolation, probe, &tried)
+    });
     Survey {
         primitives: table(&probe, tried),
         verdicts: verdicts.to_vec(),
@@ -172,13 +195,21 @@ fn verdict(isolation: Isolation, probe: &Probe, tried: &[Check]) -> Verdict {
         Isolation::Root | Isolation::Chroot if !is_root => {
             vec![format!("user {} is not root", probe.uid)]
         }
+        Isolation::Root | Isolation::UserNamespace if is_root && has_one_id() => {
+            vec!["this namespace has one id".to_owned()]
+        }
+        Isolation::OneId if is_root && !has_one_id() => {
+            vec!["root needs none: it is for ordinary users without other ids".to_owned()]
+        }
         Isolation::Root if entered().is_some() => {
             vec!["the user that entered this namespace is not root".to_owned()]
         }
         Isolation::UserNamespace if is_root && entered().is_none() => {
             vec!["root needs none: it is for ordinary users".to_owned()]
         }
-        Isolation::Root | Isolation::UserNamespace => failed(&mut probe.checks.iter()),
+        Isolation::Root | Isolation::UserNamespace | Isolation::OneId => {
+            failed(&mut probe.checks.iter())
+        }
         Isolation::Chroot => {
             let is_needed = |check: &&Check| OF_CHROOT.contains(&check.what.as_str());
             let missing = OF_CHROOT
@@ -214,6 +245,12 @@ pub fn choose(wanted: Option<Isolation>, scratch: &Path) -> Result<Tier, Error> 
         {
             return Ok(tier);
         }
+    }
+    if !rustix::process::geteuid().is_root()
+        && wanted.is_none_or(|wanted| wanted == Isolation::OneId)
+        && let Some(tier) = probe_one_id().tier
+    {
+        return Ok(tier);
     }
     let survey = survey(scratch);
     let usable = survey.verdicts.iter().any(|verdict| {

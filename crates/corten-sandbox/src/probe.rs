@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::channel::{self, Report, Task};
 use crate::child::{Child, Executable};
 use crate::error::{Error, Talking};
-use crate::idmap::{IdMap, in_user_namespace};
+use crate::idmap::{IdMap, has_one_id, in_user_namespace};
 use crate::isolation::Isolation;
 use crate::spec::Network;
 use crate::userns::entered;
@@ -39,9 +39,11 @@ impl Tier {
     /// Returns which way of isolation it is.
     pub fn isolation(&self) -> Isolation {
         match self {
+            Self::Root { .. } if has_one_id() => Isolation::OneId,
             // Root there is an ordinary user here.
             Self::Root { .. } if entered().is_some() => Isolation::UserNamespace,
             Self::Root { .. } => Isolation::Root,
+            Self::UserNamespace(map) if map.is_single() => Isolation::OneId,
             Self::UserNamespace(_) => Isolation::UserNamespace,
             Self::Chroot => Isolation::Chroot,
         }
@@ -124,10 +126,22 @@ pub fn probe() -> Probe {
             }
         }
     };
+    concluded(tier, checks)
+}
+
+/// Tries the same in a user namespace of one id, which an ordinary user needs nobody's help for. Its
+/// commands can be nobody but root and give nothing to anybody else.
+pub fn probe_one_id() -> Probe {
+    let map = IdMap::only_this_user();
+    let checks = attempt(Some(&map));
+    concluded(Tier::UserNamespace(map), checks)
+}
+
+fn concluded(tier: Tier, checks: Vec<Check>) -> Probe {
     let is_usable = checks.iter().all(|check| check.problem.is_none());
     Probe {
-        uid,
-        in_user_namespace,
+        uid: rustix::process::geteuid().as_raw(),
+        in_user_namespace: in_user_namespace(),
         tier: is_usable.then_some(tier),
         checks,
     }
@@ -192,6 +206,7 @@ fn advice(error: &Error) -> Option<String> {
              of Fedora, `shadow-uidmap` of Alpine"
                 .to_owned(),
         ),
+        Error::IdMap { tool, .. } if !tool.starts_with("new") => Some(user_namespace_advice()),
         Error::IdMap { .. } => Some(
             "newuidmap and newgidmap must be set-user-ID root or have file capabilities, and cannot \
              work under no_new_privs, as in a pod with `allowPrivilegeEscalation: false`"

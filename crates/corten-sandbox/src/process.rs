@@ -16,6 +16,7 @@ use rustix::thread::{
 
 use crate::channel::{self, Report};
 use crate::error::{Doing, Failure};
+use crate::idmap::has_one_id;
 use crate::seccomp::Sockets;
 use crate::spec::{Process, User};
 use crate::stage::Never;
@@ -148,7 +149,11 @@ fn set_groups(user: &User) -> Result<(), Errno> {
         .iter()
         .map(|&gid| rustix::thread::Gid::from_raw(gid))
         .collect();
-    set_thread_groups(&groups)?;
+    match set_thread_groups(&groups) {
+        // A namespace of one id has no other group to be in; those of its maker are nobody's in it.
+        Err(Errno::PERM) if has_one_id() => {}
+        set => set?,
+    }
     let gid = rustix::thread::Gid::from_raw(user.gid);
     set_thread_res_gid(gid, gid, gid)
 }

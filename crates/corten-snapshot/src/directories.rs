@@ -23,8 +23,13 @@ const BOOT: &str = "boot";
 /// The version of how a layer's changes are written to its directory.
 const VERSION: u32 = 1;
 
-/// What becomes of device nodes in directories.
-pub(crate) const DEVICES: [Devices; 3] = [Devices::Make, Devices::Skip, Devices::Record];
+/// What becomes of device nodes and owners in directories.
+pub(crate) const WAYS: [(Devices, Owners); 4] = [
+    (Devices::Make, Owners::Set),
+    (Devices::Skip, Owners::Set),
+    (Devices::Record, Owners::Set),
+    (Devices::Skip, Owners::Mark),
+];
 
 impl Snapshots<'_> {
     /// Returns the directories that overlayfs stacks to show `layers`, the topmost first.
@@ -38,7 +43,7 @@ impl Snapshots<'_> {
         let mut tree: Option<Tree> = None;
         for (layer_idx, layer) in layers.iter().enumerate() {
             let stack = diff_ids.get(..=layer_idx).unwrap_or_default();
-            let path = self.place(Shelf::Directory, &name_of(stack, devices))?;
+            let path = self.place(Shelf::Directory, &name_of(stack, devices, self.owners))?;
             if is_whole_directory(&path) {
                 tree = None;
             } else {
@@ -78,7 +83,7 @@ impl Snapshots<'_> {
         let files = temporary.join(FILES);
         fs::create_dir_all(&files).map_err(Error::system("create", &files))?;
         let options = DirectoryOptions {
-            owners: Owners::Set,
+            owners: self.owners,
             devices,
             threads: 2,
         };
@@ -103,7 +108,7 @@ impl Snapshots<'_> {
         devices: Devices,
     ) -> Result<()> {
         let stack: Vec<DiffId> = below.iter().chain([layer]).cloned().collect();
-        let path = self.place(Shelf::Directory, &name_of(&stack, devices))?;
+        let path = self.place(Shelf::Directory, &name_of(&stack, devices, self.owners))?;
         let temporary = self.unfinished()?;
         fs::create_dir_all(&*temporary).map_err(Error::system("create", &*temporary))?;
         fs::rename(upper, temporary.join(FILES)).map_err(Error::system("move", upper))?;
@@ -112,16 +117,22 @@ impl Snapshots<'_> {
 }
 
 /// Returns what the directory of the last layer of a stack is called: the ChainID counts, by which rules
-/// layers are applied, and what becomes of device nodes, since one store may be used with and without
-/// the right to make them.
-pub(crate) fn name_of(stack: &[DiffId], devices: Devices) -> Digest {
+/// layers are applied, and what becomes of device nodes and owners, since one store may be used with and
+/// without the right to make and give them.
+pub(crate) fn name_of(stack: &[DiffId], devices: Devices, owners: Owners) -> Digest {
     let chain = ChainId::of(stack).map_or_else(String::new, |chain| chain.to_string());
     let devices = match devices {
         Devices::Make => "made",
         Devices::Skip => "skipped",
         Devices::Record => "recorded",
     };
-    Digest::sha256(format!("dir {RULES} {VERSION} {devices}\n{chain}\n").as_bytes())
+    let owners = match owners {
+        Owners::Set => "",
+        Owners::Leave => " left",
+        Owners::Record => " recorded",
+        Owners::Mark => " marked",
+    };
+    Digest::sha256(format!("dir {RULES} {VERSION} {devices}{owners}\n{chain}\n").as_bytes())
 }
 
 /// A directory of an earlier boot may have lost files in a power failure.

@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use corten_content::{ImageDocuments, Sink, Store};
 use corten_layer::Tree;
+use corten_layer::directory::Owners;
 use corten_spec::{Descriptor, DiffId, Digest, Kind};
 use corten_tar::{LayerLimits, Located};
 
@@ -52,6 +53,7 @@ pub struct Snapshots<'a> {
     store: &'a Store,
     limits: LayerLimits,
     elsewhere: Option<&'a dyn LayerSource>,
+    pub(crate) owners: Owners,
 }
 
 /// Has layers that are not in the store yet.
@@ -145,7 +147,15 @@ impl<'a> Snapshots<'a> {
             store,
             limits: LayerLimits::default(),
             elsewhere: None,
+            owners: Owners::Set,
         }
+    }
+
+    /// Returns the same, which unpacks directories with `owners`: [`Owners::Mark`] in a user namespace of
+    /// one id.
+    #[must_use]
+    pub fn with_owners(self, owners: Owners) -> Self {
+        Self { owners, ..self }
     }
 
     /// Returns the same, which brings a layer from `elsewhere` once it is to be read and is not in the
@@ -282,9 +292,10 @@ impl<'a> Snapshots<'a> {
                 keys.insert(Shelf::Seek.key(&diff_id.0));
                 let chain = stack.get(..=layer_idx).unwrap_or_default();
                 keys.insert(Shelf::Files.key(&files::name_of(chain)));
-                let of_directory =
-                    |devices| Shelf::Directory.key(&directories::name_of(chain, devices));
-                keys.extend(directories::DEVICES.map(of_directory));
+                let of_directory = |(devices, owners)| {
+                    Shelf::Directory.key(&directories::name_of(chain, devices, owners))
+                };
+                keys.extend(directories::WAYS.map(of_directory));
             }
             keys.insert(Shelf::Erofs.key(&erofs::name_of(stack)));
         }

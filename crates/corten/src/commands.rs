@@ -41,21 +41,25 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::cli::Command;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::namespace::Ids;
 
-/// Tells whether `command` makes or removes files of other users, which takes root, of the machine or
-/// of a user namespace.
-pub(crate) fn needs_root(command: &Command, ctx: &Context) -> bool {
+/// Returns the ids of a user namespace that `command` needs to be root of: it makes or removes files of
+/// other users. `None` if it needs none.
+pub(crate) fn ids(command: &Command, ctx: &Context) -> Option<Ids> {
+    let many_if = |is_needed: bool| is_needed.then_some(Ids::Many);
     match command {
-        Command::Build(args) => build::needs_root(args, ctx),
-        Command::Kaniko(_) => kaniko::needs_root(),
-        Command::Run(_) => true,
-        Command::Unpack(args) => unpack::needs_root(args),
-        Command::Repack(args) => repack::needs_root(args),
-        // Only there are files of other users in the store.
+        Command::Build(args) => build::ids(args, ctx),
+        Command::Kaniko(_) => kaniko::needs_root().then_some(Ids::Any),
+        Command::Run(_) => Some(Ids::Many),
+        Command::Unpack(args) => many_if(unpack::needs_root(args)),
+        Command::Repack(args) => many_if(repack::needs_root(args)),
+        // Only there are files of other users in the store, or files of a namespace that its own user
+        // cannot read.
         Command::Gc(_) | Command::Fsck(_) | Command::Df(_) => {
-            ctx.root().join("layers/dir").is_dir() || ctx.root().join("run-caches").is_dir()
+            let is_there = |directory: &str| ctx.root().join(directory).is_dir();
+            (is_there("layers/dir") || is_there("run-caches")).then_some(Ids::Any)
         }
-        Command::Cache(args) => cache::needs_root(args, ctx),
+        Command::Cache(args) => cache::needs_root(args, ctx).then_some(Ids::Any),
         Command::Pull(_)
         | Command::Push(_)
         | Command::Copy(_)
@@ -79,7 +83,7 @@ pub(crate) fn needs_root(command: &Command, ctx: &Context) -> bool {
         | Command::Umount(_)
         | Command::Doctor(_)
         | Command::Completion(_)
-        | Command::Version(_) => false,
+        | Command::Version(_) => None,
     }
 }
 

@@ -214,6 +214,19 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
     if let Some(error) = as_error::<corten_sandbox::Error>(error) {
         return sandbox_hint(error);
     }
+    if matches!(
+        as_error(error),
+        Some(corten_layer::Error::OwnerUnknown { .. })
+    ) || matches!(
+        as_error(error),
+        Some(corten_build::Error::UserRefused { .. })
+    ) {
+        return Some(
+            "with one id a command is root, sees all files as root's and can give none away; `corten \
+             doctor` says how to have more"
+                .to_owned(),
+        );
+    }
     if let Some(corten_build::Error::Run { status, .. }) = as_error(error) {
         return status_hint(status).map(str::to_owned);
     }

@@ -68,8 +68,8 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<ExitCode, CommandError> {
     let ctx = Context::new(&cli.global, Environment::read())?;
-    if commands::needs_root(&cli.command, &ctx)
-        && let Some(code) = namespace::enter(&ctx)?
+    if let Some(ids) = commands::ids(&cli.command, &ctx)
+        && let Some(code) = namespace::enter(ids, &ctx)?
     {
         return Ok(code);
     }

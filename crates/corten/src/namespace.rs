@@ -2,25 +2,51 @@
 
 use std::process::ExitCode;
 
-use corten_sandbox::{IdMap, Tier, probe, reexec_in_user_namespace};
+use corten_sandbox::{IdMap, Tier, probe, probe_one_id, reexec_in_user_namespace};
 
 use crate::context::Context;
 use crate::error::CommandError;
 
+/// Which ids a command needs to be root of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ids {
+    /// The user's own and its subordinate ones.
+    Many,
+    /// The user's own alone.
+    One,
+    /// As many as there are.
+    Any,
+}
+
 /// Runs this command again as root of a user namespace, and returns what it ended with; `None` if
 /// this is root already.
-pub(crate) fn enter(ctx: &Context) -> Result<Option<ExitCode>, CommandError> {
+pub(crate) fn enter(ids: Ids, ctx: &Context) -> Result<Option<ExitCode>, CommandError> {
     if rustix::process::geteuid().is_root() {
         return Ok(None);
     }
     ctx.output.detail("running again in a user namespace");
-    let ended = IdMap::for_this_user().and_then(|map| reexec_in_user_namespace(&map));
+    let many = || IdMap::for_this_user().and_then(|map| reexec_in_user_namespace(&map));
+    let one = || reexec_in_user_namespace(&IdMap::only_this_user());
+    let ended = match ids {
+        Ids::Many => many(),
+        Ids::One => one(),
+        Ids::Any => match many() {
+            // Nothing has run. If this fails too, the advice is about the other.
+            Err(error) if error.is_unavailable() => one().map_err(|_| error),
+            ended => ended,
+        },
+    };
     match ended {
         Ok(status) => Ok(Some(exit_code(status.code()))),
         // The probe tells more than the first call that failed, and has advice.
-        Err(error) => Err(CommandError::caused(
-            probe().require().err().unwrap_or(error),
-        )),
+        Err(error) => {
+            let probe = if ids == Ids::One {
+                probe_one_id()
+            } else {
+                probe()
+            };
+            Err(CommandError::caused(probe.require().err().unwrap_or(error)))
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 # corpus DIR: contexts whose builds repeat bit for bit, one a directory. Files with several names are left
 # alone, since overlayfs parts them (docs/reference/isolation.md).
 corpus() {
-    mkdir -p "$1"/{users,package,files,script,stages}
+    mkdir -p "$1"/{users,package,files,script,stages,plain}
     cat >"$1/users/Dockerfile" <<'DOCKERFILE'
 FROM base
 ARG SOURCE_DATE_EPOCH
@@ -64,6 +64,14 @@ SCRIPT
 RUN --network=none ! perl -MIO::Socket::INET -e 'IO::Socket::INET->new("127.0.0.1:1") or exit 1'
 RUN (setsid sleep 4711 &) ; (sleep 4711 </dev/null >/dev/null 2>&1 &) ; echo left >/left
 DOCKERFILE
+    cat >"$1/plain/Dockerfile" <<'DOCKERFILE'
+FROM base
+COPY --chown=7:8 Dockerfile /given/file
+COPY --chown=7:8 --chmod=4750 Dockerfile /given/set-id
+RUN echo more >>/etc/shadow && chmod 600 /etc/gshadow && mv /var/mail /mail && cp -a /given /copied
+RUN mv /given/file /given/moved && rm /given/set-id && rm -rf /var/local && mkfifo /fifo
+RUN cp /bin/true /set-id && chmod 6755 /set-id && chown root:root /set-id && ln -s nowhere /link
+DOCKERFILE
     cat >"$1/stages/Dockerfile" <<'DOCKERFILE'
 FROM base AS one
 RUN echo one >/one
@@ -79,11 +87,15 @@ RUN cat /three /one >>/copied
 DOCKERFILE
 }
 
+# Contexts whose commands are root and give nothing to anybody else, but do change what is not root's.
+OF_ROOT='package script stages plain'
+
 # builds HOW STORE COMMAND...: digests of the corpus, built by `COMMAND... build`. That HOW it is isolated
 # is told, and shows in what a command sees.
 builds() {
-    local how=$1 store=$2 context
+    local how=$1 store=$2 context contexts
     shift 2
+    contexts=${CONTEXTS:-users files $OF_ROOT}
     cat >"corpus/look" <<'DOCKERFILE'
 FROM base
 RUN echo "seen: $(head -n 1 /proc/self/uid_map 2>/dev/null | tr -s ' ')"
@@ -91,7 +103,7 @@ DOCKERFILE
     "$@" --root "$store" --verbose build --progress plain --no-cache --isolation "$how" \
         --file "$CASE/corpus/look" "$CASE/corpus" >"look.$how" 2>&1 || { cat "look.$how"; fail "$how: look"; }
     contains "look.$how" "isolation: $how"
-    for context in users package files script stages; do
+    for context in $contexts; do
         "$@" --root "$store" build --quiet --timestamp "$EPOCH" --build-arg SOURCE_DATE_EPOCH="$EPOCH" --no-cache \
             --isolation "$how" "$CASE/corpus/$context" >"log.$how.$context" 2>&1 ||
             { cat "log.$how.$context"; fail "$how: $context"; }
@@ -131,6 +143,70 @@ case_the_same_layers_in_every_isolation() {
     equal 'digests' "$(cat digests.root)" "$(cat digests.chroot)"
     equal 'digests' "$(cat digests.root)" "$(cat digests.userns)"
     nothing_runs 4711
+}
+
+# alone NAME COMMAND...: as an ordinary user without subordinate ids, who is made for this.
+alone() {
+    local name=$1
+    shift
+    "$HERE/as-user" "$name" "$@"
+}
+
+# new_user_alone: prints the name of a user whom nobody gave subordinate ids.
+new_user_alone() {
+    need useradd setpriv
+    local name=corten-a$$
+    if ! id "$name" >/dev/null 2>&1; then
+        useradd --no-create-home --home-dir "$CASE/home" --shell /bin/bash "$name" >&2
+        sed -i "/^$name:/d" /etc/subuid /etc/subgid
+    fi
+    echo "$name"
+}
+
+case_one_id_makes_the_same_layers() {
+    need_base
+    need dpkg-deb jq
+    local user problem
+    user=$(new_user_alone)
+    # shellcheck disable=SC2064
+    trap "userdel $user" EXIT
+    corpus corpus
+    chmod -R a+rX .
+    copy_base "$CASE/root"
+    CONTEXTS=$OF_ROOT builds root "$CASE/root" corten >digests.root
+    copy_base "$CASE/one"
+    chown -R "$user" "$CASE/one" "$CASE/corpus"
+    CONTEXTS=$OF_ROOT builds userns-one "$CASE/one" alone "$user" corten >digests.one
+    grep -q 'seen:  0 [1-9][0-9]* 1$' look.userns-one || { cat look.userns-one; fail 'userns-one has more ids'; }
+    cat digests.root
+    equal 'digests' "$(cat digests.root)" "$(cat digests.one)"
+    # It is what is found without being asked for.
+    alone "$user" corten --root "$CASE/one" --verbose build --no-cache "$CASE/corpus/stages" >auto 2>&1
+    contains auto 'isolation: userns-one'
+    alone "$user" corten --root "$CASE/one" doctor --format json >doctor.json
+    equal 'the isolation doctor names' userns-one "$(jq -r .isolation doctor.json)"
+    # What takes a second id fails, whatever the command makes of it.
+    refuse() {
+        printf 'FROM base\n%s\n' "$2" >"$CASE/corpus/look"
+        ! alone "$user" corten --root "$CASE/one" build --no-cache --progress plain --file "$CASE/corpus/look" \
+            "$CASE/corpus" >refused 2>&1 || fail "$2: is done"
+        contains refused "$1"
+    }
+    refuse 'isolated by userns-one: nothing can be given' 'RUN chown 5 /etc/passwd'
+    refuse 'APT::Sandbox::User=root' 'RUN perl -e '"'"'$( = 5; $) = "5 5"; die "setgroups: $!" if $!'"'"
+    refuse 'the owner of `etc/shadow` is not known' 'RUN chown root:root /etc/shadow'
+    refuse 'took the place' 'RUN cp /etc/shadow /x && mv /x /etc/shadow'
+    refuse 'looks like a copy' 'RUN cp -p /etc/shadow /x'
+    refuse 'hands on a group' 'RUN touch /var/mail/new'
+    refuse 'no user `nobody`' 'USER nobody
+RUN echo ran'
+    refuse 'no user but root' 'RUN echo ran
+USER 5
+RUN true'
+    ! grep -q '^#' refused || fail 'something ran before a user was refused'
+    refuse 'nothing can belong' 'RUN --mount=type=secret,id=a,uid=5 true'
+    # gc is for whoever made the store.
+    alone "$user" corten --root "$CASE/one" gc --cache >/dev/null
 }
 
 case_a_default_container_builds_by_chroot() {

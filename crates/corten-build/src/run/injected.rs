@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 
 use corten_layer::beneath::Root;
 use corten_layer::tree::Kind;
+use corten_layer::upper::set_attributes;
 use corten_layer::{Meta, Tree, path};
 use corten_tar::Timestamp;
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::run::mounts::Point;
+use crate::run::owners;
 use crate::run::times::{set_time, set_time_of};
 use crate::{Error, Result};
 
@@ -144,23 +146,8 @@ impl Injected {
             Err(Errno::EXIST) => return Ok(()),
             result => result.map_err(failed)?,
         }
-        let handle = self.root.directory(path)?;
-        rustix::fs::fchown(
-            &handle,
-            Some(Uid::from_raw(meta.uid)),
-            Some(Gid::from_raw(meta.gid)),
-        )
-        .map_err(failed)?;
-        for (name, value) in meta.xattrs() {
-            rustix::fs::fsetxattr(
-                &handle,
-                name.as_slice(),
-                value,
-                rustix::fs::XattrFlags::empty(),
-            )
-            .map_err(failed)?;
-        }
-        rustix::fs::fchmod(&handle, Mode::from_raw_mode(meta.mode)).map_err(failed)
+        // The time is put back later.
+        Ok(set_attributes(&self.root, path, meta, owners())?)
     }
 
     /// Removes what was made and is still empty; `created` are mount points that the sandbox made

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use corten_dockerfile::{Base, Diagnostic, Source, Span};
 use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
-use corten_layer::directory::{Devices, DirectoryOptions, Owners, write_tree};
+use corten_layer::directory::{Devices, DirectoryOptions, write_tree};
 use corten_layer::tree::{File, Kind};
 use corten_layer::{Contents, Put, Tree, TreeBuilder, path};
 use corten_sandbox::RootKind;
@@ -19,7 +19,7 @@ use crate::copy::{Filter, Selected, SourceOwners, SourceTree};
 use crate::digests::{add_directory_itself, add_selected};
 use crate::error::{StepError, StepResult};
 use crate::key::Key;
-use crate::run::{Workspace, devices};
+use crate::run::{Workspace, devices, owners};
 use crate::sources::Origin;
 use crate::stage::Shared;
 use crate::{Error, Result};
@@ -339,7 +339,7 @@ fn cut(tree: &Tree, selected: &Selected) -> Result<Tree> {
 /// Device nodes are left out: where nothing can be mounted they would be live.
 fn write(tree: &Tree, contents: &dyn Contents, root: &Root) -> Result<()> {
     let options = DirectoryOptions {
-        owners: Owners::Set,
+        owners: owners(),
         devices: Devices::Skip,
         threads: 2,
     };

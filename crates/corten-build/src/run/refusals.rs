@@ -50,11 +50,13 @@ struct Demand {
     missing_in: &'static [Isolation],
 }
 
+const HINT: &str = "`corten doctor` tells of better ways";
 const WITHOUT_MOUNTS: &[Isolation] = &[Isolation::Chroot];
+const WITHOUT_USERS: &[Isolation] = &[Isolation::OneId];
 
 /// Tells whether `instruction` asks for something that not every way of isolation has.
 pub(crate) fn is_demanding(instruction: &Instruction, request: &BuildRequest) -> bool {
-    !demands(instruction, request).is_empty()
+    is_of_other_user(instruction) || !demands(instruction, request).is_empty()
 }
 
 /// Returns what `instruction` asks for and commands isolated by `isolation` cannot have.
@@ -67,7 +69,7 @@ pub(crate) fn unavailable(
     let missing = missing.filter(|demand| demand.missing_in.contains(&isolation));
     let told = missing.map(|Demand { span, what, .. }| {
         let message = format!("{what} where commands are isolated by `{isolation}`");
-        Diagnostic::new(message, span).with_hint("`corten doctor` tells of better ways")
+        Diagnostic::new(message, span).with_hint(HINT)
     });
     told.collect()
 }
@@ -117,6 +119,10 @@ fn of_mounts(run: &Run) -> Vec<Demand> {
                 missing_in,
             });
         };
+        let is_others = |name: &str| mount.option(name).is_some_and(is_other_id);
+        if ["uid", "gid"].into_iter().any(is_others) {
+            demand("nothing can belong to another user", WITHOUT_USERS);
+        }
         match mount.option("type") {
             Some("tmpfs") if mount.option("size").is_some() => {
                 demand("the size of a directory cannot be limited", WITHOUT_MOUNTS);
@@ -135,4 +141,39 @@ fn of_mounts(run: &Run) -> Vec<Demand> {
         }
     }
     demands
+}
+
+/// Returns what commands of `stage` cannot be run as, as far as it is known before they are run.
+pub(crate) fn users(stage: &[Instruction], isolation: Isolation) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    if !WITHOUT_USERS.contains(&isolation) {
+        return found;
+    }
+    let mut user = None;
+    for instruction in stage {
+        match &instruction.kind {
+            Kind::User(_) => user = Some(instruction),
+            Kind::Run(_) => {
+                let other = user.take().filter(|user| is_of_other_user(user));
+                found.extend(other.map(|user| {
+                    let message = format!(
+                        "there is no user but root where commands are isolated by `{isolation}`"
+                    );
+                    Diagnostic::new(message, user.span).with_hint(HINT)
+                }));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// What a name stands for is in the image, which is not there yet.
+fn is_of_other_user(instruction: &Instruction) -> bool {
+    matches!(&instruction.kind, Kind::User(user) if user.text.split(':').any(is_other_id))
+}
+
+/// Tells whether `text` is the number of somebody else than root.
+fn is_other_id(text: &str) -> bool {
+    text.parse::<u32>().is_ok_and(|id| id != 0)
 }

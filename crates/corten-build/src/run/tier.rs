@@ -33,7 +33,12 @@ impl Builder<'_> {
             let isolation = self.tier()?.isolation();
             let unavailable =
                 |one: &Instruction| refusals::unavailable(one, self.request, isolation);
-            let problems: Vec<_> = self.needed_instructions().flat_map(unavailable).collect();
+            let mut problems: Vec<_> = self.needed_instructions().flat_map(unavailable).collect();
+            for &stage in &self.plan.needed {
+                let stage = self.plan.stages.get(stage);
+                let instructions = stage.map_or(&[][..], |stage| &stage.instructions);
+                problems.extend(refusals::users(instructions, isolation));
+            }
             if !problems.is_empty() {
                 return Err(crate::build::refused(self.request, &problems));
             }

@@ -39,7 +39,7 @@ use crate::registry::RegistryArgs;
 use crate::remotes::Fetcher;
 
 use outcome::{Image, Outcome};
-pub(crate) use request::needs_root;
+pub(crate) use request::ids;
 use several::Wanted;
 
 /// Build an image from a Dockerfile

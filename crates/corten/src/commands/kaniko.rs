@@ -34,7 +34,9 @@ const DOCKER_CONFIG: &str = "/kaniko/.docker";
 /// Tells whether an ordinary user's program is to become root of a user namespace: only whoever may do so
 /// can run anything.
 pub(crate) fn needs_root() -> bool {
-    !rustix::process::geteuid().is_root() && corten_sandbox::probe().require().is_ok()
+    !rustix::process::geteuid().is_root()
+        && (corten_sandbox::probe().require().is_ok()
+            || corten_sandbox::probe_one_id().require().is_ok())
 }
 
 pub(crate) fn run(args: &KanikoArgs, ctx: &Context) -> Result<ExitCode, CommandError> {

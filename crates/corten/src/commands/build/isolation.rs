@@ -4,6 +4,8 @@ use clap::{Args, ValueEnum};
 use corten_build::request::Isolations;
 use corten_sandbox::Limits;
 
+use crate::namespace::Ids;
+
 #[derive(Debug, Args)]
 pub(crate) struct IsolationArgs {
     /// How to isolate the commands of RUN; what this machine does not allow is an error before anything
@@ -31,6 +33,8 @@ enum Isolation {
     Root,
     /// The same in a user namespace, as an ordinary user
     Userns,
+    /// The same with one id, where no user but root is needed
+    UsernsOne,
     /// As root in a directory, without mounts and namespaces: in a default container
     Chroot,
     /// Nothing may be run
@@ -38,9 +42,15 @@ enum Isolation {
 }
 
 impl IsolationArgs {
-    /// Tells whether an ordinary user's program is to become root of a user namespace.
-    pub(crate) fn may_enter_user_namespace(&self) -> bool {
-        matches!(self.isolation, Isolation::Auto | Isolation::Userns)
+    /// Tells whether an ordinary user's program is to become root of a user namespace, and with which
+    /// ids.
+    pub(crate) fn ids(&self) -> Option<Ids> {
+        match self.isolation {
+            Isolation::Auto => Some(Ids::Any),
+            Isolation::Userns => Some(Ids::Many),
+            Isolation::UsernsOne => Some(Ids::One),
+            Isolation::Root | Isolation::Chroot | Isolation::None => None,
+        }
     }
 
     /// Returns what a command may use of the machine.
@@ -58,6 +68,7 @@ impl IsolationArgs {
             Isolation::Auto => Isolations::Any,
             Isolation::Root => Isolations::Only(corten_sandbox::Isolation::Root),
             Isolation::Userns => Isolations::Only(corten_sandbox::Isolation::UserNamespace),
+            Isolation::UsernsOne => Isolations::Only(corten_sandbox::Isolation::OneId),
             Isolation::Chroot => Isolations::Only(corten_sandbox::Isolation::Chroot),
             Isolation::None => Isolations::None,
         }

@@ -14,26 +14,31 @@ use crate::build_context::{ContextPlace, GitDefaults, OpenContext};
 use crate::context::Context;
 use crate::dockerfile::{self, Sources};
 use crate::error::CommandError;
+use crate::namespace::Ids;
 use crate::registry::RegistryArgs;
 use crate::remotes::authorization::ServerSecrets;
 use crate::signals;
 use crate::timestamp::Seconds;
 
-/// Tells whether something will be run. What cannot be understood is for [`request`] to report.
+/// Returns the ids that an ordinary user's build needs, if something will be run. What cannot be
+/// understood is for [`request`] to report.
 ///
 /// What has to be fetched is not known yet: that is done where something could be run.
-pub(crate) fn needs_root(args: &BuildArgs, ctx: &Context) -> bool {
-    let may_enter = args.isolation.may_enter_user_namespace();
+pub(crate) fn ids(args: &BuildArgs, ctx: &Context) -> Option<Ids> {
     let is_built = !args.check.is_asked() && !args.print_plan.is_asked();
-    if !is_built || !may_enter || rustix::process::geteuid().is_root() {
-        return false;
-    }
+    let is_user = is_built && !rustix::process::geteuid().is_root();
+    let ids = args.isolation.ids().filter(|_| is_user)?;
+    needs_root(args, ctx).then_some(ids)
+}
+
+fn needs_root(args: &BuildArgs, ctx: &Context) -> bool {
     let Ok(place) = ContextPlace::of(&args.sources.context) else {
         return false;
     };
     let build_args = args.steps.build_args(&BTreeMap::new());
     if place.is_remote() || args.sources.has_remote_file() {
-        return corten_sandbox::probe().require().is_ok();
+        return corten_sandbox::probe().require().is_ok()
+            || corten_sandbox::probe_one_id().require().is_ok();
     }
     let Ok(sources) = sources(args, &place, &build_args, (ctx, &args.registry)) else {
         return false;
