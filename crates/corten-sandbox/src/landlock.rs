@@ -4,7 +4,9 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
+use rustix::stdio::{stderr, stdin, stdout};
 
 use crate::sys::landlock::{RulesetAttr, allow_beneath, create_ruleset, restrict_self, version};
 
@@ -20,14 +22,27 @@ const IOCTL_DEV: u64 = 1 << 15;
 /// `LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET` and `LANDLOCK_SCOPE_SIGNAL`, of version 6.
 const SCOPES: u64 = 0b11;
 
+/// What of these a file that is no directory can have.
+const OF_FILES: u64 = 0b111 | TRUNCATE | IOCTL_DEV;
+
 /// Keeps this thread, and what it becomes and starts, within `root`: no path beyond it can be opened or
-/// changed, and, from Linux 6.12 on, no process outside be sent a signal.
+/// changed, and, from Linux 6.12 on, no process outside be sent a signal, nor an abstract socket of one be
+/// connected to.
 ///
-/// It takes `no_new_privs` or `CAP_SYS_ADMIN`.
+/// It takes `no_new_privs` or `CAP_SYS_ADMIN`. The standard streams, which are files beyond it when the
+/// caller has redirected them, can be opened again as `/dev/stdout` and the like.
 pub(crate) fn fence(root: BorrowedFd<'_>) -> io::Result<()> {
     let attr = attr(version()?).ok_or(Errno::NOSYS)?;
     let ruleset = create_ruleset(attr)?;
     allow_beneath(ruleset.as_fd(), root, attr.handled_access_fs)?;
+    for stream in [stdin(), stdout(), stderr()] {
+        let is_directory = fstat(stream)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+        if !is_directory {
+            // Of a pipe or a socket, which no path leads to, there is no rule, and none is needed.
+            allow_beneath(ruleset.as_fd(), stream, attr.handled_access_fs & OF_FILES).ok();
+        }
+    }
     restrict_self(ruleset.as_fd())
 }
 

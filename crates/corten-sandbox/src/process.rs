@@ -1,10 +1,10 @@
 //! The last steps in the child: from root with all its rights to the process that was asked for.
 
 use std::ffi::CString;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Access, FileType, access, fchown, fstat};
+use rustix::fs::{Access, FileType, Mode, OFlags, access, fchown, fstat, open};
 use rustix::io::Errno;
 use rustix::process::{
     Signal, chdir, getcwd, ioctl_tiocsctty, set_parent_process_death_signal, setsid, umask,
@@ -20,7 +20,7 @@ use crate::idmap::has_one_id;
 use crate::seccomp::Sockets;
 use crate::spec::{Process, User};
 use crate::stage::Never;
-use crate::{caps, seccomp, sys};
+use crate::{caps, landlock, seccomp, sys};
 
 /// What a process is to be left with.
 #[derive(Debug)]
@@ -35,16 +35,29 @@ pub(crate) struct Confinement {
 }
 
 impl Confinement {
-    /// Returns what a process in namespaces of its own is left with.
+    /// Returns what a process in namespaces of its own is left with, and fences it in: `/` is its root.
+    ///
+    /// The fence is the second one. It holds where a descriptor or a mount leads out of the root, and keeps
+    /// sockets of the machine's network that no path leads to from answering one who has the caller's id.
+    /// Who may mount is not fenced in, for Landlock lets nobody mount.
     pub(crate) fn in_namespaces(process: &Process) -> Result<Self, Failure> {
         let capabilities = caps::parse(&process.capabilities)
             .map_err(|_| Errno::INVAL)
             .doing("reading the capabilities of", Path::new("the process"))?;
+        let mut shortcomings = Vec::new();
+        if !process.unconfined && !capabilities.contains(CapabilitySet::SYS_ADMIN) {
+            let slash = Path::new("/");
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let root = open(slash, flags, Mode::empty()).doing("opening the root", slash)?;
+            if let Err(error) = landlock::fence(root.as_fd()) {
+                shortcomings.push(format!("there is no Landlock fence: {error}"));
+            }
+        }
         Ok(Self {
             capabilities,
             no_new_privileges: process.no_new_privileges,
             sockets: Some(Sockets::Default),
-            shortcomings: Vec::new(),
+            shortcomings,
         })
     }
 }
@@ -112,7 +125,7 @@ fn give_pipes(user: &User) -> Result<(), Errno> {
 fn restrict(process: &Process, confinement: &Confinement) -> Result<(), Failure> {
     let what = Path::new("the process");
     let capabilities = confinement.capabilities;
-    umask(rustix::fs::Mode::from_raw_mode(0o022));
+    umask(Mode::from_raw_mode(0o022));
     for limit in &process.resource_limits {
         let shown = limit.to_string();
         limit.set().doing("limiting", Path::new(&shown))?;

@@ -4,7 +4,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use corten_sandbox::{Error, Init, Mount, MountKind, RootKind, User};
+use corten_sandbox::{
+    Error, Init, Input, Mount, MountKind, RootKind, Sandbox, Signals, Stdio, User, run,
+};
 use corten_testing::harness::Test;
 
 use crate::world::{World, output, prints, require_root};
@@ -22,6 +24,14 @@ pub(crate) const TESTS: &[Test] = &[
     (
         "the_own_executable_cannot_be_written",
         the_own_executable_cannot_be_written,
+    ),
+    (
+        "a_directory_as_a_standard_stream_is_no_way_out",
+        a_directory_as_a_standard_stream_is_no_way_out,
+    ),
+    (
+        "standard_streams_are_opened_again",
+        standard_streams_are_opened_again,
     ),
     ("masked_paths_are_empty", masked_paths_are_empty),
     (
@@ -101,15 +111,57 @@ fn the_own_executable_cannot_be_written() -> Result<(), String> {
         !outcome.status.is_success() && err.contains("denied"),
         "{err}"
     );
-    // Even a process that may look into others finds a read-only mount.
-    sandbox
-        .process
-        .capabilities
-        .push("CAP_SYS_PTRACE".to_owned());
+    // Landlock keeps one that may look into others from it.
+    let capabilities = &mut sandbox.process.capabilities;
+    capabilities.push("CAP_SYS_PTRACE".to_owned());
+    let (_, _, err) = output(&sandbox).unwrap();
+    assert!(err.contains("Permission denied"), "{err}");
+    // Even without it there is a read-only mount.
+    sandbox.process.unconfined = true;
     let (outcome, _, err) = output(&sandbox).unwrap();
     assert!(
         !outcome.status.is_success() && err.contains("Read-only"),
         "{err}"
+    );
+    Ok(())
+}
+
+/// What the process prints with `stdin`.
+fn reading(sandbox: &Sandbox, stdin: &str) -> String {
+    let mut out = Vec::new();
+    let mut sink = |_, bytes: &[u8]| out.extend_from_slice(bytes);
+    let stdio = Stdio::Sink {
+        stdin: Input::File(std::fs::File::open(stdin).unwrap().into()),
+        sink: &mut sink,
+    };
+    run(sandbox, stdio, Signals::Leave).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+/// No mount keeps from what a descriptor leads to: Landlock does.
+fn a_directory_as_a_standard_stream_is_no_way_out() -> Result<(), String> {
+    require_root()?;
+    let script = "ls /proc/self/fd/0/ >/dev/null; cat /proc/self/fd/0/etc/passwd >/dev/null";
+    let world = World::new();
+    let mut sandbox = world.sandbox(script);
+    let told = reading(&sandbox, "/");
+    assert_eq!(told.matches("Permission denied").count(), 2, "{told}");
+    // Nothing else keeps it in.
+    sandbox.process.unconfined = true;
+    assert_eq!(reading(&sandbox, "/"), "");
+    Ok(())
+}
+
+/// A file that the caller redirected is the caller's gift, by whatever name it is opened.
+fn standard_streams_are_opened_again() -> Result<(), String> {
+    require_root()?;
+    let world = World::new();
+    world.write("input", "read\n", 0o600);
+    let sandbox = world.sandbox("cat /dev/stdin; echo written >/dev/stdout; : >/dev/stderr");
+    let input = world.path("input");
+    assert_eq!(
+        reading(&sandbox, input.to_str().unwrap()),
+        "read\nwritten\n"
     );
     Ok(())
 }
