@@ -19,8 +19,9 @@ use crate::board::Board;
 use crate::cache::Outcome;
 use crate::checks;
 use crate::event::{Event, Listener};
-use crate::materials::{BuiltStep, Material};
+use crate::materials::{BuiltStep, Material, NotedStep};
 use crate::memo::Memo;
+use crate::packing::{Layer, Packing, packed};
 use crate::run::Copied;
 use crate::run::tree::Trees;
 use crate::sources::Sources;
@@ -126,6 +127,7 @@ fn attempt(
         now,
         created: rfc3339(now),
         made: Memo::default(),
+        packing: Packing::default(),
         tier: Memo::default(),
         trees: Trees::default(),
         copies: Memo::default(),
@@ -136,8 +138,8 @@ fn attempt(
     let is_judged = checks::refuse(&builder)?;
     builder.prepare_isolation()?;
     builder.prepare_emulation()?;
-    let worked =
-        Board::new(&plan.needed, cancel.clone()).work(|board, next| builder.perform(board, next));
+    let board = Board::new(&plan.needed, cancel.clone());
+    let worked = builder.while_packing(|| board.work(|board, next| builder.perform(board, next)));
     if !is_judged {
         checks::warn(&builder);
     }
@@ -193,7 +195,9 @@ pub(crate) struct Builder<'a> {
     pub(crate) now: Timestamp,
     pub(crate) created: String,
     /// What steps of this build made, so that of two stages with the same step one waits.
-    pub(crate) made: Memo<Digest, Outcome>,
+    pub(crate) made: Memo<Digest, Outcome<Layer>>,
+    /// Layers that are packed while other steps go on.
+    pub(crate) packing: Packing,
     /// How commands are isolated, once it was found out.
     pub(crate) tier: Memo<(), Tier>,
     /// Directories of all files, where commands need them.
@@ -207,7 +211,7 @@ pub(crate) struct Builder<'a> {
     /// How many steps have begun.
     pub(crate) n_steps: AtomicUsize,
     /// What the steps left so far.
-    pub(crate) steps: Mutex<Vec<BuiltStep>>,
+    pub(crate) steps: Mutex<Vec<NotedStep>>,
 }
 
 impl Builder<'_> {
@@ -231,12 +235,13 @@ impl Builder<'_> {
         };
         let target = target.stage.begin_on();
         let created = self.created_of(&target);
+        let layers = packed(&target.layers)?;
         if let Some(caches) = &self.request.caches {
-            caches.settle(self.store, self.request.layers, &target.layers)?;
+            caches.settle(self.store, self.request.layers, &layers)?;
         }
-        let image = finish::finish(self.store, self.request, &target, &created)?;
+        let image = finish::finish(self.store, self.request, &target, layers, &created)?;
         Ok(Built {
-            steps: self.built_steps(),
+            steps: self.built_steps()?,
             materials: self.sources.materials(),
             ..image
         })

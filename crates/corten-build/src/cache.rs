@@ -26,9 +26,9 @@ use crate::{Error, Result};
 
 /// What a step made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Outcome {
+pub(crate) struct Outcome<L = LayerRef> {
     /// The layer; `None` if the step changed no file.
-    pub(crate) layer: Option<LayerRef>,
+    pub(crate) layer: Option<L>,
     /// When, RFC 3339: an image that is built again without any change is the same image.
     pub(crate) created: String,
     /// Other keys of the same step, which make the same.
@@ -117,12 +117,12 @@ fn parse(bytes: &[u8]) -> Option<Record> {
     (record.version == VERSION).then_some(record)
 }
 
-/// Records what a step on top of `below` made.
+/// Records what a step on top of the layers `below` made.
 pub(crate) fn record(
     store: &Store,
     key: &Digest,
     outcome: &Outcome,
-    below: &[LayerRef],
+    below: &[DiffId],
 ) -> Result<()> {
     let layer = outcome.layer.clone();
     let record = Record {
@@ -132,7 +132,7 @@ pub(crate) fn record(
             diff_id: layer.diff_id,
         }),
         created: outcome.created.clone(),
-        below: below.iter().map(|layer| layer.diff_id.clone()).collect(),
+        below: below.to_vec(),
         also: outcome.also.clone(),
     };
     let bytes = corten_spec::document::to_bytes(&record);

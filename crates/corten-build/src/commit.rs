@@ -1,8 +1,10 @@
 //! What a step made: looked up, or written as a layer and recorded.
 
+use std::sync::Arc;
+
 use corten_layer::bytes::TreeContents;
 use corten_layer::{Changeset, Contents, Tree};
-use corten_snapshot::{Bytes, LayerRef, Packer};
+use corten_snapshot::Excerpts;
 use corten_spec::Digest;
 use corten_tar::Located;
 
@@ -11,12 +13,13 @@ use crate::build::Builder;
 use crate::cache::{self, Outcome};
 use crate::error::StepResult;
 use crate::key::Key;
+use crate::packing::{Layer, Layers};
 use crate::request::CacheUse;
 use crate::stage::Stage;
 
 /// What a step left, with the layer's entries if it was made just now.
 pub(crate) struct Made {
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: Outcome<Layer>,
     pub(crate) entries: Option<Vec<Located>>,
     /// Whether it was made before.
     pub(crate) is_cached: bool,
@@ -24,7 +27,7 @@ pub(crate) struct Made {
 
 impl Made {
     /// Returns what was made by an earlier step.
-    fn before(outcome: Outcome) -> Self {
+    fn before(outcome: Outcome<Layer>) -> Self {
         Self {
             outcome,
             entries: None,
@@ -63,11 +66,17 @@ impl Builder<'_> {
         if let Some(outcome) = &outcome {
             self.note(key, outcome);
         }
-        Ok(outcome.map(Made::before))
+        Ok(outcome.map(|outcome| {
+            Made::before(Outcome {
+                layer: outcome.layer.map(Layer::from),
+                created: outcome.created,
+                also: outcome.also,
+            })
+        }))
     }
 
     /// Notes that the step of `key` made `outcome`, for who gives the cache to others.
-    fn note(&self, key: &Digest, outcome: &Outcome) {
+    pub(crate) fn note(&self, key: &Digest, outcome: &Outcome) {
         let Some(caches) = &self.request.caches else {
             return;
         };
@@ -77,12 +86,6 @@ impl Builder<'_> {
             let outcome = outcome.clone();
             caches.note(key, &Outcome { also, ..outcome });
         }
-    }
-
-    /// Records `outcome` under `key`, which is that of a step on top of `stage`.
-    pub(crate) fn record(&self, key: &Digest, outcome: &Outcome, stage: &Stage) -> Result<()> {
-        self.note(key, outcome);
-        cache::record(self.store, key, outcome, &stage.layers)
     }
 
     /// Returns what is recorded for `key`, else what `make` makes. Of several stages with the same
@@ -109,7 +112,8 @@ impl Builder<'_> {
         Ok(just_now.unwrap_or_else(|| Made::before(outcome)))
     }
 
-    /// Writes `changes` to `stage` as a layer, and records it under every one of `keys`.
+    /// Writes `changes` to `stage` as a layer, which is packed while other steps go on, and has it
+    /// recorded under every one of `keys`.
     pub(crate) fn commit(
         &self,
         stage: &mut Stage,
@@ -124,7 +128,7 @@ impl Builder<'_> {
             (None, None)
         } else {
             let lower = stage.tree(&self.snapshots)?;
-            let (layer, entries) = self.pack(&lower, &changes, contents)?;
+            let (layer, entries) = self.write_layer(&lower, &changes, contents)?;
             (Some(layer), Some(entries))
         };
         let outcome = Outcome {
@@ -138,31 +142,32 @@ impl Builder<'_> {
             is_cached: false,
         };
         for key in keys {
-            self.record(key, &made.outcome, stage)?;
+            self.record(key, &made.outcome, stage.diff_ids())?;
         }
         Ok(made)
     }
 
-    fn pack(
+    fn write_layer(
         &self,
         lower: &Tree,
         changes: &Changeset,
         contents: &dyn Contents,
-    ) -> Result<(LayerRef, Vec<Located>)> {
-        let mut packer = Packer::new(self.store, &self.request.pack)?;
-        let entries = corten_layer::emit::write_changeset(lower, changes, contents, &mut packer)?;
-        let layer = packer.finish()?;
-        self.snapshots.put_entries(&layer.diff_id, &entries)?;
-        Ok((layer, entries))
+    ) -> Result<(Layer, Vec<Located>)> {
+        let (mut tar, started) = self.start_layer()?;
+        let entries = corten_layer::emit::write_changeset(lower, changes, contents, &mut tar)?;
+        let diff_id = tar.finish()?;
+        self.snapshots.put_entries(&diff_id, &entries)?;
+        Ok((started.written(diff_id), entries))
     }
 
-    /// Calls `read` with the tree of `stage` and the contents of its files.
+    /// Calls `read` with the tree of `stage` and the contents of its files, of which it wants few.
     pub(crate) fn with_contents<T>(
         &self,
         stage: &mut Stage,
         read: impl FnOnce(&Tree, &dyn Contents) -> corten_layer::Result<T>,
     ) -> Result<T> {
-        let bytes = Bytes::new(self.snapshots.clone(), &stage.layers);
+        let layers = Arc::new(Layers(stage.layers.clone()));
+        let bytes = Excerpts::of_coming(self.snapshots.clone(), layers);
         let tree = stage.tree(&self.snapshots)?;
         let contents = TreeContents {
             tree: &tree,

@@ -1,17 +1,19 @@
 //! From the last stage to an image: config, manifest, names.
 
 use corten_content::{Store, put};
+use corten_snapshot::LayerRef;
 use corten_spec::{Family, ImageId, Manifest, annotations, document, media_type};
 
 use crate::caches::INLINE_KEY;
 use crate::stage::Stage;
 use crate::{BuildRequest, Built, Result};
 
-/// Stores the documents of the image that `stage` is.
+/// Stores the documents of the image that `stage`, whose layers are `layers`, is.
 pub(crate) fn finish(
     store: &Store,
     request: &BuildRequest,
     stage: &Stage,
+    layers: Vec<LayerRef>,
     created: &str,
 ) -> Result<Built> {
     let mut config = stage.config.clone();
@@ -22,15 +24,15 @@ pub(crate) fn finish(
     config.extra.remove(INLINE_KEY);
     if request.inline_cache
         && let Some(caches) = &request.caches
-        && let Some(records) = caches.inline(&stage.layers)
+        && let Some(records) = caches.inline(&layers)
     {
         config.extra.insert(INLINE_KEY.to_owned(), records);
     }
     let config = put(store, media_type::OCI_CONFIG, &document::to_bytes(&config))?;
 
-    let layers = stage.layers.iter();
-    let layers = layers.map(|layer| Family::Oci.describe(&layer.blob));
-    let mut manifest = Manifest::oci(config.clone(), layers.collect());
+    let blobs = layers.iter();
+    let blobs = blobs.map(|layer| Family::Oci.describe(&layer.blob));
+    let mut manifest = Manifest::oci(config.clone(), blobs.collect());
     if let Some(base) = &stage.base {
         // Both or neither: a digest says nothing without the name that it was found under (ANN-13,
         // ANN-14).
@@ -53,7 +55,7 @@ pub(crate) fn finish(
     Ok(Built {
         manifest,
         image_id: ImageId(config.digest),
-        layers: stage.layers.clone(),
+        layers,
         n_base_layers: stage.n_base,
         steps: Vec::new(),
         materials: Vec::new(),

@@ -38,6 +38,7 @@ mod key;
 pub mod lock;
 pub mod materials;
 mod memo;
+mod packing;
 pub mod policy;
 pub mod provenance;
 mod reach;

@@ -6,8 +6,10 @@ use corten_dockerfile::without_credentials;
 use corten_snapshot::LayerRef;
 use corten_spec::{Digest, Platform};
 
+use crate::Result;
 use crate::base::Named;
 use crate::build::Builder;
+use crate::packing::{Layer, packed};
 use crate::sources::Sources;
 use crate::stage::Stage;
 use crate::steps::Task;
@@ -59,6 +61,13 @@ pub enum Material {
     },
 }
 
+/// What a step left, whose layers may still be on their way.
+#[derive(Debug)]
+pub(crate) struct NotedStep {
+    step: BuiltStep,
+    layers: Vec<Layer>,
+}
+
 impl Builder<'_> {
     /// Notes what a step left.
     pub(crate) fn note_step(&self, stage: &Stage, task: &Task<'_>) {
@@ -67,19 +76,26 @@ impl Builder<'_> {
             number: task.number,
             stage: task.stage.to_owned(),
             text: without_credentials(&task.instruction.original),
-            layers: stage.layers.clone(),
+            layers: Vec::new(),
         };
+        let layers = stage.layers.clone();
         let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        steps.push(step);
+        steps.push(NotedStep { step, layers });
     }
 
     /// Returns what the steps left. A stage uses only those above it, so that what differs between two
     /// builds differs first where it began.
-    pub(crate) fn built_steps(&self) -> Vec<BuiltStep> {
+    pub(crate) fn built_steps(&self) -> Result<Vec<BuiltStep>> {
         let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut steps = steps.clone();
+        let whole = steps.iter().map(|noted| {
+            Ok(BuiltStep {
+                layers: packed(&noted.layers)?,
+                ..noted.step.clone()
+            })
+        });
+        let mut steps = whole.collect::<Result<Vec<_>>>()?;
         steps.sort_by_key(|step| (step.line, step.number));
-        steps
+        Ok(steps)
     }
 }
 

@@ -11,13 +11,13 @@ use corten_layer::users::{User, resolve_user};
 use corten_sandbox::{
     Cancel, Init, Input, Outcome, Process, Root as SandboxRoot, RootKind, Sandbox, Stdio, Tier,
 };
-use corten_snapshot::Bytes;
 use corten_spec::Digest;
 
 use crate::build::Builder;
 use crate::commit::Made;
 use crate::error::StepResult;
 use crate::event::Event;
+use crate::packing::{Layer, packed};
 use crate::stage::Stage;
 use crate::{Error, Result};
 
@@ -100,7 +100,7 @@ impl Builder<'_> {
             Ok(made)
         })?;
         if let Some(key) = &by_layers {
-            crate::cache::record(self.store, key, &made.outcome, &stage.layers)?;
+            self.record(key, &made.outcome, stage.diff_ids())?;
         }
         Ok(made)
     }
@@ -170,7 +170,7 @@ impl Builder<'_> {
         let Running {
             run, work, tier, ..
         } = *running;
-        let mut lower = self.snapshots.directories(&stage.layers, devices())?;
+        let mut lower = self.directories(&stage.layers)?;
         if lower.is_empty() {
             lower.push(work.empty.clone());
         }
@@ -203,8 +203,18 @@ impl Builder<'_> {
         self.commit_upper(stage, upper, work, key)
     }
 
+    /// Returns the directories that show `layers`: those that steps of this build left are there before
+    /// their layers are packed.
+    pub(crate) fn directories(&self, layers: &[Layer]) -> Result<Vec<PathBuf>> {
+        let diff_ids: Vec<_> = layers.iter().map(|layer| layer.diff_id.clone()).collect();
+        match self.snapshots.standing_directories(&diff_ids, devices())? {
+            Some(directories) => Ok(directories),
+            None => Ok(self.snapshots.directories(&packed(layers)?, devices())?),
+        }
+    }
+
     fn upper(&self, stage: &mut Stage, path: &Path) -> Result<Upper> {
-        let bytes = Bytes::new(self.snapshots.clone(), &stage.layers);
+        let bytes = stage.bytes(&self.snapshots);
         let tree = stage.tree(&self.snapshots)?;
         let contents = TreeContents {
             tree: &tree,

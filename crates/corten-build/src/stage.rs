@@ -4,18 +4,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use corten_dockerfile::StageState;
 use corten_layer::Tree;
-use corten_snapshot::{LayerRef, Snapshots};
+use corten_snapshot::{Bytes, LayerRef, Snapshots};
 use corten_spec::{ChainId, DiffId, ImageConfig};
 use corten_tar::Located;
 
 use crate::Result;
 use crate::explain::Ledger;
+use crate::packing::{Layer, Layers, packed};
 use crate::request::CacheUse;
 
 /// A stage, or an image that files are copied from.
 #[derive(Debug, Clone)]
 pub(crate) struct Stage {
-    pub(crate) layers: Vec<LayerRef>,
+    pub(crate) layers: Vec<Layer>,
     pub(crate) config: ImageConfig,
     pub(crate) base: Option<Origin>,
     /// When the latest of its own steps was made that did anything to files, or the image it is based
@@ -63,8 +64,13 @@ impl Shared {
         }
     }
 
-    pub(crate) fn layers(&self) -> Vec<LayerRef> {
+    pub(crate) fn layers(&self) -> Vec<Layer> {
         self.lock().layers.clone()
+    }
+
+    /// See [`Stage::bytes`].
+    pub(crate) fn bytes<'a>(&self, snapshots: &Snapshots<'a>) -> Bytes<'a> {
+        self.lock().bytes(snapshots)
     }
 
     pub(crate) fn chain(&self) -> String {
@@ -87,7 +93,7 @@ impl Stage {
         Self {
             n_base: layers.len(),
             cache: CacheUse::Use,
-            layers,
+            layers: layers.into_iter().map(Layer::from).collect(),
             config,
             base,
             created,
@@ -108,6 +114,12 @@ impl Stage {
         ChainId::of(&self.diff_ids()).map_or_else(String::new, |chain| chain.to_string())
     }
 
+    /// Returns what reads its files; who reads one of a layer that is being packed waits for that.
+    pub(crate) fn bytes<'a>(&self, snapshots: &Snapshots<'a>) -> Bytes<'a> {
+        let layers = Arc::new(Layers(self.layers.clone()));
+        Bytes::of_coming(snapshots.clone(), layers)
+    }
+
     /// Computes the tree, if it is not there yet, and returns it.
     pub(crate) fn tree(&mut self, snapshots: &Snapshots<'_>) -> Result<Arc<Tree>> {
         let (n_applied, tree) = self.tree.take().unwrap_or_default();
@@ -115,14 +127,14 @@ impl Stage {
         let tree = if missing.is_empty() {
             tree
         } else {
-            Arc::new(snapshots.extend(Arc::unwrap_or_clone(tree), missing)?)
+            Arc::new(snapshots.extend(Arc::unwrap_or_clone(tree), &packed(missing)?)?)
         };
         self.tree = Some((self.layers.len(), Arc::clone(&tree)));
         Ok(tree)
     }
 
     /// Adds a layer; its entries, where they are known, spare reading it.
-    pub(crate) fn push(&mut self, layer: LayerRef, entries: Option<&[Located]>) -> Result<()> {
+    pub(crate) fn push(&mut self, layer: Layer, entries: Option<&[Located]>) -> Result<()> {
         if let Some(entries) = entries
             && let Some((n_applied, tree)) = self.tree.take()
         {

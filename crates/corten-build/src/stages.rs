@@ -232,6 +232,7 @@ impl Builder<'_> {
         let mut is_empty = true;
         if let Some(layer) = made.outcome.layer {
             is_empty = false;
+            layer.is_of(|| self.location(span, &shown));
             stage.push(layer, made.entries.as_deref())?;
         }
         let entry = history(&self.created_of(stage), shown, is_empty);

@@ -80,6 +80,7 @@ impl Builder<'_> {
             stage.created = Some(made.outcome.created);
             if let Some(layer) = made.outcome.layer {
                 is_empty = false;
+                layer.is_of(|| self.location(task.span(), &task.instruction.original));
                 stage.push(layer, made.entries.as_deref())?;
             }
         }
@@ -157,15 +158,19 @@ impl Builder<'_> {
         match error {
             StepError::Diagnostic(diagnostic) => self.refused(&diagnostic),
             StepError::Failed(source) => Error::At {
-                location: format!(
-                    "{}:{}: `{}` failed",
-                    self.request.file_name,
-                    span.line,
-                    without_credentials(shown.lines().next().unwrap_or_default()),
-                ),
+                location: self.location(span, shown),
                 source: Box::new(source),
             },
         }
+    }
+
+    pub(crate) fn location(&self, span: Span, shown: &str) -> String {
+        format!(
+            "{}:{}: `{}` failed",
+            self.request.file_name,
+            span.line,
+            without_credentials(shown.lines().next().unwrap_or_default()),
+        )
     }
 }
 

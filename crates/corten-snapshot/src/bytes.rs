@@ -10,22 +10,36 @@ use corten_spec::DiffId;
 
 use crate::{Error, LayerRef, Result, Snapshots};
 
+/// Layers that may not be packed yet, by their DiffIDs.
+pub trait ComingLayers: std::fmt::Debug + Send + Sync {
+    /// Waits until the blob of a layer is there, and returns the layer; `None` if it is none of these, or
+    /// does not come.
+    fn layer(&self, diff_id: &DiffId) -> Option<LayerRef>;
+}
+
 /// The layers of an image by their DiffIDs.
-#[derive(Debug)]
-pub(crate) struct Layers(HashMap<DiffId, LayerRef>);
+#[derive(Debug, Clone)]
+pub(crate) enum Layers {
+    Known(HashMap<DiffId, LayerRef>),
+    Coming(Arc<dyn ComingLayers>),
+}
 
 impl Layers {
     pub(crate) fn new(layers: &[LayerRef]) -> Self {
         let layers = layers.iter();
-        Self(
+        Self::Known(
             layers
                 .map(|layer| (layer.diff_id.clone(), layer.clone()))
                 .collect(),
         )
     }
 
-    pub(crate) fn get(&self, diff_id: &DiffId) -> Result<&LayerRef> {
-        self.0.get(diff_id).ok_or_else(|| {
+    pub(crate) fn get(&self, diff_id: &DiffId) -> Result<LayerRef> {
+        let layer = match self {
+            Self::Known(layers) => layers.get(diff_id).cloned(),
+            Self::Coming(layers) => layers.layer(diff_id),
+        };
+        layer.ok_or_else(|| {
             let diff_id = diff_id.clone();
             corten_layer::Error::NoBytes { diff_id }.into()
         })
@@ -50,6 +64,15 @@ impl<'a> Bytes<'a> {
         }
     }
 
+    /// Returns a reader of `layers`, which waits for those that it needs.
+    pub fn of_coming(snapshots: Snapshots<'a>, layers: Arc<dyn ComingLayers>) -> Self {
+        Self {
+            snapshots,
+            layers: Layers::Coming(layers),
+            open: Mutex::default(),
+        }
+    }
+
     fn file(&self, diff_id: &DiffId) -> Result<Arc<File>> {
         // Held while a tar is made, so that two threads do not make it twice.
         let mut open = self.open.lock().expect("no panic holds it");
@@ -57,7 +80,7 @@ impl<'a> Bytes<'a> {
             return Ok(Arc::clone(file));
         }
         let layer = self.layers.get(diff_id)?;
-        let path = self.snapshots.tar(layer)?;
+        let path = self.snapshots.tar(&layer)?;
         let file = Arc::new(File::open(&path).map_err(Error::system("open", &path))?);
         open.insert(diff_id.clone(), Arc::clone(&file));
         Ok(file)

@@ -62,6 +62,26 @@ impl Snapshots<'_> {
         Ok(paths)
     }
 
+    /// Returns what [`directories`](Self::directories) does for the layers of these DiffIDs if all of it
+    /// is there.
+    pub fn standing_directories(
+        &self,
+        diff_ids: &[DiffId],
+        devices: Devices,
+    ) -> Result<Option<Vec<PathBuf>>> {
+        let mut paths = Vec::with_capacity(diff_ids.len());
+        for layer_idx in 0..diff_ids.len() {
+            let stack = diff_ids.get(..=layer_idx).unwrap_or_default();
+            let path = self.place(Shelf::Directory, &name_of(stack, devices, self.owners))?;
+            if !is_whole_directory(&path) {
+                return Ok(None);
+            }
+            paths.push(path.join(FILES));
+        }
+        paths.reverse();
+        Ok(Some(paths))
+    }
+
     fn unpack(
         &self,
         path: &Path,

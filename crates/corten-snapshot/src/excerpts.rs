@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use corten_content::Source as _;
 use corten_layer::LayerBytes;
 use corten_spec::DiffId;
 use corten_tar::{Decoder, SeekPoint};
 
-use crate::bytes::Layers;
+use crate::bytes::{ComingLayers, Layers};
 use crate::snapshots::{Shelf, boot};
 use crate::table::{Table, TableWriter};
 use crate::{Error, LayerRef, Result, Snapshots};
@@ -64,13 +64,23 @@ impl<'a> Excerpts<'a> {
         }
     }
 
+    /// Returns a reader of `layers`, which waits for those that it needs.
+    pub fn of_coming(snapshots: Snapshots<'a>, layers: Arc<dyn ComingLayers>) -> Self {
+        Self {
+            snapshots,
+            layers: Layers::Coming(layers),
+            open: Mutex::default(),
+            n_inflated: AtomicU64::new(0),
+        }
+    }
+
     /// Returns how many bytes were inflated so far.
     pub fn n_inflated(&self) -> u64 {
         self.n_inflated.load(Ordering::Relaxed)
     }
 
     fn read(&self, diff_id: &DiffId, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let layer = self.layers.get(diff_id)?;
+        let layer = &self.layers.get(diff_id)?;
         let mut open = self.open.lock().expect("no panic holds it");
         let opened = match open.remove(diff_id) {
             Some(opened) => opened,

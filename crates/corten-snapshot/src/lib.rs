@@ -37,6 +37,7 @@ pub mod receive;
 mod removal;
 pub mod roots;
 pub mod snapshots;
+mod spool;
 #[expect(
     unsafe_code,
     reason = "mount namespaces and attributes have no safe wrapper"
@@ -46,14 +47,15 @@ mod table;
 mod unfinished;
 mod verified;
 
-pub use bytes::Bytes;
+pub use bytes::{Bytes, ComingLayers};
 pub use check::{Derived, DerivedState, DerivedUsage};
 pub use erofs::ErofsRoot;
 pub use error::{Error, Result};
 pub use excerpts::Excerpts;
 pub use files::{DirectoryNumber, FileTable, Stored};
 pub use mounting::{Access, MountRequest, Mounted};
-pub use pack::{PackOptions, Packer};
+pub use pack::{PackOptions, Packer, SpooledPack, SpooledTar, spooled};
 pub use receive::Receiving;
 pub use roots::{PreparedRoot, RootFiles, RootKind};
 pub use snapshots::{LayerRef, LayerSource, Snapshots, SweepReport, layers_of};
+pub use spool::Room;

@@ -166,7 +166,7 @@ impl Builder<'_> {
             ..made.outcome.clone()
         };
         let mut keys = keys.iter();
-        keys.try_for_each(|key| self.record(key, &outcome, stage))
+        keys.try_for_each(|key| self.record(key, &outcome, stage.diff_ids()))
     }
 
     fn place(&self, copy: &CopyStep) -> Result<Place> {
@@ -200,7 +200,7 @@ impl Builder<'_> {
         if let Some(layered) = self.layered(place) {
             return Ok(Examined::Layers {
                 tree: layered.tree(&self.snapshots)?,
-                bytes: Box::new(Bytes::new(self.snapshots.clone(), &layered.layers())),
+                bytes: Box::new(layered.bytes(&self.snapshots)),
             });
         }
         Ok(match place {

@@ -6,7 +6,6 @@ use corten_layer::bytes::TreeContents;
 use corten_layer::upper::{Upper, read_touched};
 use corten_layer::users::resolve_user;
 use corten_sandbox::{RootKind, Sandbox};
-use corten_snapshot::Bytes;
 use corten_spec::Digest;
 
 use crate::build::Builder;
@@ -88,7 +87,7 @@ impl Builder<'_> {
         withdrawn?;
         injected.withdraw(&[])?;
         let touched = walk.touched(&root)?;
-        let bytes = Bytes::new(self.snapshots.clone(), &stage.layers);
+        let bytes = stage.bytes(&self.snapshots);
         let contents = TreeContents {
             tree: &tree,
             bytes: &bytes,

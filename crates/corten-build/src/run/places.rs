@@ -11,7 +11,6 @@ use corten_layer::directory::{Devices, DirectoryOptions, write_tree};
 use corten_layer::tree::{File, Kind};
 use corten_layer::{Contents, Put, Tree, TreeBuilder, path};
 use corten_sandbox::RootKind;
-use corten_snapshot::Bytes;
 
 use crate::build::{Builder, spec_platform};
 use crate::context::HostTree;
@@ -19,7 +18,7 @@ use crate::copy::{Filter, Selected, SourceOwners, SourceTree};
 use crate::digests::{add_directory_itself, add_selected};
 use crate::error::{StepError, StepResult};
 use crate::key::Key;
-use crate::run::{Workspace, devices, owners};
+use crate::run::{Workspace, owners};
 use crate::sources::Origin;
 use crate::stage::Shared;
 use crate::{Error, Result};
@@ -187,7 +186,7 @@ impl Builder<'_> {
                 host: host.files.directory(),
             }),
             Place::Layers(layers) => {
-                let bytes = Bytes::new(self.snapshots.clone(), &layers.shared().layers());
+                let bytes = layers.shared().bytes(&self.snapshots);
                 let contents = TreeContents {
                     tree: &taken.tree,
                     bytes: &bytes,
@@ -219,8 +218,7 @@ impl Builder<'_> {
     ) -> Result<(RootKind, PathBuf)> {
         let (lower, path) = match &taken.place {
             Place::Layers(layers) => {
-                let layers = layers.shared().layers();
-                let lower = self.snapshots.directories(&layers, devices())?;
+                let lower = self.directories(&layers.shared().layers())?;
                 (lower, os_path(&taken.selected.path))
             }
             Place::Host(_) => self.copied(taken)?,

@@ -12,12 +12,13 @@ use corten_layer::directory::{
 };
 use corten_layer::{File, Tree};
 use corten_sandbox::{Cancel, Held};
+use corten_snapshot::Bytes;
 use corten_snapshot::snapshots::remove;
-use corten_snapshot::{Bytes, LayerRef};
 use corten_spec::DiffId;
 
 use crate::build::Builder;
 use crate::event::Event;
+use crate::packing::packed;
 use crate::run::merge::{Attic, merge};
 use crate::stage::Stage;
 use crate::{Error, Result};
@@ -125,7 +126,7 @@ impl Builder<'_> {
         let files = work.files();
         std::fs::create_dir(&files).map_err(Error::system("create", &files))?;
         let tree = stage.tree(&self.snapshots)?;
-        let bytes = Bytes::new(self.snapshots.clone(), &stage.layers);
+        let bytes = stage.bytes(&self.snapshots);
         let contents = TreeContents {
             tree: &tree,
             bytes: &bytes,
@@ -141,10 +142,10 @@ impl Builder<'_> {
         stage: &mut Stage,
         layers: Vec<DiffId>,
     ) -> Result<WorkTree> {
-        let before: &[LayerRef] = stage.layers.get(..work.layers.len()).unwrap_or_default();
-        let before = self.snapshots.tree(before)?;
+        let before = stage.layers.get(..work.layers.len()).unwrap_or_default();
+        let before = self.snapshots.tree(&packed(before)?)?;
         let tree = stage.tree(&self.snapshots)?;
-        let bytes = Bytes::new(self.snapshots.clone(), &stage.layers);
+        let bytes = stage.bytes(&self.snapshots);
         let upper = work.place.join("upper");
         std::fs::create_dir(&upper).map_err(Error::system("create", &upper))?;
         self.warn_of_refused(&write_changes(&before, &tree, &bytes, &upper)?);

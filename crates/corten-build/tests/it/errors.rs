@@ -180,3 +180,23 @@ fn a_file_that_changes_while_it_is_built() {
         cause,
     );
 }
+
+/// Layers are packed beside the steps, and what fails there is still told with its step.
+#[test]
+fn a_layer_that_cannot_be_stored() {
+    let site = Site::new("file 644 f F\nfile 644 g G");
+    let ingest = site.store.root().join("ingest");
+    std::fs::remove_dir(&ingest).unwrap();
+    sketch::write(&ingest, b"");
+    let error = site
+        .try_build("FROM base\nCOPY f /\nCOPY g /\nCOPY f /f2\n")
+        .unwrap_err();
+    let found = chain(&error);
+    assert!(
+        found.starts_with("Dockerfile:2: `COPY f /` failed\n"),
+        "{found}"
+    );
+    assert!(found.contains("ingest"), "{found}");
+    let recorded = corten_build::list_cache(&site.store).unwrap();
+    assert_eq!(recorded, []);
+}

@@ -20,6 +20,7 @@ mod snapshot;
 mod encoding;
 mod housekeeping;
 mod receiving;
+mod spooling;
 
 use std::fs;
 use std::io::Write;
