@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use corten_content::ImageDocuments;
 use corten_dockerfile::Ignore;
+use corten_snapshot::LayerSource;
 use corten_spec::{Digest, Platform};
 
 use crate::remote::{NoRemotes, Remotes};
@@ -14,12 +15,18 @@ use crate::remote::{NoRemotes, Remotes};
 pub trait Bases: Sync {
     /// Returns what `name` stands for in `FROM` or `--from`.
     ///
-    /// An image must be in the store, whole, when this returns.
+    /// An image must be in the store, whole, when this returns, unless [`layers`](Self::layers) brings
+    /// what is missing of its layers.
     fn find(
         &self,
         name: &str,
         platform: &Platform,
     ) -> Result<Named, Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Returns what has the layers of the images found that are not in the store.
+    fn layers(&self) -> Option<&dyn LayerSource> {
+        None
+    }
 
     /// Returns what fetches the addresses of `ADD`; nothing is fetched unless this is overridden.
     fn remotes(&self) -> &dyn Remotes {
@@ -30,7 +37,7 @@ pub trait Bases: Sync {
 /// What a name stands for.
 #[derive(Debug, Clone)]
 pub enum Named {
-    /// An image in the store.
+    /// An image.
     Image(Box<BaseImage>),
     /// Nothing: `docker-image://scratch`.
     Scratch,
@@ -43,7 +50,7 @@ pub enum Named {
     },
 }
 
-/// An image in the store.
+/// An image, whose layers are in the store or come there when they are needed.
 #[derive(Debug, Clone)]
 pub struct BaseImage {
     /// Its manifest and config.

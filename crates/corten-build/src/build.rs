@@ -18,10 +18,12 @@ use crate::base::Bases;
 use crate::board::Board;
 use crate::cache::Outcome;
 use crate::checks;
+use crate::elsewhere::Elsewhere;
 use crate::event::{Event, Listener};
 use crate::materials::{BuiltStep, Material, NotedStep};
 use crate::memo::Memo;
 use crate::packing::{Layer, Packing, packed};
+use crate::request::LayersOf;
 use crate::run::Copied;
 use crate::run::tree::Trees;
 use crate::sources::Sources;
@@ -115,9 +117,14 @@ fn attempt(
     let clamp = request.clamp.map(|clamp| Timestamp::from_seconds(clamp.0));
     let now = clamp.unwrap_or_else(now);
     let cancel = end_of(request)?;
+    let elsewhere = Elsewhere::new(request, bases);
     let builder = Builder {
         store,
-        snapshots: snapshots(store, request),
+        elsewhere: &elsewhere,
+        snapshots: Snapshots::new(store)
+            .with_limits(request.limits)
+            .with_owners(crate::run::owners())
+            .with_layers_of(&elsewhere),
         request,
         listener,
         sources: Sources::new(request, bases),
@@ -171,20 +178,12 @@ fn end_of(request: &BuildRequest) -> Result<Cancel> {
     Ok(cancel)
 }
 
-fn snapshots<'a>(store: &'a Store, request: &'a BuildRequest) -> Snapshots<'a> {
-    let snapshots = Snapshots::new(store)
-        .with_limits(request.limits)
-        .with_owners(crate::run::owners());
-    match &request.caches {
-        Some(caches) => snapshots.with_layers_of(&**caches),
-        None => snapshots,
-    }
-}
-
 /// One build: what its stages share.
 pub(crate) struct Builder<'a> {
     pub(crate) store: &'a Store,
     pub(crate) snapshots: Snapshots<'a>,
+    /// Where layers are that are not in the store.
+    pub(crate) elsewhere: &'a Elsewhere<'a>,
     pub(crate) request: &'a BuildRequest,
     pub(crate) listener: &'a Listener<'a>,
     pub(crate) sources: Sources<'a>,
@@ -236,8 +235,11 @@ impl Builder<'_> {
         let target = target.stage.begin_on();
         let created = self.created_of(&target);
         let layers = packed(&target.layers)?;
+        if self.request.layers == LayersOf::Store {
+            self.elsewhere.bring_all(self.store, &layers)?;
+        }
         if let Some(caches) = &self.request.caches {
-            caches.settle(self.store, self.request.layers, &layers)?;
+            caches.settle(self.store)?;
         }
         let image = finish::finish(self.store, self.request, &target, layers, &created)?;
         Ok(Built {

@@ -22,7 +22,6 @@ pub use source::WithCaches;
 use crate::Result;
 use crate::cache::{self, Outcome};
 use crate::memo::Memo;
-use crate::request::LayersOf;
 
 /// A place that holds a cache: a repository, an image layout.
 pub trait CachePlace: Source + Sink {
@@ -119,21 +118,8 @@ impl Caches {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Brings those of `layers` that must be in the store, and records there what is whole now, so that
-    /// the next build need not ask.
-    pub(crate) fn settle(
-        &self,
-        store: &Store,
-        wanted: LayersOf,
-        layers: &[LayerRef],
-    ) -> Result<()> {
-        if wanted == LayersOf::Store {
-            for layer in layers {
-                if !store.contains(&layer.blob)? {
-                    self.bring(store, &layer.blob)?;
-                }
-            }
-        }
+    /// Records in the store what is whole there now, so that the next build need not ask.
+    pub(crate) fn settle(&self, store: &Store) -> Result<()> {
         for (key, outcome) in self.used().iter() {
             let is_here = match &outcome.layer {
                 None => true,

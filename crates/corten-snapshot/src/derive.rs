@@ -28,7 +28,9 @@ impl Snapshots<'_> {
     /// Returns the path of the exact tar of a layer; it is made if it is not there.
     pub fn tar(&self, layer: &LayerRef) -> Result<PathBuf> {
         let path = self.place(Shelf::Tar, &layer.diff_id.0)?;
-        if self.is_whole_tar(&path, &layer.diff_id)? {
+        if self.is_whole_tar(&path, &layer.diff_id)?
+            || (self.bring(layer)? && self.is_whole_tar(&path, &layer.diff_id)?)
+        {
             return Ok(path);
         }
         let entries = derive(self, layer, Keep::Tar)?;
@@ -97,7 +99,6 @@ pub(crate) fn derive(
         Keep::Index => None,
         Keep::Tar => Some(File::create(&*temporary).map_err(Error::system("create", &*temporary))?),
     };
-    snapshots.bring(layer)?;
     let blob = snapshots.store().fetch(&layer.blob, 0)?;
     let read = hasher_of(&layer.diff_id)
         .and_then(|hasher| read_layer(blob, file, hasher, snapshots.limits()))

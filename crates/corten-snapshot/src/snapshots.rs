@@ -168,13 +168,15 @@ impl<'a> Snapshots<'a> {
         }
     }
 
-    /// Makes sure that the blob of `layer` is in the store, if it is to be had.
-    pub(crate) fn bring(&self, layer: &LayerRef) -> Result<()> {
+    /// Makes sure that the blob of `layer` is in the store, if it is to be had, and tells whether it was
+    /// brought just now: what is derived from it may have come with it.
+    pub(crate) fn bring(&self, layer: &LayerRef) -> Result<bool> {
         match self.elsewhere {
             Some(elsewhere) if !self.store.contains(&layer.blob)? => {
-                Ok(elsewhere.bring(self.store, &layer.blob)?)
+                elsewhere.bring(self.store, &layer.blob)?;
+                Ok(true)
             }
-            _ => Ok(()),
+            _ => Ok(false),
         }
     }
 
@@ -218,6 +220,11 @@ impl<'a> Snapshots<'a> {
     /// Returns the entries of a layer, from its header index if there is one.
     pub fn entries(&self, layer: &LayerRef) -> Result<Vec<Located>> {
         if let Some(entries) = self.stored_entries(&layer.diff_id)? {
+            return Ok(entries);
+        }
+        if self.bring(layer)?
+            && let Some(entries) = self.stored_entries(&layer.diff_id)?
+        {
             return Ok(entries);
         }
         let entries = derive::derive(self, layer, Keep::Index)?;

@@ -9,13 +9,15 @@ use corten_build::rules::{RuledImage, SourceRules};
 use corten_build::{BaseImage, Bases, Named, Remotes};
 use corten_content::Store;
 use corten_dockerfile::Ignore;
+use corten_snapshot::LayerSource;
 use corten_spec::{Digest, Platform, Reference};
 
 use crate::build_context::{ContextPlace, OpenContext, open_named};
 use crate::context::Context;
 use crate::dockerfile;
 use crate::error::CommandError;
-use crate::images::{Found, Pull, find};
+use crate::images::{Found, Pull, Pulling, find};
+use crate::lazy::Bringing;
 use crate::places::{Name, Place};
 use crate::registry::RegistryArgs;
 use crate::remotes::Fetcher;
@@ -95,6 +97,8 @@ pub(crate) struct StoreBases<'a> {
     pub(crate) contexts: &'a BTreeMap<String, NamedContext>,
     /// When registries are asked.
     pub(crate) pull: Pull,
+    /// Brings layers when they are needed; without it images are pulled whole at once.
+    pub(crate) lazily: Option<&'a Bringing<'a>>,
     /// How registries are reached.
     pub(crate) registry: &'a RegistryArgs,
     /// Keeps what was fetched for named contexts until the build is done.
@@ -114,12 +118,21 @@ impl Bases for StoreBases<'_> {
         self.named(name, platform).map_err(CommandError::into_cause)
     }
 
+    fn layers(&self) -> Option<&dyn LayerSource> {
+        self.lazily.map(|bringing| bringing as &dyn LayerSource)
+    }
+
     fn remotes(&self) -> &dyn Remotes {
         &self.fetcher
     }
 }
 
 impl StoreBases<'_> {
+    fn pulling(&self, when: Pull) -> Pulling<'_> {
+        let lazily = self.lazily.map(|bringing| bringing.images);
+        Pulling { when, lazily }
+    }
+
     fn named(&self, name: &str, platform: &Platform) -> Result<Named, CommandError> {
         let place = match self.context(name) {
             Some(NamedContext::Directory(path)) => return directory(name, path),
@@ -139,7 +152,7 @@ impl StoreBases<'_> {
                 self.registry,
                 &place,
                 &wanted,
-                self.pull,
+                self.pulling(self.pull),
             )?,
         };
         let reference = match &place {
@@ -188,8 +201,8 @@ impl StoreBases<'_> {
         };
         let find = |name: Name| {
             let place = Place::Store(name);
-            let pull = Pull::Missing;
-            find(self.ctx, self.store, self.registry, &place, wanted, pull)
+            let pulling = self.pulling(Pull::Missing);
+            find(self.ctx, self.store, self.registry, &place, wanted, pulling)
         };
         if let Ok(found) = find(Name::Digest(digest.clone())) {
             return Ok(found);

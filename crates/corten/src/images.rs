@@ -7,6 +7,7 @@ use corten_spec::Descriptor;
 
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::lazy::LazyImages;
 use crate::places::{Name, Place};
 use crate::registry::RegistryArgs;
 use crate::selection::Selection;
@@ -27,7 +28,7 @@ pub(crate) enum Pull {
     Never,
 }
 
-/// An image that is in the local store, whole.
+/// An image that is in the local store, whole, or whose layers come when they are needed.
 #[derive(Debug)]
 pub(crate) struct Found {
     /// What its name stands for.
@@ -36,23 +37,42 @@ pub(crate) struct Found {
     pub(crate) documents: ImageDocuments,
 }
 
-/// Finds the `wanted` image in `place`, and copies it into `store` unless it is there.
+/// How images of registries are had.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pulling<'a> {
+    /// When registries are asked.
+    pub(crate) when: Pull,
+    /// Takes images whose layers are to come later, if they may; else they are pulled at once.
+    pub(crate) lazily: Option<&'a LazyImages>,
+}
+
+impl From<Pull> for Pulling<'_> {
+    fn from(when: Pull) -> Self {
+        Self { when, lazily: None }
+    }
+}
+
+/// Finds the `wanted` image in `place`, and copies it into `store` unless it is there or may come later.
 pub(crate) fn find(
     ctx: &Context,
     store: &Store,
     registry: &RegistryArgs,
     place: &Place,
     wanted: &Wanted,
-    pull: Pull,
+    pulling: Pulling<'_>,
 ) -> Result<Found, CommandError> {
     let name = match place {
-        Place::Store(name) => return find_named(ctx, store, registry, name, wanted, pull),
+        Place::Store(name) => return find_named(ctx, store, registry, name, wanted, pulling),
         Place::Registry(reference) => Name::Reference(reference.clone()),
         Place::Layout(..) | Place::Archive(..) => {
             return bring(ctx, store, registry, place, wanted);
         }
     };
-    find_named(ctx, store, registry, &name, wanted, Pull::Always)
+    let pulling = Pulling {
+        when: Pull::Always,
+        ..pulling
+    };
+    find_named(ctx, store, registry, &name, wanted, pulling)
 }
 
 /// Finds the `wanted` image in `place` to read its files. What is in no store of ours is copied
@@ -65,7 +85,7 @@ pub(crate) fn find_to_read(
     wanted: &Wanted,
 ) -> Result<Found, CommandError> {
     match place {
-        Place::Store(name) => find_named(ctx, store, registry, name, wanted, Pull::Missing),
+        Place::Store(name) => find_named(ctx, store, registry, name, wanted, Pull::Missing.into()),
         Place::Registry(_) | Place::Layout(..) | Place::Archive(..) => {
             bring(ctx, store, registry, place, wanted)
         }
@@ -96,8 +116,9 @@ fn find_named(
     registry: &RegistryArgs,
     name: &Name,
     wanted: &Wanted,
-    pull: Pull,
+    pulling: Pulling<'_>,
 ) -> Result<Found, CommandError> {
+    let pull = pulling.when;
     let mut doing = format!("cannot pull `{name}`");
     if pull != Pull::Always || matches!(name, Name::Digest(_)) {
         match look_up(store, name, wanted) {
@@ -119,12 +140,17 @@ fn find_named(
             Err(error) => return Err(CommandError::caused(error)),
         }
     }
+    if let (Some(lazy), Name::Reference(reference)) = (pulling.lazily, name) {
+        let found = lazy.find((ctx, registry), store, reference, wanted);
+        return found.map_err(|error| error.while_doing(doing));
+    }
     ctx.output.note(&format!("pulling {name}"));
     let part = Part::Platform(wanted.clone());
     transfer::pull(ctx, registry, name, &part, Purpose::Use)
         .map_err(|error| error.while_doing(doing))?;
     look_up(store, name, wanted).map_err(CommandError::caused)
 }
+
 fn may_pull(name: &Name, pull: Pull) -> bool {
     match name {
         Name::Reference(_) => pull == Pull::Missing,

@@ -22,6 +22,7 @@ mod dockerfile;
 mod env;
 mod error;
 mod images;
+mod lazy;
 mod limits;
 mod namespace;
 mod output;

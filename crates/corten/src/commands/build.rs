@@ -34,6 +34,7 @@ use crate::bases::StoreBases;
 use crate::compression::CompressionArgs;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::lazy::{Bringing, LazyImages};
 use crate::progress::{BuildView, Style};
 use crate::registry::RegistryArgs;
 use crate::remotes::Fetcher;
@@ -98,11 +99,18 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
     let store = ctx.store()?;
     let contexts: BTreeMap<_, _> = args.sources.build_context.iter().cloned().collect();
     let rules = args.sourcing.rules(args, ctx)?;
+    let lazy = LazyImages::default();
+    let bringing = Bringing {
+        ctx,
+        images: &lazy,
+        jobs: prepared.registry.jobs,
+    };
     let bases = StoreBases {
         ctx,
         store: &store,
         contexts: &contexts,
         pull: args.steps.pull,
+        lazily: (!args.reproducible.is_asked()).then_some(&bringing),
         registry: &prepared.registry,
         fetched: Mutex::default(),
         rules: &rules,
@@ -122,7 +130,7 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
     args.sourcing.write(args, &materials, &rules, ctx)?;
     for outcome in &outcomes {
         name(ctx, &store, outcome)?;
-        outputs::write(args, ctx, &store, outcome)?;
+        outputs::write(args, ctx, (&store, &lazy), outcome)?;
     }
     caches::write(args, ctx, &outcomes)?;
     outputs::report(args, ctx, &outcomes)?;
@@ -173,8 +181,8 @@ fn name(ctx: &Context, store: &Store, outcome: &Outcome) -> Result<(), CommandEr
     let mut images = outcome.images.iter();
     if !images.all(|image| caches::is_whole(store, image)) {
         ctx.output.note(
-            "the image has no name in the local store, as layers that no step needed stayed in the \
-             cache; without `--cache-from` it gets one",
+            "the image has no name in the local store, as layers that no step needed stayed where \
+             they are; without `--cache-from` it gets one",
         );
         return Ok(());
     }

@@ -86,7 +86,7 @@ fn mount(args: &MountArgs, ctx: &Context) -> Result<(), CommandError> {
     let store = ctx.store()?;
     let wanted = Wanted::asked(args.platform.as_ref());
     let (registry, place) = (&args.registry, &args.place);
-    let image = find(ctx, &store, registry, place, &wanted, Pull::Missing)?;
+    let image = find(ctx, &store, registry, place, &wanted, Pull::Missing.into())?;
     let access = if args.writable {
         Access::Write
     } else {

@@ -137,7 +137,14 @@ fn base(args: &RepackArgs, ctx: &Context, store: &Store) -> Result<ImageDocument
     let platform = platform.unwrap_or_else(Platform::host);
     if let Some(place) = &args.from {
         let wanted = Wanted::preferred(&platform);
-        let found = find(ctx, store, &args.registry, place, &wanted, Pull::Missing)?;
+        let found = find(
+            ctx,
+            store,
+            &args.registry,
+            place,
+            &wanted,
+            Pull::Missing.into(),
+        )?;
         return Ok(found.documents);
     }
     load_image(store, &origin.image, &platform).map_err(|error| {

@@ -130,7 +130,14 @@ fn start(
 ) -> Result<i32, CommandError> {
     let store = ctx.store()?;
     let wanted = Wanted::asked(args.platform.as_ref());
-    let image = find(ctx, &store, &args.registry, place, &wanted, args.pull)?;
+    let image = find(
+        ctx,
+        &store,
+        &args.registry,
+        place,
+        &wanted,
+        args.pull.into(),
+    )?;
     let snapshots = ctx.snapshots(&store);
     let prepared =
         corten_bundle::run_files(&snapshots, &image.documents).map_err(CommandError::caused)?;

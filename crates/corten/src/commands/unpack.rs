@@ -87,7 +87,7 @@ fn unpack(args: &UnpackArgs, ctx: &Context) -> Result<(), CommandError> {
         &args.registry,
         &args.place,
         &wanted,
-        Pull::Missing,
+        Pull::Missing.into(),
     )?;
     let snapshots = ctx.snapshots(&store);
     let options = options(args)?;

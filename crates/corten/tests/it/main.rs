@@ -13,6 +13,7 @@ mod fetching;
 mod files;
 mod kaniko;
 mod layering;
+mod lazy;
 mod limits;
 mod local;
 mod mount;

@@ -16,6 +16,7 @@ use crate::cache_places::CacheAt;
 use crate::commands::cache::carry;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::lazy::LazyImages;
 use crate::output;
 use crate::outputs::BuildOutput;
 use crate::places::{Name, Opened, Place};
@@ -116,16 +117,16 @@ pub(super) fn is_whole(store: &Store, Image { request, built }: &Image) -> bool 
 
 /// Opens the image that was built, wherever its layers are.
 pub(super) fn open_built(
-    args: &BuildArgs,
-    ctx: &Context,
+    (args, ctx): (&BuildArgs, &Context),
     request: &BuildRequest,
+    images: &LazyImages,
     root: &Descriptor,
 ) -> Result<Opened, CommandError> {
     let digest = root.digest.clone();
     match &request.caches {
         None => Place::Store(Name::Digest(digest)).open(ctx, &args.registry),
         Some(caches) => Ok(Opened {
-            source: Box::new(WithCaches {
+            source: images.beside(WithCaches {
                 store: ctx.store()?,
                 caches: Arc::clone(caches),
                 pushed_to: None,

@@ -12,6 +12,7 @@ use super::{BuildArgs, caches, metadata};
 use crate::context::Context;
 use crate::conversion::{self, DocumentFormat};
 use crate::error::CommandError;
+use crate::lazy::LazyImages;
 use crate::outputs::{BuildOutput, OutputSpec};
 use crate::places::{Name, Opened, Place};
 use crate::rootfs::{self, TarOptions};
@@ -45,13 +46,14 @@ pub(crate) struct OutputArgs {
 pub(super) fn write(
     args: &BuildArgs,
     ctx: &Context,
-    store: &Store,
+    (store, images): (&Store, &LazyImages),
     outcome: &Outcome,
 ) -> Result<(), CommandError> {
     let result = Finished {
         args,
         ctx,
         store,
+        images,
         outcome,
     };
     let names = &outcome.wanted.names;
@@ -72,6 +74,7 @@ struct Finished<'a> {
     args: &'a BuildArgs,
     ctx: &'a Context,
     store: &'a Store,
+    images: &'a LazyImages,
     outcome: &'a Outcome,
 }
 
@@ -136,7 +139,7 @@ impl Finished<'_> {
     fn open(&self, root: &Descriptor) -> Result<Opened, CommandError> {
         let (args, ctx) = (self.args, self.ctx);
         match self.outcome.only_image() {
-            Some(image) => caches::open_built(args, ctx, &image.request, root),
+            Some(image) => caches::open_built((args, ctx), &image.request, self.images, root),
             // The layers of several are all in the store.
             None => Place::Store(Name::Digest(root.digest.clone())).open(ctx, &args.registry),
         }

@@ -1,0 +1,48 @@
+//! Layers that are not in the store: those of base images that nobody needed yet, and those of caches.
+
+use corten_content::{Sink as _, Store};
+use corten_snapshot::{LayerRef, LayerSource};
+use corten_spec::Descriptor;
+
+use crate::base::Bases;
+use crate::caches::Caches;
+use crate::{BuildRequest, Result};
+
+/// All places that one build takes layers from.
+#[derive(Debug)]
+pub(crate) struct Elsewhere<'a> {
+    bases: Option<&'a dyn LayerSource>,
+    caches: Option<&'a Caches>,
+}
+
+impl<'a> Elsewhere<'a> {
+    pub(crate) fn new(request: &'a BuildRequest, bases: &'a dyn Bases) -> Self {
+        Self {
+            bases: bases.layers(),
+            caches: request.caches.as_deref(),
+        }
+    }
+
+    /// Brings those of `layers` that are not in the store.
+    pub(crate) fn bring_all(&self, store: &Store, layers: &[LayerRef]) -> Result<()> {
+        for layer in layers {
+            if !store.contains(&layer.blob)? {
+                self.bring(store, &layer.blob)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl LayerSource for Elsewhere<'_> {
+    fn bring(&self, store: &Store, blob: &Descriptor) -> corten_content::Result<()> {
+        if let Some(bases) = self.bases {
+            bases.bring(store, blob)?;
+            if store.contains(blob)? {
+                return Ok(());
+            }
+        }
+        self.caches
+            .map_or(Ok(()), |caches| caches.bring(store, blob))
+    }
+}

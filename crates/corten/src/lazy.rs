@@ -1,0 +1,207 @@
+//! Images of which only the documents were read: their layers come when they are needed.
+//!
+//! Nothing of such an image is in the store, so nothing there names what is not there. Once a layer is
+//! needed all of them come, side by side, and the image gets its name, as if it had been pulled at once.
+
+use std::fmt;
+use std::io::Read;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use corten_build::caches::WithCaches;
+use corten_content::{MountSource, Sink as _, Source, Store, load_image};
+use corten_snapshot::{LayerSource, Receiving};
+use corten_spec::{Descriptor, Digest, Platform, Reference};
+
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::images::Found;
+use crate::places::{Opened, Place};
+use crate::registry::{RegistryArgs, show_warnings};
+use crate::transfer::{Part, fetch};
+use crate::wanted::Wanted;
+
+/// The images of one build whose layers may not be in the store.
+#[derive(Debug, Default)]
+pub(crate) struct LazyImages(Mutex<Vec<Arc<LazyImage>>>);
+
+/// An image in a registry.
+struct LazyImage {
+    name: Reference,
+    root: Descriptor,
+    layers: Vec<Descriptor>,
+    opened: Opened,
+    /// Held while its layers come.
+    is_here: Mutex<bool>,
+}
+
+impl fmt::Debug for LazyImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LazyImage")
+            .field("name", &self.name)
+            .field("root", &self.root)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LazyImages {
+    /// Finds the `wanted` image that a registry has as `name`, and reads its documents alone.
+    pub(crate) fn find(
+        &self,
+        (ctx, registry): (&Context, &RegistryArgs),
+        store: &Store,
+        name: &Reference,
+        wanted: &Wanted,
+    ) -> Result<Found, CommandError> {
+        let opened = Place::Registry(name.clone()).open(ctx, registry)?;
+        let find = || {
+            let part = Part::Platform(wanted.clone());
+            let root = part.choose(&*opened.source, &opened.name)?.root;
+            let documents = load_image(&*opened.source, &root, &wanted.platform)?;
+            if wanted.is_asked || name.digest().is_none() {
+                wanted.require(&documents.config.value, &name.to_string())?;
+            }
+            Ok((root, documents))
+        };
+        let found: corten_content::Result<_> = find();
+        if let Some(client) = &opened.client {
+            show_warnings(ctx, client);
+        }
+        let (root, documents) = found.map_err(CommandError::caused)?;
+        let image = LazyImage {
+            name: name.clone(),
+            root: root.clone(),
+            layers: documents.manifest.value.layers.clone(),
+            opened,
+            is_here: Mutex::default(),
+        };
+        // What is there only has to get its name.
+        if image.is_whole(store).map_err(CommandError::caused)? {
+            let named = image.bring(ctx, store, registry.jobs);
+            named.map_err(CommandError::caused)?;
+        }
+        self.lock().push(Arc::new(image));
+        Ok(Found {
+            content: root,
+            documents,
+        })
+    }
+
+    /// Returns `here` with the layers of the images found so far beside it.
+    pub(crate) fn beside(&self, here: WithCaches) -> Box<dyn Source> {
+        let images = self.lock().clone();
+        Box::new(WithLazyImages { here, images })
+    }
+
+    fn holder(&self, blob: &Digest) -> Option<Arc<LazyImage>> {
+        let images = self.lock();
+        images.iter().find(|image| image.has(blob)).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<LazyImage>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LazyImage {
+    fn has(&self, blob: &Digest) -> bool {
+        self.layers.iter().any(|layer| layer.digest == *blob)
+    }
+
+    fn is_whole(&self, store: &Store) -> corten_content::Result<bool> {
+        for layer in &self.layers {
+            if !store.contains(layer)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Copies the image into `store` and names it there. Of several threads one does it.
+    fn bring(&self, ctx: &Context, store: &Store, jobs: usize) -> corten_content::Result<()> {
+        let mut is_here = self.is_here.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_here {
+            return Ok(());
+        }
+        ctx.output.note(&format!("pulling {}", self.name));
+        let receiving = Receiving::new(ctx.snapshots(store));
+        fetch(ctx, &*self.opened.source, &receiving, &self.root, jobs)?;
+        if let Some(client) = &self.opened.client {
+            show_warnings(ctx, client);
+        }
+        store.tag(&self.name.to_string(), &self.root)?;
+        *is_here = true;
+        Ok(())
+    }
+}
+
+/// What brings the layers of lazy images into the store of a command.
+#[derive(Debug)]
+pub(crate) struct Bringing<'a> {
+    pub(crate) ctx: &'a Context,
+    pub(crate) images: &'a LazyImages,
+    /// How many blobs are on their way at once.
+    pub(crate) jobs: usize,
+}
+
+impl LayerSource for Bringing<'_> {
+    fn bring(&self, store: &Store, blob: &Descriptor) -> corten_content::Result<()> {
+        match self.images.holder(&blob.digest) {
+            Some(image) => image.bring(self.ctx, store, self.jobs),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The store and the caches, with the layers of lazy images beside them.
+struct WithLazyImages {
+    here: WithCaches,
+    images: Vec<Arc<LazyImage>>,
+}
+
+impl WithLazyImages {
+    fn holders(&self, blob: &Digest) -> impl Iterator<Item = &LazyImage> {
+        let images = self.images.iter().map(|image| &**image);
+        images.filter(move |image| image.has(blob))
+    }
+}
+
+impl Source for WithLazyImages {
+    fn place(&self) -> String {
+        self.here.place()
+    }
+
+    fn resolve(&self, name: &str) -> corten_content::Result<Descriptor> {
+        self.here.resolve(name)
+    }
+
+    fn resolve_for(&self, name: &str, platform: &Platform) -> corten_content::Result<Descriptor> {
+        self.here.resolve_for(name, platform)
+    }
+
+    fn fetch(
+        &self,
+        content: &Descriptor,
+        offset: u64,
+    ) -> corten_content::Result<Box<dyn Read + Send + '_>> {
+        let missing = match self.here.fetch(content, offset) {
+            Err(error) if error.is_not_found() => error,
+            found => return found,
+        };
+        let mut holders = self.holders(&content.digest);
+        let found = holders.find_map(|image| image.opened.source.fetch(content, offset).ok());
+        found.ok_or(missing)
+    }
+
+    fn referrers(&self, subject: &Digest) -> corten_content::Result<Vec<Descriptor>> {
+        self.here.referrers(subject)
+    }
+
+    fn mountable_for(&self, content: &Descriptor) -> Option<MountSource> {
+        if self.here.store.contains(content).unwrap_or_default() {
+            return self.here.mountable_for(content);
+        }
+        let mut holders = self.holders(&content.digest);
+        let mountable = holders.find_map(|image| image.opened.source.mountable());
+        mountable.or_else(|| self.here.mountable_for(content))
+    }
+}
