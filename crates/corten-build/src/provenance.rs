@@ -4,18 +4,25 @@
 //! index
 //! ├── manifest of the image
 //! └── attestation manifest   vnd.docker.reference.digest: the image's manifest
-//!     ├── config             for unknown/unknown, with the statement's digest as DiffID
+//!     ├── config             empty; or for unknown/unknown, with the statement's digest as DiffID
 //!     └── statement          application/vnd.in-toto+json
 //! ```
+//!
+//! As an artifact it names the image as its subject, so that registries list it among the image's referrers.
+
+mod recorded;
 
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use corten_content::{Sink, put};
+use corten_dockerfile::{sounds_secret, without_credentials};
 use corten_spec::annotations::Annotations;
 use corten_spec::{Descriptor, Digest, Manifest, Platform, Reference, document, media_type};
 use serde_json::{Map, Value, json};
+
+pub use recorded::recorded;
 
 use crate::{BuildRequest, Built, Material, Result};
 
@@ -28,6 +35,18 @@ pub enum Detail {
     Max,
 }
 
+/// What the manifest of a statement is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// An artifact whose subject is the image: what BuildKit writes since 0.31.
+    Artifact,
+    /// An image for an unknown platform: what it wrote before (`oci-artifact=false`).
+    Image,
+}
+
+/// The artifact type of the manifest of a statement.
+pub const ARTIFACT_TYPE: &str = "application/vnd.docker.attestation.manifest.v1+json";
+
 /// The media type of an in-toto statement.
 pub const IN_TOTO: &str = "application/vnd.in-toto+json";
 
@@ -35,7 +54,8 @@ const PREDICATE: &str = "https://slsa.dev/provenance/v1";
 
 /// Stores the provenance of `built`, and returns its manifest as an index has it after the images.
 ///
-/// Secrets and passwords are in no provenance, and build arguments only in one of [`Detail::Max`].
+/// Secrets and passwords in addresses are in no provenance; build arguments only in one of
+/// [`Detail::Max`], and those not that are called as if they held a secret.
 ///
 /// # Errors
 ///
@@ -44,7 +64,7 @@ pub fn attest(
     sink: &dyn Sink,
     request: &BuildRequest,
     built: &Built,
-    detail: Detail,
+    (detail, form): (Detail, Form),
     names: &[Reference],
 ) -> Result<Descriptor> {
     let predicate = predicate(request, built, detail);
@@ -54,14 +74,27 @@ pub fn attest(
     layer
         .annotations
         .insert("in-toto.io/predicate-type".to_owned(), PREDICATE.to_owned());
-    let config = document::to_bytes(&json!({
-        "architecture": "unknown",
-        "os": "unknown",
-        "config": {},
-        "rootfs": { "type": "layers", "diff_ids": [layer.digest] },
-    }));
-    let config = put(sink, media_type::OCI_CONFIG, &config)?;
-    let manifest = document::to_bytes(&Manifest::oci(config, vec![layer]));
+    let config = match form {
+        Form::Artifact => Descriptor {
+            data: Some(STANDARD.encode(b"{}")),
+            ..put(sink, media_type::OCI_EMPTY, b"{}")?
+        },
+        Form::Image => {
+            let config = document::to_bytes(&json!({
+                "architecture": "unknown",
+                "os": "unknown",
+                "config": {},
+                "rootfs": { "type": "layers", "diff_ids": [layer.digest] },
+            }));
+            put(sink, media_type::OCI_CONFIG, &config)?
+        }
+    };
+    let mut manifest = Manifest::oci(config, vec![layer]);
+    if form == Form::Artifact {
+        manifest.artifact_type = Some(ARTIFACT_TYPE.to_owned());
+        manifest.subject = Some(built.manifest.bare());
+    }
+    let manifest = document::to_bytes(&manifest);
     let mut manifest = put(sink, media_type::OCI_MANIFEST, &manifest)?;
     manifest.platform = Some(Platform::new("unknown", "unknown"));
     manifest.annotations = Annotations::from([
@@ -106,11 +139,12 @@ fn predicate(request: &BuildRequest, built: &Built, detail: Detail) -> Value {
         put("target".to_owned(), target);
     }
     if detail == Detail::Max {
-        for (name, value) in &request.build_args {
-            put(format!("build-arg:{name}"), value);
+        let arguments = request.build_args.iter();
+        for (name, value) in arguments.filter(|(name, _)| !sounds_secret(name)) {
+            put(format!("build-arg:{name}"), &without_credentials(value));
         }
         for (name, value) in &request.labels {
-            put(format!("label:{name}"), value);
+            put(format!("label:{name}"), &without_credentials(value));
         }
     }
     let mut metadata = json!({
@@ -127,7 +161,7 @@ fn predicate(request: &BuildRequest, built: &Built, detail: Detail) -> Value {
         "buildDefinition": {
             "buildType": "https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md",
             "externalParameters": {
-                "configSource": { "path": request.file_name },
+                "configSource": { "path": without_credentials(&request.file_name) },
                 "request": {
                     "frontend": "dockerfile.v0",
                     "args": arguments,
@@ -163,9 +197,9 @@ fn source(request: &BuildRequest, built: &Built) -> Value {
     json!({
         "source": {
             "infos": [{
-                "filename": request.file_name,
+                "filename": without_credentials(&request.file_name),
                 "language": "Dockerfile",
-                "data": STANDARD.encode(&request.text),
+                "data": STANDARD.encode(without_credentials(&request.text)),
             }],
         },
         "layers": layers,
@@ -288,7 +322,14 @@ mod tests {
         let memory = Memory::new();
         let (request, built) = built(&memory);
         let names = ["x.io/app:1".parse().unwrap()];
-        let attestation = attest(&memory, &request, &built, Detail::Min, &names).unwrap();
+        let attestation = attest(
+            &memory,
+            &request,
+            &built,
+            (Detail::Min, Form::Image),
+            &names,
+        )
+        .unwrap();
         assert_eq!(
             attestation.platform,
             Some(Platform::new("unknown", "unknown"))
@@ -327,6 +368,52 @@ mod tests {
                 { "uri": "https://x.io/a.git#v1", "digest": { "sha1": "0".repeat(40) } },
             ])
         );
+    }
+
+    #[test]
+    fn an_artifact_has_the_image_as_its_subject() {
+        let memory = Memory::new();
+        let (request, built) = built(&memory);
+        let how = (Detail::Min, Form::Artifact);
+        let manifest = attest(&memory, &request, &built, how, &[]).unwrap();
+        let manifest: Document<Manifest> = load(&memory, &manifest).unwrap();
+        let manifest = manifest.value;
+        assert_eq!(manifest.artifact_type.as_deref(), Some(ARTIFACT_TYPE));
+        assert_eq!(manifest.subject, Some(built.manifest.bare()));
+        assert_eq!(manifest.config.media_type, media_type::OCI_EMPTY);
+        assert_eq!(manifest.config.data.as_deref(), Some("e30="));
+        assert_eq!(manifest.layers[0].media_type, IN_TOTO);
+    }
+
+    #[test]
+    fn nothing_says_what_is_secret() {
+        let memory = Memory::new();
+        let (mut request, built) = built(&memory);
+        let arguments = [
+            ("NPM_TOKEN", "hidden1"),
+            ("REPO", "https://me:hidden2@x.io/r"),
+            ("VERSION", "shown"),
+        ];
+        for (name, value) in arguments {
+            request.build_args.insert(name.to_owned(), value.to_owned());
+        }
+        request
+            .labels
+            .insert("source".into(), "https://me:hidden3@x.io".into());
+        request.text = "FROM a\nADD https://me:hidden4@x.io/a /\n".to_owned();
+        request.file_name = "https://me:hidden5@x.io/Dockerfile".to_owned();
+        request
+            .run
+            .secrets
+            .insert("s".into(), corten_sandbox::Content(b"hidden6".into()));
+        let predicate = predicate(&request, &built, Detail::Max);
+        let source = &predicate["runDetails"]["metadata"]["buildkit_metadata"]["source"];
+        let text = source["infos"][0]["data"].as_str().unwrap();
+        let text = String::from_utf8(STANDARD.decode(text).unwrap()).unwrap();
+        let recorded = recorded(&request, &built, Detail::Max);
+        let all = format!("{predicate}\n{text}\n{recorded}");
+        assert!(!all.contains("hidden"), "{all}");
+        assert!(all.contains("shown") && !all.contains("NPM_TOKEN"), "{all}");
     }
 
     #[test]

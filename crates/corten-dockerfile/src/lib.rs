@@ -83,6 +83,7 @@ pub use instruction::{
     Arg, Command, Copy, CopySource, From, Healthcheck, HealthcheckTest, Instruction, Kind, Mount,
     Network, OnBuild, Origin, Pair, Run, Security, Sharing,
 };
+pub use lint::secrets::sounds_secret;
 pub use lint::{Finding, Lint, LintBase, LintOptions, LintScope, Rule, lint};
 pub use onbuild::triggers;
 pub use plan::{Plan, PlanOptions, PlannedStage, plan, plan_targets};

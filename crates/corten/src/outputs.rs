@@ -41,6 +41,8 @@ pub(crate) struct OutputSpec {
     pub(crate) format: Option<DocumentFormat>,
     /// What the manifest is annotated with.
     pub(crate) annotations: Vec<(String, String)>,
+    /// Whether what is stated about the image is an artifact, which has the image as its subject.
+    pub(crate) oci_artifact: Option<bool>,
 }
 
 impl FromStr for OutputSpec {
@@ -79,6 +81,7 @@ impl FromStr for OutputSpec {
             to,
             name: None,
             format: None,
+            oci_artifact: None,
             annotations: Vec::new(),
         };
         for (key, value) in values {
@@ -108,6 +111,7 @@ impl OutputSpec {
                 }
                 self.name = Some(name.or_latest());
             }
+            ("oci-artifact", _) if is_image => self.oci_artifact = Some(boolean(key, value)?),
             ("oci-mediatypes", _) if is_image && boolean(key, value)? => {
                 self.format = Some(DocumentFormat::Oci);
             }

@@ -12,7 +12,7 @@ mod from;
 mod names;
 mod reference;
 mod rule;
-mod secrets;
+pub(crate) mod secrets;
 mod stages;
 mod variables;
 

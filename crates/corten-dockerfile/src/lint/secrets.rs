@@ -17,8 +17,9 @@ const SECRET: [&str; 10] = [
 /// Words that say that it is none after all.
 const HARMLESS: [&str; 3] = ["public", "file", "version"];
 
-/// Tells whether `name` sounds like one.
-pub(super) fn sounds_secret(name: &str) -> bool {
+/// Tells whether a variable called `name` sounds as if it held a secret, as BuildKit's check
+/// `SecretsUsedInArgOrEnv` has it.
+pub fn sounds_secret(name: &str) -> bool {
     let has = |words: &[&str]| {
         name.split('_')
             .any(|part| words.iter().any(|word| part.eq_ignore_ascii_case(word)))

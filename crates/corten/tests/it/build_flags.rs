@@ -127,6 +127,47 @@ fn metadata_is_that_of_buildx() {
     assert_eq!(metadata["containerimage.descriptor"]["digest"], manifest);
     let names = "docker.io/library/a:1,docker.io/library/b:latest";
     assert_eq!(metadata["image.name"], names);
+    let recorded = &metadata["buildx.build.provenance"];
+    assert_eq!(recorded["buildType"], "https://mobyproject.org/buildkit@v1");
+    let source = &recorded["invocation"]["configSource"];
+    assert_eq!(source["entryPoint"], "Dockerfile", "{recorded}");
+    assert_eq!(recorded["metadata"], Value::Null, "{recorded}");
+    let with = |name: &str| {
+        let mut command = program.command(&["build", "dir", "--metadata-file", "m"]);
+        let output = command.env("BUILDX_METADATA_PROVENANCE", name).output();
+        (output.unwrap().status.success(), json(&program, "m"))
+    };
+    let (_, long) = with("max");
+    let completeness = &long["buildx.build.provenance"]["metadata"]["completeness"];
+    assert_eq!(completeness["parameters"], true, "{long}");
+    let (_, none) = with("disabled");
+    assert_eq!(none["buildx.build.provenance"], Value::Null);
+    assert!(!with("some").0);
+}
+
+#[test]
+fn a_provenance_is_a_referrer_of_its_image() {
+    let program = program();
+    let tree = |args: &[&str]| {
+        program.ok(&[&["build", "dir", "-t", "a", "--provenance"], args].concat());
+        program.ok(&["inspect", "--tree", "a"])
+    };
+    let text = tree(&[]);
+    assert!(
+        text.contains("application/vnd.docker.attestation.manifest.v1+json"),
+        "{text}"
+    );
+    let text = tree(&["-o", "type=oci-layout,dest=out,oci-artifact=false"]);
+    assert!(!text.contains("vnd.docker.attestation.manifest"), "{text}");
+    let both = [
+        "-o",
+        "type=oci,dest=a.tar,oci-artifact=false",
+        "-o",
+        "type=oci,dest=b.tar,oci-artifact=true",
+    ];
+    let args = [&["build", "dir", "--provenance"], &both[..]].concat();
+    let refused = program.run(&args);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `--provenance` and `--attest`: what is stated about the image, beside it.
 
 use clap::Args;
-use corten_build::provenance::{Detail, attest};
+use corten_build::provenance::{Detail, Form, attest};
 use corten_content::Store;
 use corten_spec::{Descriptor, Reference};
 
@@ -77,6 +77,7 @@ impl AttestingArgs {
 
     /// Refuses documents that have no place for statements.
     pub(super) fn check(&self, args: &BuildArgs) -> Result<(), CommandError> {
+        Self::form(args)?;
         let outputs = &args.outputs;
         let mut formats = outputs
             .output
@@ -91,6 +92,18 @@ impl AttestingArgs {
         Ok(())
     }
 
+    /// Returns what the manifests of statements are, which is the same for all outputs.
+    pub(super) fn form(args: &BuildArgs) -> Result<Form, CommandError> {
+        let outputs = args.outputs.output.iter();
+        let mut asked = outputs.filter_map(|output| output.oci_artifact);
+        let first = asked.next().unwrap_or(true);
+        if asked.any(|other| other != first) {
+            let text = "`oci-artifact` is different for several outputs, which get the same index";
+            return Err(CommandError::usage(text));
+        }
+        Ok(if first { Form::Artifact } else { Form::Image })
+    }
+
     /// Tells whether something is to be stated.
     pub(super) fn is_asked(&self) -> bool {
         self.detail().is_some()
@@ -101,10 +114,11 @@ impl AttestingArgs {
         &self,
         store: &Store,
         image: &Image,
+        form: Form,
         names: &[Reference],
     ) -> Result<Descriptor, CommandError> {
-        let detail = self.detail().unwrap_or(Detail::Min);
-        attest(store, &image.request, &image.built, detail, names).map_err(CommandError::caused)
+        let how = (self.detail().unwrap_or(Detail::Min), form);
+        attest(store, &image.request, &image.built, how, names).map_err(CommandError::caused)
     }
 }
 

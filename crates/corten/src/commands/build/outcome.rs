@@ -7,6 +7,7 @@ use corten_spec::{Descriptor, ImageId, Platform};
 
 use super::BuildArgs;
 use super::annotations::{self, Annotated};
+use super::attesting::AttestingArgs;
 use super::several::Wanted;
 use crate::error::CommandError;
 
@@ -63,8 +64,10 @@ impl Outcome {
         let mut entries: Vec<Descriptor> = entries.collect();
         if args.attesting.is_asked() {
             // They come after all images, as BuildKit has it.
+            let form = AttestingArgs::form(args)?;
             for image in &images {
-                entries.push(args.attesting.attest(store, image, &wanted.names)?);
+                let entry = args.attesting.attest(store, image, form, &wanted.names);
+                entries.push(entry?);
             }
         }
         let root = match <[Descriptor; 1]>::try_from(entries) {

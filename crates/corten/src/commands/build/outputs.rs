@@ -189,7 +189,7 @@ pub(super) fn report(
         files.push((&outputs.digest_file, digest));
     }
     if outputs.metadata_file.is_some() {
-        let metadata = metadata::of(outcomes);
+        let metadata = metadata::of(outcomes, metadata::provenance(ctx)?);
         files.push((&outputs.metadata_file, format!("{metadata:#}")));
     }
     for (path, text) in files {
