@@ -4,22 +4,23 @@
 //! same everywhere; of the user's, only the proxies, and for SSH the agent, the keys and the hosts that
 //! are known. It never asks.
 
+mod process;
+mod references;
+mod tree;
+
 use std::fs;
-use std::io::{self, ErrorKind, Read};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::thread;
 
 use corten_dockerfile::{GitTimes, GitUrl, is_commit, without_credentials, without_secrets};
 use corten_sandbox::Cancel;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::env::Environment;
 use crate::error::CommandError;
 use crate::remotes::authorization::{GitHeader, ServerSecrets};
+use process::output_until;
+use references::{choose, default_branch};
+use tree::{remove_git_files, remove_if_there, set_times, subdirectories, subdirectory};
 
 /// A checkout.
 #[derive(Debug)]
@@ -388,53 +389,6 @@ fn sign_in(command: &mut Command, header: &GitHeader) {
     }
 }
 
-/// Runs `command` until its end or until `cancel` is requested, and ends whatever it started.
-fn output_until(command: &mut Command, cancel: &Cancel) -> io::Result<Output> {
-    // Its helpers do the waiting, so that they have to be killed as well.
-    command.process_group(0);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn()?;
-    let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
-    let group = Pid::from_child(&child);
-    thread::scope(|scope| {
-        let stdout = scope.spawn(move || read_all(stdout.as_mut()));
-        let stderr = scope.spawn(move || read_all(stderr.as_mut()));
-        let waited = wait_for_either(group, cancel);
-        // As long as nobody has asked how it ended, no other process has its number.
-        kill_process_group(group, Signal::KILL).ok();
-        let status = child.wait()?;
-        waited?;
-        let joined = |read: thread::ScopedJoinHandle<'_, io::Result<Vec<u8>>>| {
-            let read = read.join();
-            read.unwrap_or_else(|_| Err(io::Error::other("a thread that reads panicked")))
-        };
-        Ok(Output {
-            status,
-            stdout: joined(stdout)?,
-            stderr: joined(stderr)?,
-        })
-    })
-}
-
-/// Waits until the process ended or the end is requested.
-fn wait_for_either(process: Pid, cancel: &Cancel) -> io::Result<()> {
-    let process = pidfd_open(process, PidfdFlags::empty())?;
-    let mut polled = [
-        PollFd::new(&process, PollFlags::IN),
-        PollFd::new(cancel, PollFlags::IN),
-    ];
-    rustix::io::retry_on_intr(|| poll(&mut polled, None))?;
-    Ok(())
-}
-
-fn read_all(from: Option<&mut impl Read>) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if let Some(from) = from {
-        from.read_to_end(&mut bytes)?;
-    }
-    Ok(bytes)
-}
-
 fn failure(output: &Output, verb: &str, remote: &str) -> CommandError {
     if output.status.code() == Some(127) {
         return CommandError::failed("the program `git` is not there")
@@ -448,178 +402,4 @@ fn failure(output: &Output, verb: &str, remote: &str) -> CommandError {
         "`git {verb}` ended with {}\n    {said}",
         output.status
     ))
-}
-
-fn default_branch(answer: &str) -> Option<Resolved> {
-    let lines = || answer.lines().filter_map(|line| line.split_once('\t'));
-    let name = lines().find_map(|(start, name)| {
-        let target = start.strip_prefix("ref: ")?;
-        (name == "HEAD" && target.starts_with("refs/heads/")).then(|| target.to_owned())
-    });
-    let object = lines().find(|(object, name)| *name == "HEAD" && is_commit(object));
-    object.map(|(object, _)| Resolved {
-        object: object.to_owned(),
-        peeled: None,
-        name,
-    })
-}
-
-/// Chooses what `reference` is from what `ls-remote` answered: the reference of that very name, a
-/// branch, or a tag.
-fn choose(answer: &str, reference: &str) -> Option<Resolved> {
-    let bare = reference.strip_prefix("refs/").unwrap_or(reference);
-    let names = [
-        format!("refs/{bare}"),
-        format!(
-            "refs/heads/{}",
-            reference.strip_prefix("refs/heads/").unwrap_or(reference)
-        ),
-        format!(
-            "refs/tags/{}",
-            reference.strip_prefix("refs/tags/").unwrap_or(reference)
-        ),
-    ];
-    names.into_iter().find_map(|wanted| {
-        let find = |wanted: &str| {
-            let mut lines = answer.lines().filter_map(|line| line.split_once('\t'));
-            let found = lines.find(|(object, name)| *name == wanted && is_commit(object));
-            found.map(|(object, _)| object.to_owned())
-        };
-        Some(Resolved {
-            object: find(&wanted)?,
-            peeled: find(&format!("{wanted}^{{}}")),
-            name: Some(wanted),
-        })
-    })
-}
-
-/// Returns the directory `subdir` of `tree`; no link leads to it.
-fn subdirectory(tree: &Path, subdir: &str) -> Result<PathBuf, CommandError> {
-    let mut path = tree.to_owned();
-    for name in subdir.split('/').filter(|name| !name.is_empty()) {
-        path.push(name);
-        if !path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
-            return Err(CommandError::failed(format!(
-                "`{subdir}` is not a directory of the repository"
-            )));
-        }
-    }
-    Ok(path)
-}
-
-/// Removes the `.git` of submodules, which name directories of this machine. Git tracks no file of
-/// that name.
-fn remove_git_files(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        match (entry.file_name() == ".git", entry.file_type()?.is_dir()) {
-            (true, true) => fs::remove_dir_all(entry.path())?,
-            (true, false) => fs::remove_file(entry.path())?,
-            // No path that git could write is long enough to exhaust the stack.
-            (false, true) => remove_git_files(&entry.path())?,
-            (false, false) => {}
-        }
-    }
-    Ok(())
-}
-
-fn subdirectories(path: &Path) -> Result<Vec<PathBuf>, CommandError> {
-    let list = || -> io::Result<Vec<PathBuf>> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(path)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                found.push(entry.path());
-            }
-        }
-        Ok(found)
-    };
-    list().map_err(CommandError::caused)
-}
-
-fn remove_if_there(path: &Path) -> Result<(), CommandError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(CommandError::doing(
-            format!("cannot remove `{}`", path.display()),
-            error,
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn set_times(path: &Path, seconds: i64) -> io::Result<()> {
-    if path.symlink_metadata()?.is_dir() {
-        for entry in fs::read_dir(path)? {
-            set_times(&entry?.path(), seconds)?;
-        }
-    }
-    let time = Timespec {
-        tv_sec: seconds,
-        tv_nsec: 0,
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
-    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_reference_is() {
-        #[track_caller]
-        fn check(answer: &[(char, &str)], reference: &str, expected: Option<(char, &str)>) {
-            let line = |(digit, name): &(char, &str)| {
-                format!("{}\t{name}\n", digit.to_string().repeat(40))
-            };
-            let answer: String = answer.iter().map(line).collect();
-            let expected = expected.map(|(digit, name)| Resolved {
-                object: digit.to_string().repeat(40),
-                peeled: answer.contains("^{}").then(|| "c".repeat(40)),
-                name: Some(name.to_owned()),
-            });
-            assert_eq!(
-                choose(&answer, reference),
-                expected,
-                "{reference}: {answer}"
-            );
-        }
-        let both = [('a', "refs/tags/v"), ('b', "refs/heads/v")];
-        check(&both, "v", Some(('b', "refs/heads/v")));
-        check(&both, "refs/tags/v", Some(('a', "refs/tags/v")));
-        check(&both, "tags/v", Some(('a', "refs/tags/v")));
-        check(&both[..1], "v", Some(('a', "refs/tags/v")));
-        check(
-            &[('a', "refs/tags/v"), ('c', "refs/tags/v^{}")],
-            "v",
-            Some(('a', "refs/tags/v")),
-        );
-        // A pattern of `ls-remote` finds the ends of names, too.
-        check(&[('a', "refs/heads/other/v")], "v", None);
-        check(
-            &[('a', "refs/pull/1/head")],
-            "pull/1/head",
-            Some(('a', "refs/pull/1/head")),
-        );
-        check(&[('x', "refs/heads/v")], "v", None);
-    }
-
-    #[test]
-    fn the_default_branch() {
-        let object = "a".repeat(40);
-        let answer = format!("ref: refs/heads/main\tHEAD\n{object}\tHEAD\n");
-        let expected = |name: Option<&str>| {
-            Some(Resolved {
-                object: object.clone(),
-                peeled: None,
-                name: name.map(str::to_owned),
-            })
-        };
-        assert_eq!(default_branch(&answer), expected(Some("refs/heads/main")));
-        assert_eq!(default_branch(&format!("{object}\tHEAD\n")), expected(None));
-        assert_eq!(default_branch(""), None);
-    }
 }
