@@ -33,6 +33,7 @@
 //! ```
 
 mod auth;
+mod body;
 pub mod challenge;
 pub mod client;
 pub mod credential_files;

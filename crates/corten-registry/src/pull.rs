@@ -8,7 +8,8 @@ use corten_content::{Error as ContentError, Result as ContentResult, Source};
 use corten_spec::manifest::detect_media_type;
 use corten_spec::{Descriptor, Digest, Kind, media_type, reference};
 
-use crate::client::{Client, read_body};
+use crate::body::read_body;
+use crate::client::Client;
 use crate::repository::{ACCEPT, Endpoint, Repository, longest_manifest};
 use crate::transport::{Headers, Method, Response};
 use crate::{Error, Result, header};

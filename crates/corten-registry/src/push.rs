@@ -6,7 +6,7 @@ use std::sync::Arc;
 use corten_content::{Error as ContentError, Ingest, IngestPlan, Result as ContentResult, Sink};
 use corten_spec::{Descriptor, Digest, Hasher, reference};
 
-use crate::client::read_body;
+use crate::body::read_body;
 use crate::pull::{is_manifest, manifest_bytes};
 use crate::referrers;
 use crate::repository::{Repository, longest_manifest};

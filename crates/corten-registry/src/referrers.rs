@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::Result;
-use crate::client::read_body;
+use crate::body::read_body;
 use crate::repository::{Repository, longest_manifest};
 use crate::transport::{Body, Method};
 

@@ -6,7 +6,8 @@ use corten_content::{Error as ContentError, Result as ContentResult};
 use corten_spec::{Bound, Digest, DocumentLimits, Reference, reference};
 
 use crate::auth::Realm;
-use crate::client::{Call, Client, read_body};
+use crate::body::read_body;
+use crate::client::{Call, Client};
 use crate::kept::Kept;
 use crate::transport::{Body, Headers, Method};
 use crate::{Error, Result, Url, header, token};

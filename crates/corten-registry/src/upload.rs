@@ -5,7 +5,8 @@ use std::sync::Arc;
 use corten_content::traits::MountSource;
 use corten_spec::{Algorithm, Descriptor, Digest};
 
-use crate::client::{Client, read_body};
+use crate::body::read_body;
+use crate::client::Client;
 use crate::repository::Endpoint;
 use crate::stream::Pipe;
 use crate::transport::{Body, Method, Response};
