@@ -8,6 +8,7 @@ mod filter;
 pub(crate) mod remote;
 mod select;
 mod step;
+mod words;
 
 use std::collections::HashMap;
 use std::io::{self, Read};
