@@ -70,3 +70,21 @@ case_a_miss_is_explained() {
     equal 'records' 8 "$(corten --root "$CASE/store" cache ls --format json | jq '.records | length')"
     equal 'records forgotten' 8 "$(corten --root "$CASE/store" cache prune --keep-storage 0 --format json | jq .records)"
 }
+
+case_what_mounts_of_run_hold_goes_through_a_registry() {
+    need_base
+    start_registry
+    mkdir context
+    printf 'FROM base\nRUN --mount=type=cache,target=/c echo x >>/c/f; echo "lines: $(wc -l </c/f)"\n' >context/Dockerfile
+    local at=type=registry,ref=$REGISTRY/team/cache,mounts=true name
+    for name in one two; do
+        copy_base "$CASE/$name"
+        corten --root "$CASE/$name" build --no-cache --progress plain --cache-from "$at" --cache-to "$at" context 2>log
+    done
+    contains log 'lines: 2'
+    skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/team/cache:latest-mounts" >manifest
+    equal 'type of the mounts' application/vnd.corten.run-caches.v1 "$(jq -r .artifactType manifest)"
+    equal 'mounts' 1 "$(jq '.layers | length' manifest)"
+    equal 'what was taken' '/c: made' "$(corten --root "$CASE/three" cache import --from "$REGISTRY/team/cache")"
+    equal 'what is there' 2 "$(cat "$CASE"/three/run-caches/sha256-*/0/f | wc -l)"
+}
