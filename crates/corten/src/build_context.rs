@@ -1,4 +1,4 @@
-//! Build contexts: directories, tars, git repositories, URLs and standard input, made into something
+//! Build contexts: directories, tars, git repositories, URLs, objects and standard input, made into something
 //! that files can be copied from.
 
 use std::fs;
@@ -11,6 +11,7 @@ use corten_tar::{Decoder, Encoding, LayerLimits, Limits, Reader, sniff};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::registry::RegistryArgs;
+use crate::remotes::objects::is_object;
 use crate::remotes::{download::download, git};
 use crate::scratch::ScratchDir;
 use crate::signals;
@@ -26,7 +27,7 @@ pub(crate) enum ContextPlace {
     Stdin,
     /// A git repository.
     Git(Box<GitUrl>),
-    /// A tar or a Dockerfile.
+    /// A tar or a Dockerfile, by HTTP or in a bucket.
     Http(String),
 }
 
@@ -96,7 +97,8 @@ impl ContextPlace {
         if let Some(url) = git {
             return Ok(Some(Self::Git(Box::new(url))));
         }
-        Ok(is_http(text).then(|| Self::Http(text.to_owned())))
+        let is_fetched = is_http(text) || is_object(text)?;
+        Ok(is_fetched.then(|| Self::Http(text.to_owned())))
     }
 
     /// Tells whether it has to be fetched before anything is known about it.
@@ -385,6 +387,10 @@ mod tests {
         check("github.com/a/b", "git");
         check("https://e.com/a.tar.gz", "http");
         check("https://e.com/a", "http");
+        check("s3://bucket/a.tar.gz", "http");
+        check("gs://bucket", "http");
+        check("s3://bucket/", "http");
+        check("s3://bucket/dir/", "error");
         check("ftp://e.com/a", "error");
         check("absent", "error");
         check("https://e.com/a.git#-x", "error");

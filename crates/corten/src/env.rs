@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use corten_objects::{Settings, VARIABLES};
 use corten_registry::Secret;
 
 /// What the environment says.
@@ -43,6 +44,9 @@ pub(crate) struct Environment {
     /// What `git` needs of the environment: `PATH`, `SSH_AUTH_SOCK` and the proxies, in small letters
     /// and capitals.
     pub(crate) for_git: Vec<(&'static str, OsString)>,
+    /// What says where objects in buckets are and who asks for them: the variables of the programs of
+    /// AWS, Google and Azure, and kaniko's `S3_ENDPOINT` and `S3_FORCE_PATH_STYLE`.
+    pub(crate) objects: Settings,
     /// `TERM`: a terminal called `dumb` gets plain lines.
     pub(crate) term: Option<String>,
     /// What kaniko's executor heeds.
@@ -109,6 +113,12 @@ impl Environment {
                 .iter()
                 .filter_map(|name| Some((*name, value(name)?)))
                 .collect(),
+            objects: Settings::new(
+                VARIABLES
+                    .iter()
+                    .filter_map(|name| Some(((*name).to_owned(), lookup(name)?))),
+                path("HOME").as_deref(),
+            ),
             term: lookup("TERM"),
             kaniko: KanikoEnvironment::read(),
         }

@@ -4,5 +4,6 @@ mod add;
 pub(crate) mod authorization;
 pub(crate) mod download;
 pub(crate) mod git;
+pub(crate) mod objects;
 
 pub(crate) use add::Fetcher;

@@ -1,7 +1,7 @@
-//! Files by HTTP.
+//! Files by HTTP, and objects in buckets.
 
 use std::fs;
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::path::Path;
 
 use corten_build::rules::SourceRules;
@@ -11,7 +11,7 @@ use corten_registry::transport::Headers;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::registry::RegistryArgs;
-use crate::remotes::Fetcher;
+use crate::remotes::{Fetcher, objects};
 
 /// Gets `url` into the new file `into`; at most `longest` bytes.
 ///
@@ -25,16 +25,11 @@ pub(crate) fn download(
     registry: &RegistryArgs,
 ) -> Result<(), CommandError> {
     let get = || -> Result<(), CommandError> {
-        // Rules are about what instructions name; a context was named by whoever builds.
-        let rules = SourceRules::default();
-        let answer = Fetcher::new(ctx, registry, &rules).get(url, &Headers::new())?;
-        if answer.status != 200 {
-            return Err(CommandError::failed(format!(
-                "the server answered with status {}",
-                answer.status
-            )));
-        }
-        let mut body = answer.body.take(longest.saturating_add(1));
+        let body: Box<dyn Read + Send> = match objects::object(url, ctx, registry)? {
+            Some(object) => Box::new(object),
+            None => by_http(url, ctx, registry)?,
+        };
+        let mut body = body.take(longest.saturating_add(1));
         let failed =
             |error| CommandError::doing(format!("cannot write `{}`", into.display()), error);
         let mut file = fs::File::create_new(into).map_err(failed)?;
@@ -48,4 +43,21 @@ pub(crate) fn download(
     };
     let doing = || format!("cannot get `{}`", without_secrets(url));
     get().map_err(|error| error.while_doing(doing()))
+}
+
+fn by_http(
+    url: &str,
+    ctx: &Context,
+    registry: &RegistryArgs,
+) -> Result<Box<dyn Read + Send>, CommandError> {
+    // Rules are about what instructions name; a context was named by whoever builds.
+    let rules = SourceRules::default();
+    let answer = Fetcher::new(ctx, registry, &rules).get(url, &Headers::new())?;
+    if answer.status != 200 {
+        return Err(CommandError::failed(format!(
+            "the server answered with status {}",
+            answer.status
+        )));
+    }
+    Ok(answer.body)
 }

@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("corten-tar", &[]),
     ("corten-dockerfile", &[]),
     ("corten-sandbox", &[]),
+    ("corten-objects", &[]),
     ("corten-content", &["corten-spec"]),
     ("corten-layer", &["corten-spec", "corten-tar"]),
     ("corten-registry", &["corten-content"]),

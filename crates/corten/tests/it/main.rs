@@ -17,6 +17,7 @@ mod lazy;
 mod limits;
 mod local;
 mod mount;
+mod objects;
 mod places;
 mod platforms;
 mod program;

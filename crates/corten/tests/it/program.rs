@@ -126,7 +126,8 @@ impl Program {
             .to_owned()
     }
 
-    fn finish(&self, output: &std::process::Output) -> Ran {
+    /// Returns what a command printed that was run by hand.
+    pub(crate) fn finish(&self, output: &std::process::Output) -> Ran {
         Ran {
             stdout: self.filter(&output.stdout),
             stderr: self.filter(&output.stderr),

@@ -15,7 +15,7 @@ use corten_content::atomic;
 
 use super::BuildArgs;
 use crate::bases::NamedContext;
-use crate::build_context::ContextPlace;
+use crate::build_context::{ContextPlace, is_http};
 use crate::context::Context;
 use crate::error::CommandError;
 
@@ -158,6 +158,8 @@ fn check_context(
             let ruled = rules.git(url).map_err(CommandError::caused)?;
             unchanged(name, ruled == **url)
         }
+        // An object is called by its own name, and is what it is.
+        ContextPlace::Http(url) if !is_http(url) => rules.local(url).map_err(CommandError::caused),
         ContextPlace::Http(url) => {
             let ruled = rules.http(url).map_err(CommandError::caused)?;
             unchanged(name, ruled.url == *url && ruled.digest.is_none())

@@ -20,7 +20,7 @@ pub(super) enum Place {
     Stdin,
     /// A git repository.
     Git(Box<GitUrl>),
-    /// A tar at a URL.
+    /// A tar at a URL or in a bucket.
     Http(String),
 }
 
@@ -39,17 +39,11 @@ impl Place {
             Some(("tar", "stdin")) => Self::Stdin,
             Some(("tar", path)) => Self::Tar(path.into()),
             Some(("git", rest)) => Self::Git(Box::new(git(rest, args, env)?)),
-            Some(("http" | "https", rest)) => {
-                if is_azure(rest) {
-                    return Err(not_fetched("an Azure container", &text));
-                }
-                Self::Http(text)
-            }
-            Some(("s3", _)) => return Err(not_fetched("an S3 bucket", &text)),
-            Some(("gs", _)) => return Err(not_fetched("a Google bucket", &text)),
+            Some(("http" | "https" | "s3" | "gs", _)) => Self::Http(text),
             Some(_) => {
                 return Err(CommandError::usage(format!(
-                    "`{text}` is no context: it begins with none of dir://, tar://, git:// and https://"
+                    "`{text}` is no context: it begins with none of dir://, tar://, git://, s3://, \
+                     gs:// and https://"
                 )));
             }
         };
@@ -80,28 +74,6 @@ impl Place {
             .hint("make the tar of that directory")),
         }
     }
-}
-
-fn is_azure(rest: &str) -> bool {
-    let host = rest.split(['/', '?']).next().unwrap_or_default();
-    let clouds = [
-        "net",
-        "chinacloudapi.cn",
-        "cloudapi.de",
-        "usgovcloudapi.net",
-    ];
-    clouds.iter().any(|cloud| {
-        let suffix = match *cloud {
-            "net" => ".blob.core.windows.net".to_owned(),
-            cloud => format!(".blob.core.{cloud}"),
-        };
-        host.ends_with(&suffix)
-    }) && !rest.contains('?')
-}
-
-fn not_fetched(what: &str, text: &str) -> CommandError {
-    CommandError::usage(format!("cannot fetch the context `{text}` from {what}"))
-        .hint("give the signed `https://` URL of the tar, or fetch it first and use `tar://FILE`")
 }
 
 /// Reads `HOST/PATH[#REF[#COMMIT]]` as kaniko does, which fetches `git://` with HTTPS.
@@ -247,25 +219,20 @@ mod tests {
             "-c git://e.com/a --git insecure-skip-tls=true",
             "error: `--git insecure-skip-tls=true`: certificates of git servers are always checked",
         );
+        check("-c s3://b/k", r#"Http("s3://b/k")"#);
+        check("-b b/k", r#"Http("gs://b/k")"#);
+        check("--bucket s3://b -c unused", r#"Http("s3://b")"#);
         check(
-            "-c s3://b/k",
-            "error: cannot fetch the context `s3://b/k` from an S3 bucket",
-        );
-        check(
-            "-b b/k",
-            "error: cannot fetch the context `gs://b/k` from a Google bucket",
+            "-c s3://b/k --context-sub-path d",
+            "error: `--context-sub-path` is for directories and git repositories",
         );
         check(
             "-c https://a.blob.core.windows.net/c/k",
-            "error: cannot fetch the context `https://a.blob.core.windows.net/c/k` from an Azure container",
-        );
-        check(
-            "-c https://a.blob.core.windows.net/c/k?sig=x",
-            r#"Http("https://a.blob.core.windows.net/c/k?sig=x")"#,
+            r#"Http("https://a.blob.core.windows.net/c/k")"#,
         );
         check(
             "-c ftp://e.com/a",
-            "error: `ftp://e.com/a` is no context: it begins with none of dir://, tar://, git:// and https://",
+            "error: `ftp://e.com/a` is no context: it begins with none of dir://, tar://, git://, s3://, gs:// and https://",
         );
     }
 

@@ -1,0 +1,204 @@
+//! Joins `object_store`, which is asynchronous, to [`Http`], which is not; and notes what was said, since
+//! its errors carry too little or too much of it.
+
+use std::io::{self, Read};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Response, Uri};
+use http_body::Frame;
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
+    HttpResponseBody, HttpService,
+};
+
+use crate::error::Answer;
+use crate::http::{Failure, Http, Patience};
+
+/// All requests for one object, those for credentials among them.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    http: Arc<dyn Http>,
+    /// The host of the object, with its port.
+    authority: String,
+    seen: Mutex<Seen>,
+}
+
+/// What was said so far.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// The latest answer, if it was none of success.
+    pub(crate) answer: Option<Answer>,
+    /// Why the latest request had no answer, or why that broke off.
+    pub(crate) failure: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// Where the bucket is, if the server said so.
+    pub(crate) region: Option<String>,
+    /// Whether the object itself was asked for, which comes after all credentials.
+    pub(crate) has_asked: bool,
+}
+
+/// Makes clients that speak through an exchange.
+#[derive(Debug, Clone)]
+pub(crate) struct Connector(pub(crate) Arc<Exchange>);
+
+impl Exchange {
+    pub(crate) fn new(http: Arc<dyn Http>, authority: String) -> Arc<Self> {
+        Arc::new(Self {
+            http,
+            authority,
+            seen: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Services that hand out credentials to machines of a cloud have no TLS; all others of that kind do.
+    fn patience(&self, url: &Uri) -> Patience {
+        let is_object = url
+            .authority()
+            .is_some_and(|to| to.as_str() == self.authority);
+        if is_object {
+            self.seen().has_asked = true;
+        }
+        match url.scheme_str() {
+            Some("http") if !is_object => Patience::Little,
+            _ => Patience::Usual,
+        }
+    }
+
+    fn failed(&self, failure: Failure, kind: HttpErrorKind) -> HttpError {
+        self.seen().failure = Some(failure.source);
+        HttpError::new(kind, NoAnswer)
+    }
+
+    fn send(self: &Arc<Self>, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let (parts, body) = request.into_parts();
+        let patience = self.patience(&parts.uri);
+        let Some(body) = body.as_bytes().map(|bytes| bytes.to_vec()) else {
+            return Err(HttpError::new(HttpErrorKind::Unknown, InParts));
+        };
+        let request = http::Request::from_parts(parts, body);
+        let answer = self.http.send(request, patience).map_err(|failure| {
+            // Where there is no such service, asking again takes time and changes nothing.
+            let kind = if failure.may_pass && patience == Patience::Usual {
+                HttpErrorKind::Connect
+            } else {
+                HttpErrorKind::Unknown
+            };
+            self.failed(failure, kind)
+        })?;
+        let (parts, body) = answer.into_parts();
+        if parts.status.is_success() {
+            let mut seen = self.seen();
+            (seen.answer, seen.failure) = (None, None);
+            drop(seen);
+            let body = Incoming {
+                reader: Mutex::new(body),
+                exchange: Arc::clone(self),
+            };
+            return Ok(Response::from_parts(parts, HttpResponseBody::new(body)));
+        }
+        self.note(parts.status.as_u16(), &parts.headers, body);
+        Ok(Response::from_parts(
+            parts,
+            HttpResponseBody::from(Bytes::new()),
+        ))
+    }
+
+    fn note(&self, status: u16, headers: &http::HeaderMap, body: Box<dyn Read + Send>) {
+        /// More is no message.
+        const LONGEST: u64 = 64 << 10;
+        let mut text = Vec::new();
+        // What came is looked at, though it may have broken off.
+        body.take(LONGEST).read_to_end(&mut text).ok();
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let mut answer = Answer::read(status, &text);
+        if answer.code.is_empty() {
+            // Azure has no body where there is no permission to read one.
+            let code = header("x-ms-error-code").unwrap_or_default();
+            answer.code = code.chars().filter(char::is_ascii_alphanumeric).collect();
+        }
+        let region = header("x-amz-bucket-region").map(str::to_owned);
+        let mut seen = self.seen();
+        seen.region = region.or(seen.region.take());
+        seen.failure = None;
+        seen.answer = Some(answer);
+    }
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl HttpService for Connector {
+    /// Blocks, which does no harm: the runtime that waits for it is that of one object, and has nothing
+    /// else to do.
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.0.send(request)
+    }
+}
+
+/// A body as it comes in; it blocks as the request does.
+struct Incoming {
+    /// Only to be shared between threads, as bodies have to be: nobody else ever locks it.
+    reader: Mutex<Box<dyn Read + Send>>,
+    exchange: Arc<Exchange>,
+}
+
+impl http_body::Body for Incoming {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        const CHUNK: usize = 64 << 10;
+        let this = self.get_mut();
+        let reader = this
+            .reader
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut chunk = vec![0; CHUNK];
+        let result = loop {
+            match reader.read(&mut chunk) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
+        Poll::Ready(match result {
+            Ok(0) => None,
+            Ok(n_read) => {
+                chunk.truncate(n_read);
+                Some(Ok(Frame::data(chunk.into())))
+            }
+            Err(error) => {
+                let failure = Failure {
+                    may_pass: true,
+                    source: Box::new(error),
+                };
+                Some(Err(this
+                    .exchange
+                    .failed(failure, HttpErrorKind::Interrupted)))
+            }
+        })
+    }
+}
+
+/// Stands in for what was noted.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no answer")]
+struct NoAnswer;
+
+#[derive(Debug, thiserror::Error)]
+#[error("a body in several parts is not sent")]
+struct InParts;
