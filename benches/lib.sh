@@ -200,6 +200,37 @@ round_of_builds() {
     sum 'buildah bud and push' "$bud" "$LAST"
 }
 
+# need_buildkit: starts BuildKit's daemon, with a store of the case's own that gets the base while it warms
+# up; notes why it is not measured where it is not there.
+need_buildkit() {
+    BUILDKIT=
+    PATH=$PATH:${GOBIN:-/tmp/gobin}
+    if ! command -v buildkitd >/dev/null || ! command -v buildctl >/dev/null; then
+        note 'BuildKit was not run: there is no buildkitd on the path or in $GOBIN; go install makes it of github.com/moby/buildkit/cmd'
+        return
+    fi
+    buildkitd --root "$CASE/buildkit" --addr "unix://$CASE/buildkit.sock" --containerd-worker=false \
+        --oci-worker-snapshotter=overlayfs --oci-worker-net=host >buildkit.log 2>&1 &
+    started+=($!)
+    until_true 30 buildctl --addr "unix://$CASE/buildkit.sock" debug workers
+    BUILDKIT=unix://$CASE/buildkit.sock
+    note "BuildKit is a warm daemon ($(buildkitd --version | awk '{ print $3 }')), whose CPU time and memory are not in the figures"
+}
+
+# round_of_buildkit: measures the context built by BuildKit, into an archive.
+round_of_buildkit() {
+    [[ -n $BUILDKIT ]] || return 0
+    measure 'BuildKit, to type=oci' buildctl --addr "$BUILDKIT" build --no-cache --frontend dockerfile.v0 \
+        --local "context=$CASE/context" --local "dockerfile=$CASE/context" --oci-layout "base=$CASE/layout" \
+        --opt "context:base=oci-layout://base@sha256:$(manifest_of layout)" \
+        --output "type=oci,dest=$CASE/buildkit.tar"
+}
+
+# note_kaniko: says why kaniko is not measured.
+note_kaniko() {
+    note 'kaniko was not run: its executor replaces the root file system that it runs in, and there is no image of it without a network'
+}
+
 # sum CONTENDER RUN RUN: records two measurements as one.
 sum() {
     local first second

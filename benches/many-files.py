@@ -1,13 +1,13 @@
-"""Writes 20,000 files with 87 MB of text, the same every time.
+"""Writes files of text, the same every time: 20,000 with 87 MB, unless it is told otherwise.
 
-usage: many-files.py DIR
+usage: many-files.py DIR [FILES BYTES]
 """
 
 import pathlib
 import random
 import sys
 
-N_DIRECTORIES, N_FILES, N_BYTES = 200, 20_000, 87_000_000
+N_DIRECTORIES = 200
 
 
 def main():
@@ -16,8 +16,9 @@ def main():
     # One long text, of which every file has a part of its own: made once, since words are slow.
     text = " ".join(source.choices(words, k=400_000)).encode()
     root = pathlib.Path(sys.argv[1])
-    mean = N_BYTES // N_FILES
-    for number in range(N_FILES):
+    n_files, n_bytes = map(int, sys.argv[2:] or (20_000, 87_000_000))
+    mean = n_bytes // n_files
+    for number in range(n_files):
         directory = root / f"{number % N_DIRECTORIES:03}"
         directory.mkdir(parents=True, exist_ok=True)
         size = source.randint(mean // 4, mean * 7 // 4)

@@ -7,6 +7,11 @@ prepare() {
     note 'buildah stores directories; its push is what compresses them, and the base with them'
     need_stores
     ten_steps
+    need_buildkit
+    note_kaniko
 }
 
-round() { round_of_builds; }
+round() {
+    round_of_builds
+    round_of_buildkit
+}

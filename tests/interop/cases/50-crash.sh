@@ -78,3 +78,34 @@ case_kill_build() {
     nothing_left "$CASE/store"
     equal 'mounts left' '' "$(grep -F "$CASE/store" /proc/self/mounts || true)"
 }
+
+case_kill_build_whose_base_comes() {
+    need_base
+    local round
+    start_registry
+    corten --root "$BASE_STORE" push base "$REGISTRY/team/base:1"
+    mkdir context
+    {
+        echo "FROM $REGISTRY/team/base:1 AS one"
+        # More than fits into memory waits to be packed while the next step runs.
+        echo 'RUN cp -a /usr /srv/usr'
+        echo 'RUN echo two >/srv/two'
+        echo 'FROM scratch'
+        echo 'COPY --from=one /srv /srv'
+    } >context/Dockerfile
+    for round in $(seq 8); do
+        SOURCE_DATE_EPOCH=$EPOCH MOMENT=2500 killed corten --root "$CASE/store" build --tag built context
+        [[ ! -f store/index.json ]] || nothing_wrong "$CASE/store"
+        # Every other round begins with nothing.
+        ((round % 2)) || rm -rf store
+    done
+    equal 'processes left' '' "$(pgrep -f "^/.corten-\|$CASE/store" || true)"
+    SOURCE_DATE_EPOCH=$EPOCH corten --root "$CASE/store" build --digest-file first --tag built context
+    # A base that was pulled at once makes no difference.
+    corten --root "$CASE/other" pull "$REGISTRY/team/base:1"
+    SOURCE_DATE_EPOCH=$EPOCH corten --root "$CASE/other" build --digest-file second --tag built context
+    equal 'digest after all' "$(cat second)" "$(cat first)"
+    nothing_wrong "$CASE/store"
+    nothing_left "$CASE/store"
+    equal 'mounts left' '' "$(grep -F "$CASE/store" /proc/self/mounts || true)"
+}
