@@ -19,7 +19,7 @@ const WORKERS: usize = 2;
 /// How many layers may be on their way: who makes more waits, as each may have a file open.
 const MOST_COMING: usize = 16;
 /// How many bytes of tars wait in memory; the rest waits on the disk.
-const ROOM: usize = 16 << 20;
+const ROOM: usize = 4 << 20;
 
 /// A layer of a stage, whose blob may still be on its way.
 #[derive(Debug, Clone)]
