@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    build, cache, cat, completion, convert, copy, df, doctor, export, flatten, fsck, gc, images,
-    import, inspect, kaniko, load, login, logout, ls, mount, pull, push, repack, rm, run, save,
-    squash, tag, umount, unpack, validate, version,
+    bake, build, cache, cat, completion, convert, copy, df, doctor, export, flatten, fsck, gc,
+    images, import, inspect, kaniko, load, login, logout, ls, mount, pull, push, repack, rm, run,
+    save, squash, tag, umount, unpack, validate, version,
 };
 use crate::limits::Limit;
 
@@ -64,6 +64,7 @@ pub(crate) struct GlobalArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Build(Box<build::BuildArgs>),
+    Bake(bake::BakeArgs),
     Kaniko(kaniko::KanikoArgs),
     Run(Box<run::RunArgs>),
     Pull(pull::PullArgs),

@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+pub(crate) mod bake;
 pub(crate) mod build;
 pub(crate) mod cache;
 pub(crate) mod cat;
@@ -49,6 +50,7 @@ pub(crate) fn ids(command: &Command, ctx: &Context) -> Option<Ids> {
     let many_if = |is_needed: bool| is_needed.then_some(Ids::Many);
     match command {
         Command::Build(args) => build::ids(args, ctx),
+        Command::Bake(args) => bake::needs_root(args).then_some(Ids::Any),
         Command::Kaniko(_) => kaniko::needs_root().then_some(Ids::Any),
         Command::Run(_) => Some(Ids::Many),
         Command::Unpack(args) => many_if(unpack::needs_root(args)),
@@ -105,6 +107,7 @@ pub(crate) fn explain_usage(error: &clap::Error) -> Option<CommandError> {
 pub(crate) fn run(command: &Command, ctx: &Context) -> Result<ExitCode, CommandError> {
     match command {
         Command::Build(args) => build::run(args, ctx),
+        Command::Bake(args) => bake::run(args, ctx),
         Command::Kaniko(args) => kaniko::run(args, ctx),
         Command::Run(args) => run::run(args, ctx),
         Command::Pull(args) => pull::run(args, ctx),

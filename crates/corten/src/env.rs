@@ -146,6 +146,11 @@ pub(crate) fn lookup(name: &str) -> Option<String> {
     value(name).and_then(|value| value.into_string().ok())
 }
 
+/// Returns the value of a variable of a bake file, which may be set to nothing.
+pub(crate) fn lookup_even_empty(name: &str) -> Option<String> {
+    std::env::var_os(name)?.into_string().ok()
+}
+
 fn path(name: &str) -> Option<PathBuf> {
     value(name).map(PathBuf::from)
 }

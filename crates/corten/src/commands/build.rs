@@ -28,7 +28,8 @@ use std::sync::Mutex;
 use clap::Args;
 use corten_build::BuildRequest;
 use corten_content::Store;
-use corten_spec::Platform;
+use corten_spec::{Digest, Platform};
+use serde_json::Value;
 
 use crate::bases::StoreBases;
 use crate::compression::CompressionArgs;
@@ -86,15 +87,49 @@ pub(crate) struct BuildArgs {
 }
 
 pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandError> {
+    match execute(args, ctx)? {
+        Executed::Ended(code) => Ok(code),
+        Executed::Built(outcomes) => {
+            outputs::report(args, ctx, &outcomes)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Builds the one target of `args` for a command that reports it itself: the digest, and what
+/// `--metadata-file` would have.
+pub(crate) fn one(args: &BuildArgs, ctx: &Context) -> Result<(Digest, Value), CommandError> {
+    let outcomes = match execute(args, ctx)? {
+        Executed::Built(outcomes) => outcomes,
+        Executed::Ended(_) => Vec::new(),
+    };
+    let root = outcomes.first().map(|one| one.root.digest.clone());
+    let root = root.ok_or_else(|| CommandError::failed("nothing was built"))?;
+    Ok((root, metadata::of(&outcomes, metadata::provenance(ctx)?)))
+}
+
+/// Refuses arguments that cannot go together, before anything is read.
+pub(crate) fn check(args: &BuildArgs) -> Result<(), CommandError> {
     args.compat.check()?;
     args.attesting.check(args)?;
+    several::check(args, &several::wanted(args)?, &args.image.platforms())
+}
+
+/// What came of the arguments.
+enum Executed {
+    /// Something else than a build was asked for, and is done.
+    Ended(ExitCode),
+    Built(Vec<Outcome>),
+}
+
+fn execute(args: &BuildArgs, ctx: &Context) -> Result<Executed, CommandError> {
+    check(args)?;
     let wanted = several::wanted(args)?;
-    let platforms = args.image.platforms();
-    several::check(args, &wanted, &platforms)?;
-    let first = platforms.first().cloned().unwrap_or_else(Platform::host);
+    let first = args.image.platforms().into_iter().next();
+    let first = first.unwrap_or_else(Platform::host);
     let prepared = request::request(args, ctx, &wanted, &first)?;
     if args.print_plan.is_asked() {
-        return print_plan::run(&args.print_plan, &prepared.request, ctx);
+        return print_plan::run(&args.print_plan, &prepared.request, ctx).map(Executed::Ended);
     }
     let store = ctx.store()?;
     let contexts: BTreeMap<_, _> = args.sources.build_context.iter().cloned().collect();
@@ -117,12 +152,13 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
         fetcher: Fetcher::new(ctx, &prepared.registry, &rules),
     };
     if args.check.is_asked() {
-        return check::run(&args.check, &prepared.request, &bases, ctx);
+        return check::run(&args.check, &prepared.request, &bases, ctx).map(Executed::Ended);
     }
     if args.reproducible.is_asked() {
         let place = (&store, ctx);
         let request = &prepared.request;
-        return reproducible::run(&args.reproducible, request, &bases, args.progress, place);
+        let code = reproducible::run(&args.reproducible, request, &bases, args.progress, place);
+        return code.map(Executed::Ended);
     }
     let outcomes = build(args, ctx, (&store, &bases), &prepared.request, wanted)?;
     let images = outcomes.iter().flat_map(|outcome| &outcome.images);
@@ -133,8 +169,7 @@ pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandEr
         outputs::write(args, ctx, (&store, &lazy), outcome)?;
     }
     caches::write(args, ctx, &outcomes)?;
-    outputs::report(args, ctx, &outcomes)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Executed::Built(outcomes))
 }
 
 /// Builds for one platform after the other, so that what is for the build's own is built once.

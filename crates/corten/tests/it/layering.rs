@@ -10,6 +10,7 @@ use serde_json::Value;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("corten-spec", &[]),
     ("corten-tar", &[]),
+    ("corten-bake", &[]),
     ("corten-dockerfile", &[]),
     ("corten-sandbox", &[]),
     ("corten-objects", &[]),

@@ -5,6 +5,7 @@
     reason = "what tests share is outside their functions"
 )]
 
+mod bake;
 mod build;
 mod build_flags;
 mod bundles;

@@ -127,10 +127,6 @@ impl Finished<'_> {
         names: &[Reference],
         format: Option<DocumentFormat>,
     ) -> Result<(), CommandError> {
-        if names.is_empty() {
-            let error = CommandError::usage("an image without a name cannot be pushed");
-            return Err(error.hint("name it with `--tag`"));
-        }
         names
             .iter()
             .try_for_each(|name| self.send(&Place::Registry(name.clone()), format))

@@ -118,6 +118,17 @@ pub(super) fn check(
         let text = "`--verify-reproducible` compares the builds of one image";
         return Err(CommandError::usage(text).hint("name one target and one platform"));
     }
+    let is_pushed = outputs.push
+        || outputs
+            .output
+            .iter()
+            .any(|spec| spec.to == BuildOutput::Registry && spec.name.is_none());
+    if is_pushed && wanted.iter().any(|one| one.names.is_empty()) {
+        return Err(
+            CommandError::usage("an image without a name cannot be pushed")
+                .hint("name it with `--tag`"),
+        );
+    }
     if platforms.len() > 1 {
         for spec in &outputs.output {
             let (kind, instead) = match spec.to {

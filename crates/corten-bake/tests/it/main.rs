@@ -1,0 +1,11 @@
+//! Tests of the public interface.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "what tests share is outside their functions"
+)]
+
+mod buildx;
+mod hostile;
+mod reference;
+mod refused;

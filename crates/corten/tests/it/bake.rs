@@ -1,0 +1,166 @@
+//! `corten bake`.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::program::Program;
+
+const FILE: &str = r#"
+variable "TAG" { default = "1" }
+group "default" { targets = ["app"] }
+target "base" {
+  context = "context"
+  dockerfile-inline = "FROM scratch\nCOPY hello /\n"
+}
+target "app" {
+  context = "context"
+  contexts = { start = "target:base" }
+  dockerfile = "Containerfile"
+  tags = ["app:${TAG}"]
+  platforms = ["linux/amd64"]
+}
+"#;
+
+fn program() -> Program {
+    let program = Program::new();
+    program.write("docker-bake.hcl", FILE);
+    program.write("context/hello", "hello\n");
+    program.write("context/Containerfile", "FROM start\nCOPY hello /again\n");
+    program
+}
+
+#[test]
+fn targets_are_built_in_the_order_of_their_needs() {
+    let program = program();
+    let printed = program.ok(&["bake", "--metadata-file", "meta", "--var", "TAG=2"]);
+    assert_eq!(program.ok(&["ls", "app:2"]), "again\nhello");
+    let meta: Value =
+        serde_json::from_str(&fs::read_to_string(program.path("meta")).unwrap()).unwrap();
+    // What is printed is filtered: there is one digest, that of what was asked for.
+    assert_eq!(printed.lines().count(), 1);
+    let digest = corten_spec::Digest::sha256(program.ok(&["inspect", "--raw", "app:2"]).as_bytes());
+    assert_eq!(meta["app"]["containerimage.digest"], digest.to_string());
+    assert!(meta["base"]["containerimage.digest"].is_string());
+}
+
+#[test]
+fn what_would_be_built_is_printed() {
+    let program = program();
+    let printed = program.ok(&["bake", "--print", "--set", "app.tags=x"]);
+    let printed: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(
+        printed["group"]["default"]["targets"],
+        serde_json::json!(["app"])
+    );
+    assert_eq!(printed["target"]["app"]["tags"], serde_json::json!(["x"]));
+    assert_eq!(program.ok(&["images", "-q"]), "");
+}
+
+#[test]
+fn nothing_is_built_where_one_target_cannot_be() {
+    let program = program();
+    let ran = program.run(&["bake", "--set", "app.platform=no/such/thing/x"]);
+    let expected = "the target `app` cannot be built: invalid value 'no/such/thing/x'";
+    assert!(
+        ran.code == 2 && ran.stderr.contains(expected) && !ran.stderr.contains("#1"),
+        "{ran:?}"
+    );
+    let ran = program.run(&["bake", "nothing"]);
+    assert!(
+        ran.code == 1 && ran.stderr.contains("there is no target or group `nothing`"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn wrong_use_is_said_before_anything_is_built() {
+    #[track_caller]
+    fn check(args: &[&str], code: i32, expected: &str) {
+        let program = program();
+        let ran = program.run(&[&["bake"], args].concat());
+        assert!(
+            ran.code == code && ran.stderr.contains(expected) && !ran.stderr.contains("#1"),
+            "{args:?}: {ran:?}"
+        );
+    }
+    check(&["--var", "TAG"], 2, "expected `NAME=VALUE`");
+    check(
+        &["https://example.org/a.git"],
+        2,
+        "bake files are not fetched",
+    );
+    check(&["--var", "=1"], 2, "expected `NAME=VALUE`");
+    check(&["--set", "app.tag"], 2, "expected `TARGET.KEY=VALUE`");
+    check(
+        &["--set", "nothing.tags=x"],
+        1,
+        "there is no target or group `nothing`",
+    );
+    check(
+        &["--set", "app.attest=type=sbom"],
+        2,
+        "bills of materials are not made",
+    );
+    check(
+        &["--set", "app.network=bridge"],
+        2,
+        "invalid value 'bridge'",
+    );
+    check(&["-f", "nothing.hcl"], 1, "cannot read `nothing.hcl`");
+    check(
+        &["base", "--push"],
+        2,
+        "an image without a name cannot be pushed",
+    );
+}
+
+#[test]
+fn targets_of_several_platforms_are_built_on_each_other() {
+    let program = program();
+    let text = r#"
+target "default" {
+  name = "app-${v}"
+  matrix = { v = ["1", "2"] }
+  contexts = { start = "target:base" }
+  context = "context"
+  dockerfile = "Containerfile"
+  tags = ["app:${v}"]
+  args = { V = v }
+  platforms = ["linux/amd64", "linux/s390x"]
+  attest = ["type=provenance"]
+}
+target "base" {
+  context = "context"
+  dockerfile-inline = "FROM scratch\nARG TARGETARCH\nCOPY hello /$TARGETARCH\n"
+  platforms = ["linux/amd64", "linux/s390x"]
+  tags = ["base"]
+}
+"#;
+    program.write("docker-bake.hcl", text);
+    assert_eq!(program.ok(&["bake"]).lines().count(), 2);
+    for (name, platform) in [("app:1", "amd64"), ("app:2", "s390x")] {
+        let files = program.ok(&["ls", name, "--platform", &format!("linux/{platform}")]);
+        assert_eq!(
+            files,
+            format!("again\nhello\n{platform}").replace("\nhello", "")
+        );
+        let index = program.ok(&["inspect", "--raw", name]);
+        assert!(index.contains("attestation-manifest"), "{index}");
+    }
+    // What is only needed by others has no name.
+    assert_ne!(program.run(&["ls", "base"]).code, 0);
+}
+
+#[test]
+fn compose_files_take_variables_of_a_file() {
+    let program = program();
+    program.write(".env", "TAG=3\n");
+    program.write(
+        "compose.yaml",
+        "services:\n  web:\n    image: web:${TAG}\n    build:\n      context: context\n      \
+         dockerfile_inline: |\n        FROM scratch\n        COPY hello /\n",
+    );
+    program.ok(&["bake", "-f", "compose.yaml"]);
+    assert_eq!(program.ok(&["ls", "web:3"]), "hello");
+}
