@@ -70,11 +70,19 @@ impl<T: Send> Board<T> {
         let alarm = Alarm(self);
         while let Some(next) = self.take() {
             if let Err(error) = perform(self, next) {
-                self.lock().failed.get_or_insert(error);
+                self.fail(error);
                 self.stop();
             }
         }
         drop(alarm);
+    }
+
+    /// Remembers why the build fails. That others were stopped is no reason, even if they are sooner.
+    fn fail(&self, error: Error) {
+        let mut state = self.lock();
+        if matches!(state.failed, None | Some(Error::Stopped)) {
+            state.failed = Some(error);
+        }
     }
 
     /// Waits for something to do; `None` at the end of it all.

@@ -140,6 +140,7 @@ fn attempt(
         copies: Memo::default(),
         cancel: cancel.clone(),
         n_steps: AtomicUsize::new(0),
+        shell: Mutex::default(),
         steps: Mutex::default(),
     };
     let is_judged = checks::refuse(&builder)?;
@@ -209,6 +210,8 @@ pub(crate) struct Builder<'a> {
     pub(crate) cancel: Cancel,
     /// How many steps have begun.
     pub(crate) n_steps: AtomicUsize,
+    /// Held while a shell is in the place of a command that failed.
+    pub(crate) shell: Mutex<()>,
     /// What the steps left so far.
     pub(crate) steps: Mutex<Vec<NotedStep>>,
 }

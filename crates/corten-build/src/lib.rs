@@ -72,5 +72,5 @@ pub use materials::{BuiltStep, Material};
 pub use remote::{GitCommit, GitFiles, HttpAnswer, NoRemotes, Remotes, Validators};
 pub use request::{BuildRequest, Clamp};
 pub use run::caches::{RunCache, prune_run_caches, remove_run_caches, run_caches};
-pub use run::options::{Allowed, Dns, RunOptions};
+pub use run::options::{Allowed, Dns, FailureShell, RunOptions};
 pub use ssh::{SshAgent, SshKey};

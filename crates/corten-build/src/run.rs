@@ -34,6 +34,7 @@ pub(crate) mod options;
 mod places;
 mod refusals;
 mod resolvers;
+mod shell;
 mod sockets;
 mod tail;
 mod tier;
@@ -261,9 +262,13 @@ impl Builder<'_> {
         };
         let limits = &self.request.run.resource_limits;
         sandbox.process.resource_limits.clone_from(limits);
-        execute(&sandbox, running.shown, &self.cancel, &mut |bytes| {
+        let result = execute(&sandbox, running.shown, &self.cancel, &mut |bytes| {
             (self.listener)(Event::Output { step, bytes });
-        })
+        });
+        if let (Err(Error::Run { .. }), Some(shell)) = (&result, &self.request.run.failure_shell) {
+            self.open_shell(&sandbox, shell);
+        }
+        result
     }
 
     /// Writes the layer; the upper directory becomes what the next step stacks on, without a copy.

@@ -15,6 +15,7 @@ use rustix::process::{
 };
 use rustix::thread::{CapabilitySet, set_no_new_privs};
 
+use crate::channel::{self, Report, Window};
 use crate::error::{Doing, Failure};
 use crate::init::NOT_QUEUED;
 use crate::process::{self, Confinement};
@@ -22,12 +23,13 @@ use crate::seccomp::Sockets;
 use crate::spec::{Network, Sandbox};
 use crate::stage::Never;
 use crate::sys::{self, SignalQueue};
-use crate::{caps, descendants, landlock, poll};
+use crate::{caps, descendants, devices, landlock, poll};
 
 /// Becomes the reaper, and in a child the process.
 pub(crate) fn run(
     sandbox: &Sandbox,
     directory: &Path,
+    terminal: Option<Window>,
     socket: BorrowedFd<'_>,
 ) -> Result<Never, Failure> {
     let what = Path::new("the reaper");
@@ -50,19 +52,27 @@ pub(crate) fn run(
     drop(queue);
     sys::reset_signals();
     set_parent_process_death_signal(Some(Signal::KILL)).doing("starting", what)?;
-    become_process(sandbox, directory, &root, socket)
+    let console = Path::new("/dev/ptmx");
+    let pty = terminal.map(devices::borrow_pty).transpose();
+    let pty = pty.doing("opening", console)?;
+    if let Some(pty) = &pty {
+        channel::send(socket, &Report::Terminal, Some(pty.master.as_fd()))
+            .doing("handing over", console)?;
+    }
+    become_process(sandbox, directory, &root, pty.map(|pty| pty.slave), socket)
 }
 
 fn become_process(
     sandbox: &Sandbox,
     directory: &Path,
     root: &OwnedFd,
+    terminal: Option<OwnedFd>,
     socket: BorrowedFd<'_>,
 ) -> Result<Never, Failure> {
     fchdir(root).doing("entering", directory)?;
     rustix::process::chroot(".").doing("changing the root to", directory)?;
     let confinement = confine(sandbox, root.as_fd())?;
-    process::execute(&sandbox.process, &confinement, None, Vec::new(), socket)
+    process::execute(&sandbox.process, &confinement, terminal, Vec::new(), socket)
 }
 
 /// Decides how far the process is confined, and fences it in.

@@ -245,8 +245,22 @@ fn make_pts(dev: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 /// The process' side is opened through the parent's side, never by a path a process could have
 /// changed (CVE-2025-52565).
 fn make_pty(dev: BorrowedFd<'_>, pts: BorrowedFd<'_>, window: Window) -> Result<Pty, Errno> {
+    let pty = open_pty(pts, Path::new("ptmx"), window)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+    let console = openat(dev, "console", flags, Mode::from_raw_mode(0o600))?;
+    let copy = mounts::copy(pty.slave.as_fd(), Path::new(""))?;
+    mounts::attach(copy.as_fd(), console.as_fd())?;
+    Ok(pty)
+}
+
+/// Opens a terminal of the machine's, where none can be mounted.
+pub(crate) fn borrow_pty(window: Window) -> Result<Pty, Errno> {
+    open_pty(CWD, Path::new("/dev/ptmx"), window)
+}
+
+fn open_pty(at: BorrowedFd<'_>, multiplexer: &Path, window: Window) -> Result<Pty, Errno> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let master = openat(pts, "ptmx", flags, Mode::empty())?;
+    let master = openat(at, multiplexer, flags, Mode::empty())?;
     unlockpt(&master)?;
     let slave = ioctl_tiocgptpeer(
         &master,
@@ -259,9 +273,5 @@ fn make_pty(dev: BorrowedFd<'_>, pts: BorrowedFd<'_>, window: Window) -> Result<
         ws_ypixel: 0,
     };
     tcsetwinsize(&slave, size)?;
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-    let console = openat(dev, "console", flags, Mode::from_raw_mode(0o600))?;
-    let copy = mounts::copy(slave.as_fd(), Path::new(""))?;
-    mounts::attach(copy.as_fd(), console.as_fd())?;
     Ok(Pty { master, slave })
 }

@@ -60,7 +60,7 @@ fn run(
     // Mount points that are made must not show the caller's umask.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     if let RootKind::Chroot(directory) = &sandbox.root.kind {
-        return chroot::run(sandbox, directory, socket);
+        return chroot::run(sandbox, directory, terminal, socket);
     }
     let root = root::mount(&sandbox.root)?;
     let mut in_root = InRoot::new(root.as_fd());

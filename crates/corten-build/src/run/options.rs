@@ -26,8 +26,17 @@ pub struct RunOptions {
     pub shm_size: Option<u64>,
     /// Limits of a process (getrlimit(2)) that are not the caller's.
     pub resource_limits: Vec<ResourceLimit>,
+    /// Whether a shell takes the place of a command that failed, on the caller's terminal.
+    pub failure_shell: Option<FailureShell>,
     /// What a Dockerfile may ask for beyond the usual.
     pub allowed: Allowed,
+}
+
+/// A shell that takes the place of a command that failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FailureShell {
+    /// The value of `TERM` that fits the caller's terminal.
+    pub term: Option<String>,
 }
 
 /// How names of hosts are resolved; what is empty is as the machine has it.

@@ -191,7 +191,7 @@ fn build(
             ..request.clone()
         };
         caches::open(args, ctx, &mut request)?;
-        let view = BuildView::new(ctx.output, args.progress);
+        let view = BuildView::new(ctx.output, args.surroundings.style(args.progress));
         let built = corten_build::build_all(store, &request, bases, &|event| view.show(event));
         view.finish();
         for (images, built) in images.iter_mut().zip(built.map_err(CommandError::caused)?) {

@@ -164,7 +164,7 @@ pub(super) fn request(
             max_bytes: limits.archive.total_bytes,
             ..args.compression.pack()
         },
-        run: args.surroundings.add_to(run),
+        run: args.surroundings.add_to(run)?,
         limits,
         ..BuildRequest::new(&sources.file_name, &sources.text, &sources.context.path)
     };

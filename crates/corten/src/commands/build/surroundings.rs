@@ -1,13 +1,17 @@
 //! What commands find around them: how names are resolved, `/dev/shm`, limits of resources.
 
+use std::io::{self, IsTerminal as _};
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use clap::Args;
-use corten_build::{Dns, RunOptions};
+use corten_build::{Dns, FailureShell, RunOptions};
 use corten_sandbox::ResourceLimit;
 
 use super::isolation::size;
+use crate::env;
+use crate::error::CommandError;
+use crate::progress::Style;
 
 #[derive(Debug, Args)]
 pub(crate) struct SurroundingArgs {
@@ -26,6 +30,9 @@ pub(crate) struct SurroundingArgs {
     /// Limit a resource of RUN, as `nofile=1024:2048`; may be repeated
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     ulimit: Vec<Ulimit>,
+    /// If a command fails, open a shell where it ran, as it ran; the build fails when the shell ends
+    #[arg(long)]
+    shell_on_failure: bool,
 }
 
 /// A limit as Docker writes it.
@@ -34,8 +41,11 @@ struct Ulimit(ResourceLimit);
 
 impl SurroundingArgs {
     /// Adds what these say to what else is said about commands.
-    pub(crate) fn add_to(&self, options: RunOptions) -> RunOptions {
-        RunOptions {
+    ///
+    /// # Errors
+    /// A shell is asked for and there is no terminal for it.
+    pub(crate) fn add_to(&self, options: RunOptions) -> Result<RunOptions, CommandError> {
+        Ok(RunOptions {
             dns: Dns {
                 servers: self.dns.clone(),
                 search: self.dns_search.clone(),
@@ -43,7 +53,29 @@ impl SurroundingArgs {
             },
             shm_size: self.shm_size,
             resource_limits: self.ulimit.iter().map(|limit| limit.0.clone()).collect(),
+            failure_shell: self.failure_shell()?,
             ..options
+        })
+    }
+
+    fn failure_shell(&self) -> Result<Option<FailureShell>, CommandError> {
+        if !self.shell_on_failure {
+            return Ok(None);
+        }
+        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+            let message = "there is no terminal for `--shell-on-failure`";
+            return Err(CommandError::usage(message)
+                .hint("standard input and output must be one; leave the flag out elsewhere"));
+        }
+        let term = env::lookup("TERM");
+        Ok(Some(FailureShell { term }))
+    }
+
+    /// Returns how to show what happens: nothing may be drawn where a shell is.
+    pub(crate) fn style(&self, wanted: Style) -> Style {
+        match wanted {
+            Style::Auto | Style::Tty if self.shell_on_failure => Style::Plain,
+            wanted => wanted,
         }
     }
 }
