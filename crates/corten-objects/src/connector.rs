@@ -19,6 +19,10 @@ use object_store::client::{
 use crate::error::Answer;
 use crate::http::{Failure, Http, Patience};
 
+/// What answers with credentials may hold, in bytes: a document of some hundred. More is cut off, and then
+/// is no document.
+const LONGEST_CREDENTIALS: u64 = 1 << 20;
+
 /// All requests for one object, those for credentials among them.
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -58,14 +62,13 @@ impl Exchange {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_object(&self, url: &Uri) -> bool {
+        url.authority()
+            .is_some_and(|to| to.as_str() == self.authority)
+    }
+
     /// Services that hand out credentials to machines of a cloud have no TLS; all others of that kind do.
-    fn patience(&self, url: &Uri) -> Patience {
-        let is_object = url
-            .authority()
-            .is_some_and(|to| to.as_str() == self.authority);
-        if is_object {
-            self.seen().has_asked = true;
-        }
+    fn patience(url: &Uri, is_object: bool) -> Patience {
         match url.scheme_str() {
             Some("http") if !is_object => Patience::Little,
             _ => Patience::Usual,
@@ -79,7 +82,11 @@ impl Exchange {
 
     fn send(self: &Arc<Self>, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (parts, body) = request.into_parts();
-        let patience = self.patience(&parts.uri);
+        let is_object = self.is_object(&parts.uri);
+        if is_object {
+            self.seen().has_asked = true;
+        }
+        let patience = Self::patience(&parts.uri, is_object);
         let Some(body) = body.as_bytes().map(|bytes| bytes.to_vec()) else {
             return Err(HttpError::new(HttpErrorKind::Unknown, InParts));
         };
@@ -99,7 +106,11 @@ impl Exchange {
             (seen.answer, seen.failure) = (None, None);
             drop(seen);
             let body = Incoming {
-                reader: Mutex::new(body),
+                reader: Mutex::new(if is_object {
+                    body
+                } else {
+                    Box::new(body.take(LONGEST_CREDENTIALS))
+                }),
                 exchange: Arc::clone(self),
             };
             return Ok(Response::from_parts(parts, HttpResponseBody::new(body)));

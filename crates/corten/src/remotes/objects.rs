@@ -84,6 +84,8 @@ impl Http for Client {
             headers.add(name.as_str(), String::from_utf8_lossy(value.as_bytes()));
         }
         let body: Arc<[u8]> = body.into();
+        // A body is what a service for credentials is asked with: secrets, for it alone.
+        let is_followed = body.is_empty() && matches!(method, Method::Get | Method::Head);
         for _ in 0..=redirect::LIMIT {
             let answer = wire.send(Request {
                 method,
@@ -98,8 +100,10 @@ impl Http for Client {
             let answer = answer.map_err(failure)?;
             // S3 answers with a redirect to nowhere where the region is another.
             let next = match answer.headers.value("location") {
-                Some(location) => redirect::follow(method, &url, answer.status, Some(location)),
-                None => Ok(None),
+                Some(location) if is_followed => {
+                    redirect::follow(method, &url, answer.status, Some(location))
+                }
+                _ => Ok(None),
             };
             let Some(next) = next.map_err(failure)? else {
                 return given(answer.status, &answer.headers, answer.body);

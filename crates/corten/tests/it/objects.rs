@@ -177,6 +177,25 @@ fn where_a_bucket_leads_gets_no_credentials() {
     );
 }
 
+/// Azure is asked for a token with the secret in the body, which goes wherever a redirect is followed to.
+#[test]
+fn a_request_for_credentials_is_not_sent_elsewhere() {
+    let (program, tar) = program();
+    let (elsewhere, asked_elsewhere) = serve(tar.clone(), String::new());
+    let (url, asked) = serve(tar, elsewhere);
+    let mut command = program.command(&["build", "https://acct.blob.core.windows.net/c/x.tar"]);
+    command
+        .env("AZURE_AUTHORITY_HOST", &url)
+        .env("AZURE_TENANT_ID", "moved")
+        .env("AZURE_CLIENT_ID", "id")
+        .env("AZURE_CLIENT_SECRET", SECRET);
+    let ran = program.finish(&command.output().unwrap());
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    let asked = asked.lock().unwrap().join("\n");
+    assert!(asked.starts_with("POST /moved/"), "{asked}\n{}", ran.stderr);
+    assert_eq!(*asked_elsewhere.lock().unwrap(), [""; 0]);
+}
+
 #[test]
 fn what_a_bucket_does_not_have() {
     let (program, tar) = program();
