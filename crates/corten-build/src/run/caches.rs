@@ -4,6 +4,7 @@
 //! run-caches/sha256-…/     one cache, by its id and what it holds at first
 //!   id                     its id, for people
 //!   lock                   locked while a directory is chosen, made or removed
+//!   reader                 locked while a directory is packed for other machines
 //!   0/ 1/ …                its directories: more than one where one was in use and not to be shared
 //!   0.lock 1.lock …        locked while a command uses the directory; its time is that of the last use
 //! ```
@@ -40,7 +41,7 @@ use crate::{Error, Result};
 pub(crate) struct Held {
     pub(crate) directory: PathBuf,
     pub(crate) id: String,
-    _lock: File,
+    _locks: Vec<File>,
 }
 
 /// Which cache is wanted.
@@ -86,15 +87,22 @@ fn choose(
         Sharing::Shared => FlockOperation::NonBlockingLockShared,
         Sharing::Private | Sharing::Locked => FlockOperation::NonBlockingLockExclusive,
     };
-    for number in 0.. {
+    let existing = kept::numbers(cache)?;
+    let further = (0..).filter(|number| !existing.contains(number));
+    for number in existing.iter().copied().chain(further) {
         let directory = cache.join(number.to_string());
-        let is_new = !directory.exists();
+        let is_new = !existing.contains(&number);
         // Any of its directories will do, and a further one is not made.
-        if is_new && number > 0 && wanted.sharing == Sharing::Locked {
+        if is_new && !existing.is_empty() && wanted.sharing == Sharing::Locked {
             return Ok(None);
         }
         let path = lock_path(cache, number);
         let Some(lock) = try_lock(&path, operation)? else {
+            // A further directory would be empty, and nobody would find what is written there when
+            // the reader has finished.
+            if is_read(cache)? {
+                return Ok(None);
+            }
             continue;
         };
         if is_new {
@@ -105,7 +113,7 @@ fn choose(
         return Ok(Some(Held {
             directory,
             id: wanted.id.clone(),
-            _lock: lock,
+            _locks: vec![lock],
         }));
     }
     Ok(None)
@@ -185,6 +193,17 @@ fn path_of(store: &Store, name: &Digest) -> PathBuf {
 
 fn lock_path(cache: &Path, number: u32) -> PathBuf {
     cache.join(format!("{number}.lock"))
+}
+
+/// Locked by who reads a directory of the cache and uses none of it.
+fn reader_path(cache: &Path) -> PathBuf {
+    cache.join("reader")
+}
+
+/// Tells whether somebody reads a directory of a cache that is guarded.
+fn is_read(cache: &Path) -> Result<bool> {
+    let path = reader_path(cache);
+    Ok(path.exists() && try_lock(&path, FlockOperation::NonBlockingLockExclusive)?.is_none())
 }
 
 fn open(path: &Path) -> Result<File> {
@@ -302,6 +321,67 @@ mod tests {
             place.cancel.request();
             assert!(matches!(waiting.join().unwrap(), Err(Error::Stopped)));
         });
+    }
+
+    #[test]
+    fn a_reader_is_waited_for() {
+        let place = place();
+        for sharing in [Sharing::Shared, Sharing::Private, Sharing::Locked] {
+            let id = format!("{sharing:?}");
+            drop(place.hold(&id, sharing).unwrap());
+            let name = Digest::sha256(id.as_bytes());
+            let read = hold_idle(&place.store, &name).unwrap().unwrap();
+            let cache = path_of(&place.store, &name);
+            let wanted = Wanted { name, id, sharing };
+            let fill = |_: &Path| panic!("another directory is made");
+            assert!(choose(&cache, &wanted, &fill).unwrap().is_none());
+            drop(read);
+            assert!(choose(&cache, &wanted, &fill).unwrap().is_some());
+        }
+    }
+
+    #[test]
+    fn who_reads_gets_what_commands_find_first() {
+        let place = place();
+        let name = Digest::sha256(b"x");
+        let (first, _) = place.number("x", Sharing::Shared);
+        let (second, _) = place.number("x", Sharing::Private);
+        drop(second);
+        assert!(hold_idle(&place.store, &name).unwrap().is_none());
+        let directory = first.directory.clone();
+        drop(first);
+        let read = hold_idle(&place.store, &name).unwrap().unwrap();
+        assert_eq!(read.directory, directory);
+    }
+
+    #[test]
+    fn a_directory_that_is_left_is_used() {
+        for sharing in [Sharing::Shared, Sharing::Private, Sharing::Locked] {
+            let place = place();
+            let (first, _) = place.number("x", Sharing::Shared);
+            let (second, _) = place.number("x", Sharing::Private);
+            remove(&first.directory).unwrap();
+            drop((first, second));
+            assert!(is_there(&place.store, &Digest::sha256(b"x")).unwrap());
+            assert_eq!(place.number("x", sharing).1, "1");
+        }
+    }
+
+    #[test]
+    fn a_cache_that_is_removed_is_out_of_sight_at_once() {
+        let place = place();
+        let cache = path_of(&place.store, &Digest::sha256(b"x"));
+        let _guard = guard(&cache).unwrap();
+        let held = std::cell::RefCell::new(None);
+        kept::retire(&cache, &|gone| {
+            // A command that comes now begins anew, and nobody takes that away.
+            *held.borrow_mut() = Some(place.hold("x", Sharing::Locked)?);
+            Ok(remove(gone)?)
+        })
+        .unwrap();
+        let held = held.into_inner().unwrap();
+        assert!(held.directory.exists() && lock_path(&cache, 0).exists());
+        assert_eq!(list(&root(&place.store)).unwrap(), [cache]);
     }
 
     #[test]

@@ -17,8 +17,8 @@ use crate::{Error, Result};
 
 pub use crate::run::caches::Put;
 
-/// Packs the directory of the cache `name` that was used last into a layer of the store, and returns it
-/// behind its id; `None` if commands use all of them.
+/// Packs the directory of the cache `name` that commands find first into a layer of the store, and
+/// returns it behind its id; `None` if it is in use.
 ///
 /// The same files with the same times make the same layer. Sockets, which no layer can hold, are left
 /// out.

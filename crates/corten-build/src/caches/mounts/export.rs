@@ -29,7 +29,7 @@ pub struct ExportedMounts {
 /// Writes those mounts of `store` that are `wanted` to `target`, in place of what it has of the same.
 ///
 /// Nobody uses a mount while it is read: one that is in use is left out, and so is one with a file that
-/// no layer can hold. Of several directories of one cache, it is the one that was used last.
+/// no layer can hold. Of several directories of one cache, it is the one that commands find first.
 pub fn export_mounts(
     store: &Store,
     wanted: &dyn Fn(&RunCache) -> bool,

@@ -17,7 +17,7 @@ impl Builder<'_> {
             return;
         };
         caches.mounts.note(name);
-        if !super::is_there(self.store, name)
+        if !super::is_there(self.store, name).unwrap_or_default()
             && let Some(Err(error)) = caches.bring_mount(self.store, name)
         {
             self.warn_of_mount(&error);

@@ -78,11 +78,23 @@ pub fn remove_run_caches(
             }
         }
         if numbers(&cache)?.is_empty() {
-            // The guard itself goes, too: who waits for it looks again.
-            remove(&cache)?;
+            retire(&cache, &|gone| Ok(remove(gone)?))?;
         }
     }
     Ok(removed)
+}
+
+/// Takes a cache that is guarded and has no directories out of everybody's sight, then has `remove`
+/// remove it.
+///
+/// The guard itself goes, too: who waits for it looks again. Were it removed where it is, others
+/// would find a cache without a guard, make one, and lose what they put there.
+pub(super) fn retire(cache: &Path, remove: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
+    let gone = cache.with_extension("gone");
+    // Left behind by one that was killed, or being removed by another.
+    corten_snapshot::snapshots::remove(&gone)?;
+    fs::rename(cache, &gone).map_err(Error::system("rename", cache))?;
+    remove(&gone)
 }
 
 /// Returns all caches by their names.

@@ -1,6 +1,7 @@
 //! Directories of caches as a whole: for who carries them from machine to machine.
 
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::time::SystemTime;
 
 use corten_content::Store;
@@ -8,8 +9,8 @@ use corten_snapshot::snapshots::remove;
 use corten_spec::Digest;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, renameat_with};
 
-use super::kept::directories;
-use super::{Held, guard, lock_path, make, path_of, try_lock};
+use super::kept::numbers;
+use super::{Held, guard, lock_path, make, path_of, reader_path, try_lock};
 use crate::{Error, Result};
 
 /// What became of a directory that was to be there.
@@ -26,30 +27,37 @@ pub enum Put {
 }
 
 /// Tells whether commands find a directory of the cache `name`.
-pub(crate) fn is_there(store: &Store, name: &Digest) -> bool {
-    path_of(store, name).join("0").exists()
+pub(crate) fn is_there(store: &Store, name: &Digest) -> Result<bool> {
+    Ok(!numbers(&path_of(store, name))?.is_empty())
 }
 
-/// Takes the directory of the cache `name` that was used last and is not in use, so that no command can
-/// use it meanwhile. When it was used stays as it is.
+/// Takes the directory of the cache `name` that commands find first, unless it is in use. Commands wait
+/// until what is returned is dropped. When it was used stays as it is.
 pub(crate) fn hold_idle(store: &Store, name: &Digest) -> Result<Option<Held>> {
     let cache = path_of(store, name);
     if !cache.is_dir() {
         return Ok(None);
     }
     let _guard = guard(&cache)?;
-    let all = directories(name, &cache)?.into_iter();
-    let idle = all.filter_map(|(directory, lock)| Some((directory, lock?)));
-    let last = idle.max_by_key(|(directory, _)| directory.used);
-    Ok(last.map(|(directory, lock)| Held {
-        directory: directory.path,
-        id: directory.id,
-        _lock: lock,
+    let Some(number) = numbers(&cache)?.first().copied() else {
+        return Ok(None);
+    };
+    let exclusive = FlockOperation::NonBlockingLockExclusive;
+    let reader = try_lock(&reader_path(&cache), exclusive)?;
+    let lock = try_lock(&lock_path(&cache, number), exclusive)?;
+    let (Some(reader), Some(lock)) = (reader, lock) else {
+        return Ok(None);
+    };
+    let id = fs::read(cache.join("id")).unwrap_or_default();
+    Ok(Some(Held {
+        directory: cache.join(number.to_string()),
+        id: String::from_utf8_lossy(&id).into_owned(),
+        _locks: vec![lock, reader],
     }))
 }
 
 /// Puts a directory that `fill` makes at a path that is not there where commands find the cache `name`.
-/// If it has one already and is to `replace` it, that is the first that is not in use.
+/// If it has one already and is to `replace` it, that is the one they find first.
 pub(crate) fn put(
     store: &Store,
     name: &Digest,
@@ -59,36 +67,29 @@ pub(crate) fn put(
 ) -> Result<Put> {
     let cache = path_of(store, name);
     let _guard = guard(&cache)?;
-    let all = directories(name, &cache)?;
-    if !all.is_empty() && !replace {
+    let existing = numbers(&cache)?;
+    if !existing.is_empty() && !replace {
         return Ok(Put::Kept);
     }
-    if all.is_empty() {
-        let path = lock_path(&cache, 0);
-        let Some(lock) = try_lock(&path, FlockOperation::NonBlockingLockExclusive)? else {
-            return Ok(Put::InUse);
-        };
-        make(&cache, &cache.join("0"), id, fill)?;
-        lock.set_modified(SystemTime::now())
-            .map_err(Error::system("set the time of", &path))?;
-        return Ok(Put::Made);
-    }
-    let mut idle = all
-        .into_iter()
-        .filter_map(|(directory, lock)| Some((directory.path, lock?)));
-    let Some((directory, lock)) = idle.next() else {
+    let number = existing.first().copied().unwrap_or_default();
+    let (directory, path) = (cache.join(number.to_string()), lock_path(&cache, number));
+    let Some(lock) = try_lock(&path, FlockOperation::NonBlockingLockExclusive)? else {
         return Ok(Put::InUse);
     };
-    exchange(&directory, fill)?;
-    lock.set_modified(SystemTime::now()).map_err(Error::system(
-        "set the time of",
-        directory.with_extension("lock"),
-    ))?;
-    Ok(Put::Replaced)
+    let done = if existing.is_empty() {
+        make(&cache, &directory, id, fill)?;
+        Put::Made
+    } else {
+        exchange(&directory, fill)?;
+        Put::Replaced
+    };
+    lock.set_modified(SystemTime::now())
+        .map_err(Error::system("set the time of", &path))?;
+    Ok(done)
 }
 
 /// Makes `directory` anew; it is the old one until the new one is whole.
-fn exchange(directory: &PathBuf, fill: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
+fn exchange(directory: &Path, fill: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
     let unfinished = directory.with_extension("new");
     if unfinished.exists() {
         remove(&unfinished)?;
