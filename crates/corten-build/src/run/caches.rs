@@ -68,7 +68,7 @@ pub(crate) fn hold(
         if cancel.is_cancelled() {
             return Err(Error::Stopped);
         }
-        let guard = guard(&cache)?;
+        let guard = guard_unless(&cache, &|| cancel.is_cancelled())?;
         if let Some(held) = choose(&cache, wanted, fill)? {
             return Ok(held);
         }
@@ -141,6 +141,12 @@ fn make(
 /// Keeps others from choosing, making and removing directories of a cache, which comes to be, until
 /// what is returned is dropped.
 fn guard(cache: &Path) -> Result<File> {
+    guard_unless(cache, &|| false)
+}
+
+/// Does what [`guard`] does, and ends with [`Error::Stopped`] when it `is_stopped` while another one has
+/// the guard, who may be filling a directory of gigabytes.
+fn guard_unless(cache: &Path, is_stopped: &dyn Fn() -> bool) -> Result<File> {
     let path = cache.join("lock");
     let above = cache.parent().unwrap_or(cache);
     loop {
@@ -154,8 +160,12 @@ fn guard(cache: &Path) -> Result<File> {
             }
             file => file?,
         };
-        flock(&file, FlockOperation::LockExclusive)
-            .map_err(|error| Error::system("lock", &path)(error.into()))?;
+        while !try_flock(&file, &path, FlockOperation::NonBlockingLockExclusive)? {
+            if is_stopped() {
+                return Err(Error::Stopped);
+            }
+            std::thread::sleep(PAUSE);
+        }
         if is_same(&file, &path) {
             return Ok(file);
         }
@@ -215,9 +225,13 @@ fn open(path: &Path) -> Result<File> {
 /// Returns `None` if another one has the lock.
 fn try_lock(path: &Path, operation: FlockOperation) -> Result<Option<File>> {
     let file = open(path)?;
-    match flock(&file, operation) {
-        Ok(()) => Ok(Some(file)),
-        Err(Errno::WOULDBLOCK) => Ok(None),
+    Ok(try_flock(&file, path, operation)?.then_some(file))
+}
+
+fn try_flock(file: &File, path: &Path, operation: FlockOperation) -> Result<bool> {
+    match flock(file, operation) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(Error::system("lock", path)(error.into())),
     }
 }
@@ -382,6 +396,20 @@ mod tests {
         let held = held.into_inner().unwrap();
         assert!(held.directory.exists() && lock_path(&cache, 0).exists());
         assert_eq!(list(&root(&place.store)).unwrap(), [cache]);
+    }
+
+    #[test]
+    fn who_waits_for_a_guard_can_be_stopped() {
+        let place = place();
+        let _guard = guard(&path_of(&place.store, &Digest::sha256(b"x"))).unwrap();
+        place.cancel.request();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let cache = path_of(&place.store, &Digest::sha256(b"x"));
+                guard_unless(&cache, &|| place.cancel.is_cancelled()).map(drop)
+            });
+            assert!(matches!(waiting.join().unwrap(), Err(Error::Stopped)));
+        });
     }
 
     #[test]

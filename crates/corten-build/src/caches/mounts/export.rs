@@ -1,7 +1,6 @@
 //! Writing mounts to a cache elsewhere: those of others that are there stay.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
 
 use corten_content::{CopyOptions, Source, Store};
 use corten_snapshot::{LayerRef, PackOptions};
@@ -44,6 +43,11 @@ pub fn export_mounts(
     let mut mine = BTreeMap::new();
     let (mut ids, mut left_out) = (Vec::new(), Vec::new());
     for (name, id) in chosen {
+        if mine.len() == format::MOST_MOUNTS {
+            let most = format::MOST_MOUNTS;
+            left_out.push((id, format!("{most} mounts are all that a cache takes")));
+            continue;
+        }
         match carry::pack(store, &name, pack) {
             Ok(Some((raw_id, layer))) => {
                 ids.push(id);
@@ -70,9 +74,7 @@ pub fn export_mounts(
 }
 
 fn known(id: String, layer: LayerRef) -> KnownMount {
-    let today = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let days = today.unwrap_or_default().as_secs() / (24 * 60 * 60);
-    let used = u32::try_from(days).unwrap_or(u32::MAX);
+    let used = format::today();
     KnownMount { id, layer, used }
 }
 

@@ -8,6 +8,7 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::SystemTime;
 
 use corten_snapshot::LayerRef;
 use corten_spec::{Descriptor, DiffId, Digest};
@@ -56,10 +57,12 @@ pub(super) struct KnownMount {
 }
 
 /// Returns what `document` says, by the names of caches. What is impossible is left out: it is foreign
-/// text, and a command that begins with nothing is all that may come of it.
+/// text, and a command that begins with nothing is all that may come of it. What was used later than
+/// `today` was used today, lest it stay for ever.
 pub(super) fn read(
     document: Document,
     layers: &[Descriptor],
+    today: u32,
 ) -> Option<BTreeMap<Digest, KnownMount>> {
     if document.version != VERSION {
         return None;
@@ -74,15 +77,32 @@ pub(super) fn read(
                 .bare(),
             diff_id: DiffId(sha256(&record.diff_id)?),
         };
-        let is_text = !record.id.chars().any(char::is_control);
+        let is_text = !record.id.chars().any(misleads);
         let mount = KnownMount {
             id: record.id,
             layer,
-            used: record.used,
+            used: record.used.min(today),
         };
         (is_text && mount.id.len() <= LONGEST_ID).then_some((name, mount))
     });
     Some(known.collect())
+}
+
+/// Tells whether a terminal shows something else than `char` for it: control characters, and those that
+/// are invisible or reorder what is around them (Unicode UAX 9).
+fn misleads(char: char) -> bool {
+    char.is_control()
+        || matches!(
+            char,
+            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        )
+}
+
+/// Returns the number of this day since 1970.
+pub(super) fn today() -> u32 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let days = since.unwrap_or_default().as_secs() / (24 * 60 * 60);
+    u32::try_from(days).unwrap_or(u32::MAX)
 }
 
 /// Returns the layers and the config of a manifest that has `mounts`.
@@ -106,17 +126,19 @@ pub(super) fn write(mounts: &BTreeMap<Digest, KnownMount>) -> (Vec<Descriptor>, 
     (layers, Document { version, mounts })
 }
 
-/// Returns what either has, mine where both do; of too many, those that were used last.
+/// Returns what either has, mine where both do; of too many, mine and those of theirs that were used
+/// last.
 pub(super) fn merge(
     mine: BTreeMap<Digest, KnownMount>,
     theirs: BTreeMap<Digest, KnownMount>,
 ) -> BTreeMap<Digest, KnownMount> {
-    let mut merged = theirs;
-    merged.extend(mine);
-    let mut by_use: Vec<_> = merged.into_iter().collect();
-    by_use.sort_by_key(|(_, mount)| std::cmp::Reverse(mount.used));
-    by_use.truncate(MOST_MOUNTS);
-    by_use.into_iter().collect()
+    let mut others: Vec<_> = theirs
+        .into_iter()
+        .filter(|(name, _)| !mine.contains_key(name))
+        .collect();
+    others.sort_by_key(|(_, mount)| std::cmp::Reverse(mount.used));
+    others.truncate(MOST_MOUNTS.saturating_sub(mine.len()));
+    mine.into_iter().chain(others).collect()
 }
 
 #[cfg(test)]
@@ -143,7 +165,7 @@ mod tests {
         mounts.insert(digest("c"), same);
         let (layers, document) = write(&mounts);
         assert_eq!(layers.len(), 2);
-        assert_eq!(read(document, &layers), Some(mounts));
+        assert_eq!(read(document, &layers, 9), Some(mounts));
     }
 
     #[test]
@@ -159,7 +181,7 @@ mod tests {
             );
             let found = serde_json::from_str(&text)
                 .ok()
-                .and_then(|document| read(document, &layers));
+                .and_then(|document| read(document, &layers, 9));
             assert_eq!(found.map_or(0, |found| found.len()), expected, "{text}");
         }
         let name = digest("n").to_string();
@@ -169,6 +191,9 @@ mod tests {
         check(&name, "/x", "-1", &name, 0);
         check(&name, "/x", "99999999999999999999", &name, 0);
         check(&name, "\\u001b[2J", "0", &name, 0);
+        check(&name, "\u{202e}x", "0", &name, 0);
+        check(&name, "a\u{200b}", "0", &name, 0);
+        check(&name, "é", "0", &name, 1);
         check(&name, &"x".repeat(5000), "0", &name, 0);
         check("../../etc", "/x", "0", &name, 0);
         check(&name, "/x", "0", "../x", 0);
@@ -176,7 +201,7 @@ mod tests {
             version: 2,
             mounts: Vec::new(),
         };
-        assert_eq!(read(document, &[]), None);
+        assert_eq!(read(document, &[], 9), None);
     }
 
     #[test]
@@ -188,7 +213,12 @@ mod tests {
             .collect();
         let merged = merge(mine.clone(), theirs);
         assert_eq!(merged.len(), MOST_MOUNTS);
-        assert!(!merged.contains_key(&digest("99")) && merged.contains_key(&digest("100")));
+        assert!(!merged.contains_key(&digest("100")) && merged.contains_key(&digest("101")));
+        let future = (0..300).map(|number| known(&number.to_string(), u32::MAX));
+        assert!(merge(mine.clone(), future.collect()).contains_key(&digest("a")));
+        let (layers, document) = write(&BTreeMap::from([known("f", u32::MAX)]));
+        let read = read(document, &layers, 9).unwrap();
+        assert_eq!(read[&digest("f")].used, 9);
         let few = merge(mine.clone(), BTreeMap::from([known("a", 20)]));
         assert_eq!(few, mine, "it is newer than what was read");
     }

@@ -12,6 +12,7 @@ use super::format::{self, CONFIG_TYPE, KnownMount};
 use crate::Result;
 use crate::caches::import::{MOST_CONFIG_BYTES, chain};
 use crate::caches::{CacheSource, Caches};
+use crate::run::caches;
 
 /// A mount that was to be imported.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +102,8 @@ pub(super) fn find(
     }
     let bytes = read_content(place, &manifest.config, MOST_CONFIG_BYTES)?;
     let document = serde_json::from_slice(&bytes).ok();
-    let known = document.and_then(|document| format::read(document, &manifest.layers));
+    let known =
+        document.and_then(|document| format::read(document, &manifest.layers, format::today()));
     known.map(Some).ok_or_else(|| Error::Unusable {
         place: format!("`{}`", source.name),
         reason: "its records are damaged or of another version".into(),
@@ -133,11 +135,12 @@ pub fn import_mounts(
         if !wanted(&name, &mount.id) {
             continue;
         }
-        let fill = |path: &Path| {
+        // Commands can choose from the cache while its layer comes.
+        if replace || !caches::is_there(store, &name)? {
             let place = source.place.as_source();
             copy(place, store, &mount.layer.blob, &CopyOptions::default())?;
-            carry::unpack(store, &mount.layer, path, limits)
-        };
+        }
+        let fill = |path: &Path| carry::unpack(store, &mount.layer, path, limits);
         let put = carry::put(store, &name, &mount.id, replace, &fill)?;
         done.push(ImportedMount {
             name,

@@ -9,7 +9,7 @@ use corten_snapshot::snapshots::remove;
 use corten_spec::Digest;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, renameat_with};
 
-use super::kept::numbers;
+use super::kept::{numbers, retire};
 use super::{Held, guard, lock_path, make, path_of, reader_path, try_lock};
 use crate::{Error, Result};
 
@@ -77,7 +77,10 @@ pub(crate) fn put(
         return Ok(Put::InUse);
     };
     let done = if existing.is_empty() {
-        make(&cache, &directory, id, fill)?;
+        make(&cache, &directory, id, fill).inspect_err(|_| {
+            // A cache of nothing is of no use, and the error is what matters.
+            retire(&cache, &|gone| Ok(remove(gone)?)).ok();
+        })?;
         Put::Made
     } else {
         exchange(&directory, fill)?;
