@@ -55,7 +55,8 @@ fn mounts_are_listed_and_removed() {
     let key = mount("//c")["key"].as_str().unwrap().get(..20).unwrap();
     assert_eq!(json(&program, &["cache", "rm", key])["mounts"], 1);
     assert_eq!(ids(&program), ["//a"]);
-    assert_ne!(program.run(&["cache", "rm", "b"]).code, 0);
+    // A letter alone might begin the key of a step.
+    assert_ne!(program.run(&["cache", "rm", "/b"]).code, 0);
     // What is young stays, and each kind by itself.
     let young = json(&program, &["cache", "prune", "--older-than", "1h"]);
     assert_eq!(
@@ -67,6 +68,18 @@ fn mounts_are_listed_and_removed() {
         (&steps["records"], &steps["mounts"]),
         (&n_records.into(), &0.into())
     );
+    for both in [["1h", "1"], ["0s", "10MiB"]] {
+        let [age, size] = both;
+        let args = [
+            "cache",
+            "prune",
+            "--keep-duration",
+            age,
+            "--keep-storage",
+            size,
+        ];
+        assert_eq!(json(&program, &args)["mounts"], 0, "{both:?}");
+    }
     let none = json(&program, &["cache", "prune", "--keep-storage", "10MiB"]);
     assert_eq!(none["mounts"], 0);
     let mounts = json(&program, &["cache", "prune", "--keep-storage", "50KiB"]);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use corten_build::budget::over_budget;
@@ -32,7 +32,8 @@ pub(super) struct RmArgs {
 #[derive(Debug, Args)]
 #[group(id = "budget", required = true, multiple = true)]
 pub(super) struct PruneArgs {
-    /// Keep so many bytes of layers and mounts, such as `20GiB`
+    /// Keep so many bytes of layers and mounts, such as `20GiB`; with `--keep-duration`, what was used
+    /// within that time is kept even if it is more
     #[arg(long, value_name = "SIZE", group = "budget")]
     keep_storage: Option<Bytes>,
     /// Keep what was used within this time, such as `12h`, `30d` or `4w`
@@ -150,7 +151,7 @@ pub(super) fn prune(args: &PruneArgs, ctx: &Context, store: &Store) -> Result<()
     } else {
         args.keep_duration.map(|age| age.0)
     };
-    if let Some(age) = age {
+    if let (Some(age), None) = (age, &args.keep_storage) {
         if args.kind != Some(Kind::Mount) {
             forgotten.records +=
                 corten_build::prune_cache(store, age).map_err(CommandError::caused)?;
@@ -169,12 +170,25 @@ pub(super) fn prune(args: &PruneArgs, ctx: &Context, store: &Store) -> Result<()
             Some(Kind::Step) => Vec::new(),
             _ => corten_build::run_caches(store).map_err(CommandError::caused)?,
         };
-        let over = over_budget(&entries, &mounts, budget.0);
+        let mut over = over_budget(&entries, &mounts, budget.0);
+        // What is young stays, however much there is.
+        let is_young = |used| age.is_some_and(|age| is_within(used, age));
+        let young = entries.iter().filter(|entry| is_young(entry.used));
+        let young: HashSet<_> = young.map(|entry| &entry.key).collect();
+        over.keys.retain(|key| !young.contains(key));
         let paths: HashSet<PathBuf> = over.run_caches.into_iter().collect();
         forgotten.forget(store, &over.keys)?;
-        forgotten.remove(store, &|mount| paths.contains(&mount.path))?;
+        forgotten.remove(store, &|mount| {
+            paths.contains(&mount.path) && !is_young(mount.used)
+        })?;
     }
     forgotten.report(ctx, args.format)
+}
+
+/// Tells whether something was `used` less than `age` ago; one from the future is as good as new.
+fn is_within(used: SystemTime, age: Duration) -> bool {
+    let since = SystemTime::now().duration_since(used);
+    !age.is_zero() && since.unwrap_or_default() <= age
 }
 
 impl Forgotten {
