@@ -145,7 +145,7 @@ fn attempt(
     };
     let is_judged = checks::refuse(&builder)?;
     builder.prepare_isolation()?;
-    builder.prepare_emulation()?;
+    builder.tell_of_emulation();
     let board = Board::new(&plan.needed, cancel.clone());
     let worked = builder.while_packing(|| board.work(|board, next| builder.perform(board, next)));
     if !is_judged {
@@ -275,6 +275,19 @@ impl Builder<'_> {
     }
 }
 
+/// Refuses what [`build`] would refuse before it does anything, as far as the Dockerfile and the machine tell.
+///
+/// Who builds for several platforms asks this for each of them first.
+///
+/// # Errors
+///
+/// Those of [`graph`], an instruction or a flag that is not supported or not allowed, and
+/// [`Error::Foreign`].
+pub fn preflight(request: &BuildRequest) -> Result<()> {
+    let dockerfile = parsed(request)?;
+    planned(request, &dockerfile).map(drop)
+}
+
 /// Returns the graph of stages that [`build`] would build; nothing is done.
 ///
 /// # Errors
@@ -319,11 +332,11 @@ fn planned(request: &BuildRequest, dockerfile: &Dockerfile) -> Result<Plan> {
     {
         problems.extend(crate::run::refused(&stage.instructions, &request.run));
     }
-    if problems.is_empty() {
-        Ok(plan)
-    } else {
-        Err(refused(request, &problems))
+    if !problems.is_empty() {
+        return Err(refused(request, &problems));
     }
+    crate::run::foreign::check(request, &plan)?;
+    Ok(plan)
 }
 
 /// A name that is mistaken would have the cache used where it must not be.

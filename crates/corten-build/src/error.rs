@@ -58,7 +58,8 @@ pub enum Error {
         /// Why.
         source: corten_sandbox::Error,
     },
-    /// A stage that runs commands is for a processor whose programs do not run here; nothing was run.
+    /// A stage that runs commands is for a system or a processor whose programs do not run here. Nothing was
+    /// run, unless a cache could have had what they make.
     #[error(
         "there is a RUN for {platform}, which does not run on this machine, {machine}: {reason}\n  {advice}"
     )]

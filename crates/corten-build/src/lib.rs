@@ -57,7 +57,7 @@ mod steps;
 mod workdir;
 
 pub use base::{BaseImage, Bases, Named, NoBases};
-pub use build::{Built, build, build_all, graph};
+pub use build::{Built, build, build_all, graph, preflight};
 pub use cache::{
     CacheEntry, CacheReport, cached_layers, check_cache, forget, list_cache, prune as prune_cache,
     remove_records,

@@ -19,13 +19,14 @@ use crate::error::StepResult;
 use crate::event::Event;
 use crate::packing::{Layer, packed};
 use crate::stage::Stage;
+use crate::steps::Task;
 use crate::{Error, Result};
 
 mod agent;
 pub(crate) mod caches;
 mod chrooted;
 mod cover;
-mod foreign;
+pub(crate) mod foreign;
 mod injected;
 mod merge;
 mod mounts;
@@ -65,7 +66,7 @@ impl Builder<'_> {
         stage: &mut Stage,
         run: &RunStep,
         shown: &str,
-        step: usize,
+        task: &Task<'_>,
     ) -> StepResult<Made> {
         let taken = self.take_all(run)?;
         // Files of a stage are named by its layers: a hit on those reads none of them.
@@ -80,12 +81,13 @@ impl Builder<'_> {
         }
         let key = self.run_key(stage, run, &taken, Naming::Contents)?;
         let made = self.once(stage.cache, &key, || {
+            foreign::check_platform(task.platform)?;
             let tier = self.tier()?;
             let work = self.workspace()?;
             let running = Running {
                 run,
                 shown,
-                step,
+                step: task.step,
                 work: &work,
                 tier: &tier,
             };

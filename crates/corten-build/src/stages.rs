@@ -180,6 +180,9 @@ impl Builder<'_> {
             files,
             instructions,
         } = prepared;
+        let Some(planned) = self.plan.stages.get(index) else {
+            return Ok(None);
+        };
         let (mut stage, mut state) = self.begin(index, base)?;
         let name = self.stage_name(index);
         let name = name.map_or_else(|| index.to_string(), str::to_owned);
@@ -197,6 +200,7 @@ impl Builder<'_> {
                 stage: &name,
                 number: number + 1,
                 total: instructions.len(),
+                platform: &planned.platform,
                 instruction,
             };
             self.step(&mut stage, &mut state, &task)?;

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use corten_dockerfile::{Instruction, Span, StageState, Step, resolve, without_credentials};
+use corten_dockerfile::{
+    Instruction, Platform, Span, StageState, Step, resolve, without_credentials,
+};
 use corten_layer::Contents;
 
 use crate::build::Builder;
@@ -24,6 +26,8 @@ pub(crate) struct Task<'a> {
     /// Its number in the stage, from 1, of so many.
     pub(crate) number: usize,
     pub(crate) total: usize,
+    /// What its stage is for.
+    pub(crate) platform: &'a Platform,
     pub(crate) instruction: &'a Instruction,
 }
 
@@ -110,9 +114,7 @@ impl Builder<'_> {
     ) -> StepResult<Option<Made>> {
         match step {
             Step::Copy(copy) => self.copy(stage, copy, task.span()).map(Some),
-            Step::Run(run) => self
-                .run(stage, run, shown.unwrap_or("RUN"), task.step)
-                .map(Some),
+            Step::Run(run) => self.run(stage, run, shown.unwrap_or("RUN"), task).map(Some),
             Step::Workdir { path } => self.workdir(stage, path, task.span()).map(Some),
             Step::Arg(_)
             | Step::Cmd(_)

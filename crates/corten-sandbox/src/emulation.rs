@@ -31,6 +31,8 @@ pub enum Missing {
     Unregistered,
     /// An emulator is registered and switched off.
     Disabled,
+    /// The processor runs them, and the filter of system calls does not let it.
+    Filtered,
 }
 
 /// An emulator as it is registered.
@@ -106,8 +108,12 @@ pub fn emulation(architecture: &str) -> Runs {
     let runs = chosen(&registered, &header);
     match runs {
         // What is registered outside of a container works in it, and cannot be seen there.
-        Runs::Not(Missing::Unregistered) if !machine.is_refused_here() && starts(&header) => {
-            Runs::Directly
+        Runs::Not(Missing::Unregistered) if starts(&header) => {
+            if is_filtered(architecture) {
+                Runs::Not(Missing::Filtered)
+            } else {
+                Runs::Directly
+            }
         }
         runs => runs,
     }
@@ -140,6 +146,12 @@ fn registered(directory: &Path) -> Vec<Emulator> {
     let mut found: Vec<_> = entries.flatten().filter_map(read).collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
     found
+}
+
+/// Tells whether programs for `architecture` that start here most likely do so by the processor itself. The
+/// filter of system calls kills those; an emulator is a program of this machine's own architecture.
+fn is_filtered(architecture: &str) -> bool {
+    matches!((host(), architecture), ("amd64", "386") | ("arm64", "arm"))
 }
 
 /// Starts `program` from memory, and tells whether it ended well.
@@ -231,12 +243,6 @@ impl Machine {
             code,
             flags,
         })
-    }
-
-    /// The filter of system calls kills programs of another architecture, also of one that this
-    /// processor knows.
-    fn is_refused_here(&self) -> bool {
-        !self.is_64
     }
 
     /// Returns a program that ends at once (System V ABI, "Object Files").
@@ -361,5 +367,15 @@ mask ffffffffffffff00fffffffffffffffffeffffff
         assert!(!starts(&other));
         assert_eq!(emulation(host()), Runs::Directly);
         assert_eq!(emulation("wasm"), Runs::Not(Missing::Unregistered));
+        // Nobody registers an emulator for what the processor itself runs, and the kernel may not do it.
+        if cfg!(target_arch = "x86_64") {
+            let is_run = starts(&Machine::of("386").unwrap().program());
+            let expected = if is_run {
+                Missing::Filtered
+            } else {
+                Missing::Unregistered
+            };
+            assert_eq!(emulation("386"), Runs::Not(expected));
+        }
     }
 }

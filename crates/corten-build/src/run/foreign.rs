@@ -1,21 +1,46 @@
-//! Commands for other processors: refused before anything runs, where nothing runs them.
+//! Commands for other systems and processors: refused before anything runs, where nothing runs them.
 
 use std::collections::BTreeSet;
 
-use corten_dockerfile::{Instruction, Kind};
+use corten_dockerfile::{Instruction, Kind, Plan};
 use corten_sandbox::{Missing, Runs, emulation};
 use corten_spec::Platform;
 
 use crate::build::Builder;
+use crate::caches::Caches;
 use crate::event::Event;
-use crate::{Error, Result};
+use crate::request::CacheUse;
+use crate::{BuildRequest, Error, Result};
+
+/// Refuses the stages of `plan` whose commands nothing here can run.
+///
+/// A cache elsewhere may know what a command makes, and then it needs no emulator: with one that knows
+/// anything, commands for other processors are refused only where they would be run. Commands for other
+/// systems are refused in any case: what they make is never known, since nothing here ran them.
+pub(crate) fn check(request: &BuildRequest, plan: &Plan) -> Result<()> {
+    let is_known = |caches: &Caches| caches.n_records() > 0;
+    let may_be_cached =
+        request.cache == CacheUse::Use && request.caches.as_deref().is_some_and(is_known);
+    for platform in platforms_that_run(plan) {
+        check_system(&platform)?;
+        if !may_be_cached {
+            check_processor(&platform)?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a command that nothing here can run.
+pub(crate) fn check_platform(platform: &corten_dockerfile::Platform) -> Result<()> {
+    check_system(platform)?;
+    check_processor(platform)
+}
 
 impl Builder<'_> {
-    /// Finds out what runs the commands of each platform.
-    pub(crate) fn prepare_emulation(&self) -> Result<()> {
-        for platform in self.platforms_that_run() {
+    /// Tells what runs the commands of each platform.
+    pub(crate) fn tell_of_emulation(&self) {
+        for platform in platforms_that_run(self.plan) {
             match emulation(&platform.architecture) {
-                Runs::Directly => {}
                 Runs::Everywhere(emulator) => {
                     let (name, path) = (emulator.name, emulator.interpreter.display().to_string());
                     let text = format!("`{name}` ({path}) runs commands for {platform}");
@@ -29,33 +54,55 @@ impl Builder<'_> {
                     );
                     (self.listener)(Event::Warning(&text));
                 }
-                Runs::Not(missing) => return Err(refused(&platform, missing)),
+                Runs::Directly | Runs::Not(_) => {}
             }
         }
-        Ok(())
-    }
-
-    fn platforms_that_run(&self) -> BTreeSet<corten_dockerfile::Platform> {
-        let is_run = |instruction: &Instruction| matches!(instruction.kind, Kind::Run(_));
-        let mut platforms = BTreeSet::new();
-        for &index in &self.plan.needed {
-            let Some(stage) = self.plan.stages.get(index) else {
-                continue;
-            };
-            let triggers = self.plan.stage_triggers(index);
-            if stage.instructions.iter().chain(&triggers).any(is_run) {
-                platforms.insert(stage.platform.clone());
-            }
-        }
-        platforms
     }
 }
 
-fn refused(platform: &corten_dockerfile::Platform, missing: Missing) -> Error {
+fn platforms_that_run(plan: &Plan) -> BTreeSet<corten_dockerfile::Platform> {
+    let is_run = |instruction: &Instruction| matches!(instruction.kind, Kind::Run(_));
+    let mut platforms = BTreeSet::new();
+    for &index in &plan.needed {
+        let Some(stage) = plan.stages.get(index) else {
+            continue;
+        };
+        let triggers = plan.stage_triggers(index);
+        if stage.instructions.iter().chain(&triggers).any(is_run) {
+            platforms.insert(stage.platform.clone());
+        }
+    }
+    platforms
+}
+
+/// The kernel would run the programs of Linux in an image of another system all the same.
+fn check_system(platform: &corten_dockerfile::Platform) -> Result<()> {
+    if platform.os == "linux" {
+        return Ok(());
+    }
+    let advice = "put RUN into a stage for linux, as with `FROM --platform=$BUILDPLATFORM`, and copy from it";
+    Err(refused(
+        platform,
+        "it is another system, and only programs of Linux are run",
+        advice.to_owned(),
+    ))
+}
+
+fn check_processor(platform: &corten_dockerfile::Platform) -> Result<()> {
+    let Runs::Not(missing) = emulation(&platform.architecture) else {
+        return Ok(());
+    };
     let (reason, advice) = match missing {
         Missing::Disabled => (
             "the emulator for it is switched off",
             "write 1 to its file in `/proc/sys/fs/binfmt_misc`".to_owned(),
+        ),
+        Missing::Filtered => (
+            "the processor runs its programs, and the filter of system calls, which knows one \
+             architecture, kills them",
+            "register an emulator for it with `binfmt_misc`: that is a program of this machine's own \
+             architecture"
+                .to_owned(),
         ),
         Missing::Unregistered => (
             "no emulator is registered for it",
@@ -66,6 +113,10 @@ fn refused(platform: &corten_dockerfile::Platform, missing: Missing) -> Error {
             ),
         ),
     };
+    Err(refused(platform, reason, advice))
+}
+
+fn refused(platform: &corten_dockerfile::Platform, reason: &'static str, advice: String) -> Error {
     Error::Foreign {
         platform: platform.to_string(),
         machine: Platform::host().to_string(),

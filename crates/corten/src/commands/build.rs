@@ -172,7 +172,8 @@ fn execute(args: &BuildArgs, ctx: &Context) -> Result<Executed, CommandError> {
     Ok(Executed::Built(outcomes))
 }
 
-/// Builds for one platform after the other, so that what is for the build's own is built once.
+/// Builds for one platform after the other, so that what is for the build's own is built once. What one of
+/// them cannot be built for is refused before anything is.
 fn build(
     args: &BuildArgs,
     ctx: &Context,
@@ -182,15 +183,26 @@ fn build(
 ) -> Result<Vec<Outcome>, CommandError> {
     let platforms = args.image.platforms();
     let mut images: Vec<Vec<_>> = wanted.iter().map(|_| Vec::new()).collect();
+    let mut requests = Vec::new();
     for platform in &platforms {
-        if platforms.len() > 1 {
-            ctx.output.note(&format!("building for {platform}"));
-        }
         let mut request = BuildRequest {
             platform: platform.clone(),
             ..request.clone()
         };
         caches::open(args, ctx, &mut request)?;
+        requests.push(request);
+    }
+    if requests.len() > 1 {
+        let mut requests = requests.iter();
+        requests
+            .try_for_each(corten_build::preflight)
+            .map_err(CommandError::caused)?;
+    }
+    for request in requests {
+        if platforms.len() > 1 {
+            ctx.output
+                .note(&format!("building for {}", request.platform));
+        }
         let view = BuildView::new(ctx.output, args.surroundings.style(args.progress));
         let built = corten_build::build_all(store, &request, bases, &|event| view.show(event));
         view.finish();

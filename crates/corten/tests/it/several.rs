@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use corten_spec::Platform;
 use serde_json::Value;
 
 use crate::program::{Program, not_run};
@@ -229,6 +230,60 @@ fn commands_for_another_processor_need_an_emulator() {
     );
     // What runs nothing is built for any.
     program.ok(&[args.as_slice(), &["--target", "one"]].concat());
+}
+
+#[test]
+fn every_platform_is_checked_before_the_first_is_built() {
+    #[track_caller]
+    fn check(dockerfile: &str, platforms: &str, expected: &str) {
+        let program = program();
+        program.write("context/Dockerfile", dockerfile);
+        let ran = program.run(&["build", "context", "--platform", platforms]);
+        let has = |text: &str| ran.stderr.contains(text);
+        assert!(
+            ran.code == 1 && has(expected) && !has("#1") && !has("building for"),
+            "{ran:?}"
+        );
+    }
+    let host = Platform::host().to_string();
+    let run = "FROM scratch\nCOPY tool /\nRUN [\"/tool\"]\n";
+    for other in ["windows/amd64", "freebsd/amd64"] {
+        let expected = format!("there is a RUN for {other}, which does not run on this machine, ");
+        for platforms in [other.to_owned(), format!("{host},{other}")] {
+            check(run, &platforms, &expected);
+        }
+    }
+    // No emulator is called so.
+    let expected = "there is a RUN for linux/wasm, which";
+    check(run, &format!("{host},linux/wasm"), expected);
+    let text = "FROM scratch AS stage\nCOPY tool /\nFROM ${TARGETVARIANT:+stage}\n";
+    check(text, "linux/arm/v7,linux/s390x", "Dockerfile:3");
+}
+
+#[test]
+fn what_a_cache_may_know_is_refused_where_it_would_be_run() {
+    let program = program();
+    let text = "FROM scratch\nCOPY tool /\nRUN [\"/tool\"]\n";
+    program.write("context/Dockerfile", "FROM scratch\nCOPY tool /\n");
+    let build = |args: &str| {
+        let all = "build context --platform linux/wasm".split(' ');
+        program.run(&all.chain(args.split_whitespace()).collect::<Vec<_>>())
+    };
+    let ran = build("--cache-to type=local,dest=cache,mode=max");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    program.write("context/Dockerfile", text);
+    let check = |args: &str, is_begun: bool| {
+        let ran = build(args);
+        let is_refused = ran.stderr.contains("there is a RUN for linux/wasm, which");
+        assert!(
+            ran.code == 1 && is_refused && ran.stderr.contains("#1") == is_begun,
+            "{args}: {ran:?}"
+        );
+    };
+    check("", false);
+    check("--cache-from type=local,src=nothing", false);
+    check("--cache-from type=local,src=cache --no-cache", false);
+    check("--cache-from type=local,src=cache", true);
 }
 
 #[test]
