@@ -44,17 +44,15 @@ pub(crate) fn parse_context(text: &str) -> Result<(String, NamedContext), String
     else {
         return Err("expected `NAME=PLACE`".to_owned());
     };
+    let name = context_name(name)?;
     if let Some(reference) = place.strip_prefix("docker-image://") {
         if reference == "scratch" {
-            return Ok((name.to_owned(), NamedContext::Scratch));
+            return Ok((name, NamedContext::Scratch));
         }
-        return Ok((
-            name.to_owned(),
-            NamedContext::Image(Place::Store(reference.parse()?)),
-        ));
+        return Ok((name, NamedContext::Image(Place::Store(reference.parse()?))));
     }
     if let Some(remote) = remote(place)? {
-        return Ok((name.to_owned(), NamedContext::Remote(remote)));
+        return Ok((name, NamedContext::Remote(remote)));
     }
     let scheme = place.split_once(':').map(|(scheme, _)| scheme);
     let context = match scheme {
@@ -75,7 +73,20 @@ pub(crate) fn parse_context(text: &str) -> Result<(String, NamedContext), String
         }
         _ => NamedContext::Directory(place.into()),
     };
-    Ok((name.to_owned(), context))
+    Ok((name, context))
+}
+
+/// Reads the name of a context, as short as it can be written: whoever names the same twice means the last, as
+/// for buildx, which takes no other names either.
+fn context_name(name: &str) -> Result<String, String> {
+    if name.contains("::") {
+        return Err(format!(
+            "`{name}` is for one platform, and contexts are for all; build the platforms in a run each"
+        ));
+    }
+    name.parse::<Reference>()
+        .map_err(|error| format!("no image and no stage can be called `{name}`: {error}"))?;
+    Ok(short_name(name))
 }
 
 /// A text that could be a path is one here, if there is something at it.
@@ -223,17 +234,9 @@ impl StoreBases<'_> {
         })
     }
 
-    /// Contexts may be named as the Dockerfile names the image, or in full.
+    /// The Dockerfile may name it in full.
     pub(crate) fn context(&self, name: &str) -> Option<&NamedContext> {
-        let short = short_name(name);
-        let in_full = || {
-            self.contexts
-                .iter()
-                .find(|(key, _)| short_name(key) == short)
-        };
-        self.contexts
-            .get(name)
-            .or_else(|| in_full().map(|(_, context)| context))
+        self.contexts.get(&short_name(name))
     }
 }
 
@@ -314,6 +317,12 @@ mod tests {
         check("a=https://x.io/file", Some(("a", "remote")));
         check("a=https://x.io/a.git?x=y", None);
         check("a=target:base", None);
+        for name in ["a:latest", "docker.io/library/a", "a"] {
+            check(&format!("{name}=b"), Some(("a", "directory b")));
+        }
+        check("e.com/a:1=b", Some(("e.com/a:1", "directory b")));
+        check("a::linux/amd64=b", None);
+        check("A=b", None);
         check("a=", None);
         check("a", None);
     }

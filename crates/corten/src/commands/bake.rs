@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use tempfile::NamedTempFile;
 
 use super::build::{self, BuildArgs};
-use crate::bases::NamedContext;
+use crate::bases::{NamedContext, short_name};
 use crate::context::Context;
 use crate::env;
 use crate::error::CommandError;
@@ -117,7 +117,7 @@ pub(crate) fn run(args: &BakeArgs, ctx: &Context) -> Result<ExitCode, CommandErr
         for (context, target) in &one.needs {
             if let Some(digest) = built.get(target) {
                 let place = Place::Store(Name::Digest(digest.clone()));
-                let context = (context.clone(), NamedContext::Image(place));
+                let context = (short_name(context), NamedContext::Image(place));
                 one.args.sources.build_context.push(context);
             }
         }
