@@ -348,13 +348,7 @@ fn check_uncached(request: &BuildRequest, plan: &Plan) -> Result<()> {
         })
     };
     match request.uncached_stages.iter().find(|name| !is_there(name)) {
-        Some(name) => {
-            let message = format!("there is no stage `{name}` whose cache could be ignored");
-            Err(refused(
-                request,
-                &[Diagnostic::new(message, Span::default())],
-            ))
-        }
+        Some(name) => Err(Error::UncachedStage { name: name.clone() }),
         None => Ok(()),
     }
 }

@@ -18,6 +18,12 @@ pub enum Error {
         /// What is wrong where, drawn with the lines in question.
         rendered: Vec<String>,
     },
+    /// The request names a stage that is not there, and whose steps were not to be looked up; nothing was run.
+    #[error("there is no stage `{name}` whose cache could be ignored")]
+    UncachedStage {
+        /// How the request names it.
+        name: String,
+    },
     /// An ignore file cannot be read.
     #[error("cannot use the ignore file `{}`", .path.display())]
     Ignore {

@@ -55,6 +55,8 @@ impl CommandError {
         let error = error.into();
         let kind = if chain(&*error).any(is_mismatch) {
             Kind::Unverified
+        } else if chain(&*error).any(is_misuse) {
+            Kind::Usage
         } else {
             Kind::Failed
         };
@@ -197,6 +199,14 @@ fn is_mismatch(error: &(dyn StdError + 'static)) -> bool {
             as_error(error),
             Some(corten_build::Error::WrongCommit { .. })
         )
+}
+
+/// Tells whether an argument is wrong in a way that shows only beside what is read.
+fn is_misuse(error: &(dyn StdError + 'static)) -> bool {
+    matches!(
+        as_error(error),
+        Some(corten_build::Error::UncachedStage { .. })
+    )
 }
 
 /// Says what can be done about the errors that users meet most.
