@@ -113,6 +113,8 @@ pub(crate) fn run(args: &BakeArgs, ctx: &Context) -> Result<ExitCode, CommandErr
     let ready: Vec<Ready> = ready.collect::<Result<_, _>>()?;
     let mut built: BTreeMap<String, Digest> = BTreeMap::new();
     let mut metadata = Map::new();
+    // Images have no names while they wait for those that need them; these keep `gc` from taking them.
+    let mut stores = Vec::new();
     for mut one in ready {
         for (context, target) in &one.needs {
             if let Some(digest) = built.get(target) {
@@ -126,9 +128,10 @@ pub(crate) fn run(args: &BakeArgs, ctx: &Context) -> Result<ExitCode, CommandErr
         let doing = |error: CommandError| {
             error.while_doing(format!("cannot build the target `{}`", one.name))
         };
-        let (digest, keys) = build::one(&one.args, ctx).map_err(doing)?;
-        metadata.insert(one.name.clone(), keys);
-        built.insert(one.name, digest);
+        let done = build::one(&one.args, ctx).map_err(doing)?;
+        metadata.insert(one.name.clone(), done.metadata);
+        built.insert(one.name, done.digest);
+        stores.push(done.store);
     }
     if let Some(path) = &args.metadata_file {
         let text = format!("{:#}", Value::Object(metadata));

@@ -89,23 +89,35 @@ pub(crate) struct BuildArgs {
 pub(crate) fn run(args: &BuildArgs, ctx: &Context) -> Result<ExitCode, CommandError> {
     match execute(args, ctx)? {
         Executed::Ended(code) => Ok(code),
-        Executed::Built(outcomes) => {
+        Executed::Built(outcomes, _) => {
             outputs::report(args, ctx, &outcomes)?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-/// Builds the one target of `args` for a command that reports it itself: the digest, and what
-/// `--metadata-file` would have.
-pub(crate) fn one(args: &BuildArgs, ctx: &Context) -> Result<(Digest, Value), CommandError> {
-    let outcomes = match execute(args, ctx)? {
-        Executed::Built(outcomes) => outcomes,
-        Executed::Ended(_) => Vec::new(),
+/// One target that was built.
+#[derive(Debug)]
+pub(crate) struct One {
+    pub(crate) digest: Digest,
+    /// What `--metadata-file` would have.
+    pub(crate) metadata: Value,
+    /// Keeps what was built from `gc` while it is open, with a name or without.
+    pub(crate) store: Store,
+}
+
+/// Builds the one target of `args` for a command that reports it itself.
+pub(crate) fn one(args: &BuildArgs, ctx: &Context) -> Result<One, CommandError> {
+    let nothing = || CommandError::failed("nothing was built");
+    let Executed::Built(outcomes, store) = execute(args, ctx)? else {
+        return Err(nothing());
     };
-    let root = outcomes.first().map(|one| one.root.digest.clone());
-    let root = root.ok_or_else(|| CommandError::failed("nothing was built"))?;
-    Ok((root, metadata::of(&outcomes, metadata::provenance(ctx)?)))
+    let root = outcomes.first().ok_or_else(nothing)?;
+    Ok(One {
+        digest: root.root.digest.clone(),
+        metadata: metadata::of(&outcomes, metadata::provenance(ctx)?),
+        store,
+    })
 }
 
 /// Refuses arguments that cannot go together, before anything is read.
@@ -119,7 +131,8 @@ pub(crate) fn check(args: &BuildArgs) -> Result<(), CommandError> {
 enum Executed {
     /// Something else than a build was asked for, and is done.
     Ended(ExitCode),
-    Built(Vec<Outcome>),
+    /// With the store, which protects what was built while it is open.
+    Built(Vec<Outcome>, Store),
 }
 
 fn execute(args: &BuildArgs, ctx: &Context) -> Result<Executed, CommandError> {
@@ -169,7 +182,8 @@ fn execute(args: &BuildArgs, ctx: &Context) -> Result<Executed, CommandError> {
         outputs::write(args, ctx, (&store, &lazy), outcome)?;
     }
     caches::write(args, ctx, &outcomes)?;
-    Ok(Executed::Built(outcomes))
+    drop(bases);
+    Ok(Executed::Built(outcomes, store))
 }
 
 /// Builds for one platform after the other, so that what is for the build's own is built once. What one of

@@ -1,6 +1,8 @@
 //! `corten bake`.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
 
 use serde_json::Value;
 
@@ -42,6 +44,47 @@ fn targets_are_built_in_the_order_of_their_needs() {
     let digest = corten_spec::Digest::sha256(program.ok(&["inspect", "--raw", "app:2"]).as_bytes());
     assert_eq!(meta["app"]["containerimage.digest"], digest.to_string());
     assert!(meta["base"]["containerimage.digest"].is_string());
+}
+
+/// Once a context is asked for, takes away what nothing holds, and then serves the context.
+fn serve_after_gc(program: &Program, listener: &TcpListener, tar: &[u8]) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+    if lines.take_while(|line| !line.is_empty()).count() == 0 {
+        return;
+    }
+    program.ok(&["gc"]);
+    let length = tar.len();
+    let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(tar).unwrap();
+}
+
+#[test]
+fn gc_leaves_what_waits_for_those_who_need_it() {
+    let program = program();
+    let dockerfile: &[u8] = b"FROM start\nCOPY hello /again\n";
+    let files = [
+        ("Dockerfile", dockerfile, 0o644),
+        ("hello", b"hello\n", 0o644),
+    ];
+    program.write_tar("context.tar", &files);
+    let tar = fs::read(program.path("context.tar")).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap();
+    let ran = std::thread::scope(|scope| {
+        let server = scope.spawn(|| serve_after_gc(&program, &listener, &tar));
+        let context = format!("app.context=http://{place}/context.tar");
+        let args = ["--set", &context, "--set", "app.dockerfile=Dockerfile"];
+        let ran = program.run(&[&["bake"], &args[..]].concat());
+        // It waits still if it was never asked.
+        TcpStream::connect(place).ok();
+        let served = server.join();
+        assert!(served.is_ok(), "{ran:?}");
+        ran
+    });
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(program.ok(&["ls", "app:1"]), "again\nhello");
 }
 
 #[test]
