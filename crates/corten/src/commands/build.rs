@@ -170,8 +170,7 @@ fn execute(args: &BuildArgs, ctx: &Context) -> Result<Executed, CommandError> {
     if args.reproducible.is_asked() {
         let place = (&store, ctx);
         let request = &prepared.request;
-        let code = reproducible::run(&args.reproducible, request, &bases, args.progress, place);
-        return code.map(Executed::Ended);
+        return reproducible::run(args, request, &bases, place).map(Executed::Ended);
     }
     let outcomes = build(args, ctx, (&store, &bases), &prepared.request, wanted)?;
     let images = outcomes.iter().flat_map(|outcome| &outcome.images);

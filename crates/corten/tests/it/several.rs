@@ -201,6 +201,16 @@ fn what_several_results_cannot_be_is_refused_before_anything_is_built() {
             "`--verify-reproducible` compares the builds of one image",
         );
     }
+    let verify = "--verify-reproducible";
+    for stated in ["--provenance", "--attest type=provenance,mode=max"] {
+        check(
+            &format!("{verify} {stated}"),
+            "and not what is stated about them",
+        );
+    }
+    for lock in ["--lock", "--lock=update", "--lock=other"] {
+        check(&format!("{verify} {lock}"), "there is a lock file to write");
+    }
     check(
         &format!("{targets} --provenance"),
         "a provenance is of one target",
@@ -308,6 +318,14 @@ fn layers_above_the_base_are_squashed_into_one() {
         program.ok(&["ls", "plain"])
     );
     assert_eq!(program.ok(&["cat", "squashed", "one"]), "two");
+
+    let verify = |more: &[&str]| {
+        let args = ["build", "context", "--verify-reproducible", "--timestamp=0"];
+        program.ok(&[&args, more].concat())
+    };
+    let args = ["build", "context", "--timestamp=0", "--squash"];
+    assert_eq!(verify(&["--squash"]), program.ok(&args));
+    assert_ne!(verify(&[]), verify(&["--squash"]));
 }
 
 #[test]

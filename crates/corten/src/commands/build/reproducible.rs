@@ -15,9 +15,11 @@ use corten_spec::Platform;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::BuildArgs;
+use super::outcome::Image;
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::progress::{BuildView, Style};
+use crate::progress::BuildView;
 
 /// Whether the build is done twice.
 #[derive(Debug, Args)]
@@ -53,14 +55,34 @@ impl ReproducibleArgs {
     pub(crate) fn is_asked(&self) -> bool {
         self.verify_reproducible.is_some()
     }
+
+    /// Refuses what the comparison of one image's builds would leave undone.
+    pub(super) fn check(&self, args: &BuildArgs, n_images: usize) -> Result<(), CommandError> {
+        if !self.is_asked() {
+            return Ok(());
+        }
+        if n_images > 1 {
+            let text = "`--verify-reproducible` compares the builds of one image";
+            return Err(CommandError::usage(text).hint("name one target and one platform"));
+        }
+        if args.attesting.is_asked() {
+            let text = "`--verify-reproducible` compares images, and not what is stated about them";
+            return Err(CommandError::usage(text).hint("leave out `--provenance` and `--attest`"));
+        }
+        if args.sourcing.writes_lock(args)? {
+            let text = "`--verify-reproducible` keeps nothing, and there is a lock file to write";
+            return Err(CommandError::usage(text)
+                .hint("write it with a build first, and then name it with `--lock`"));
+        }
+        Ok(())
+    }
 }
 
 /// Builds `request` twice and compares what comes of it.
 pub(super) fn run(
-    args: &ReproducibleArgs,
+    args: &BuildArgs,
     request: &BuildRequest,
     bases: &dyn Bases,
-    progress: Style,
     (store, ctx): (&Store, &Context),
 ) -> Result<ExitCode, CommandError> {
     let request = apart(request);
@@ -69,12 +91,12 @@ pub(super) fn run(
         from: store,
         found: Mutex::default(),
     };
-    let first = Trial::new(&request, &bases, progress, ctx)?;
+    let first = Trial::new(args, &request, &bases, ctx)?;
     wait_for_another_second();
-    let second = Trial::new(&request, &bases, progress, ctx)?;
-    let trials = [&first, &second].map(|trial| (&trial.store, &trial.built));
+    let second = Trial::new(args, &request, &bases, ctx)?;
+    let trials = [&first, &second].map(|trial| (&trial.store, &trial.image.built));
     let found = compare(trials, request.limits).map_err(CommandError::caused)?;
-    report(args, &first.built, found.as_ref(), ctx)
+    report(&args.reproducible, &first.image.built, found.as_ref(), ctx)
 }
 
 /// Returns the request for builds that share nothing. Without a latest time no two images would be the
@@ -103,7 +125,7 @@ fn wait_for_another_second() {
 
 /// One of the builds, in a store of its own.
 struct Trial {
-    built: Built,
+    image: Image,
     store: Store,
     /// Removed when the images are compared.
     _directory: TempDir,
@@ -111,9 +133,9 @@ struct Trial {
 
 impl Trial {
     fn new(
+        args: &BuildArgs,
         request: &BuildRequest,
         inputs: &Inputs<'_>,
-        progress: Style,
         ctx: &Context,
     ) -> Result<Self, CommandError> {
         let directory = TempDir::with_prefix_in("corten-verify-", ctx.scratch());
@@ -121,11 +143,18 @@ impl Trial {
         let store = Store::open_with(&directory.path().join("store"), Durability::None);
         let store = store.map_err(CommandError::caused)?;
         let bases = Copied { inputs, to: &store };
-        let view = BuildView::new(ctx.output, progress);
+        let view = BuildView::new(ctx.output, args.progress);
         let built = corten_build::build(&store, request, &bases, &|event| view.show(event));
         view.finish();
-        Ok(Self {
+        let mut image = Image {
+            request: request.clone(),
             built: built.map_err(CommandError::caused)?,
+        };
+        if args.image.squash {
+            image.squash(&store)?;
+        }
+        Ok(Self {
+            image,
             store,
             _directory: directory,
         })

@@ -114,10 +114,8 @@ pub(super) fn check(
                 .hint("name one with `--platform`"),
         );
     }
-    if args.reproducible.is_asked() && platforms.len() * wanted.len() > 1 {
-        let text = "`--verify-reproducible` compares the builds of one image";
-        return Err(CommandError::usage(text).hint("name one target and one platform"));
-    }
+    let n_images = platforms.len() * wanted.len();
+    args.reproducible.check(args, n_images)?;
     let is_pushed = outputs.push
         || outputs
             .output

@@ -122,6 +122,15 @@ impl SourcingArgs {
         Ok(path.into())
     }
 
+    /// Tells whether a build would write the lock file.
+    pub(super) fn writes_lock(&self, args: &BuildArgs) -> Result<bool, CommandError> {
+        Ok(match &self.lock {
+            None => false,
+            Some(LockChoice::Update) => true,
+            Some(LockChoice::Usual | LockChoice::File(_)) => !self.path(args)?.exists(),
+        })
+    }
+
     /// Writes the lock file, if it is to be written.
     pub(super) fn write(
         &self,
