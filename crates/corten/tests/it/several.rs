@@ -186,6 +186,10 @@ fn what_several_results_cannot_be_is_refused_before_anything_is_built() {
         &format!("{targets} -o ./out"),
         "an output with a place or a name of its own is for one image, and there are 2",
     );
+    check(
+        "--target app=x.example/n --target extra=x.example/n:latest",
+        "`x.example/n:latest` cannot be the name of two targets",
+    );
     check("--annotation index:a=b", "there is no index to annotate");
     check(
         "--squash --cache-to type=inline",

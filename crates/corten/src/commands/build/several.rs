@@ -1,6 +1,6 @@
 //! Several targets and several platforms in one run: which images are built, and what they are called.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use corten_spec::{Platform, Reference};
@@ -81,6 +81,23 @@ pub(super) fn wanted(args: &BuildArgs) -> Result<Vec<Wanted>, CommandError> {
     Ok(wanted)
 }
 
+/// Refuses a name for more than one image: the last of them would take it from the others.
+fn check_names(wanted: &[Wanted]) -> Result<(), CommandError> {
+    let mut of: BTreeMap<String, usize> = BTreeMap::new();
+    for (number, one) in wanted.iter().enumerate() {
+        for name in &one.names {
+            let first = *of.entry(name.to_string()).or_insert(number);
+            if first != number {
+                return Err(CommandError::usage(format!(
+                    "`{name}` cannot be the name of two targets"
+                ))
+                .hint("give each a name of its own with `--target STAGE=NAME`"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Returns names that an image is to have.
 pub(super) fn references<'a>(
     names: impl Iterator<Item = &'a Name>,
@@ -100,6 +117,7 @@ pub(super) fn check(
     wanted: &[Wanted],
     platforms: &[Platform],
 ) -> Result<(), CommandError> {
+    check_names(wanted)?;
     let outputs = &args.outputs;
     let annotations = &args.image.annotation;
     let has_index = platforms.len() > 1 || args.attesting.is_asked();
