@@ -190,6 +190,14 @@ fn what_several_results_cannot_be_is_refused_before_anything_is_built() {
         "--target app=x.example/n --target extra=x.example/n:latest",
         "`x.example/n:latest` cannot be the name of two targets",
     );
+    for pushed in ["--push", "-o type=registry", "-o type=image,push=true"] {
+        for targets in ["", "--target app=x.example/n --target extra"] {
+            check(
+                &format!("{targets} {pushed}"),
+                "an image without a name cannot be pushed",
+            );
+        }
+    }
     check("--annotation index:a=b", "there is no index to annotate");
     check(
         "--squash --cache-to type=inline",
