@@ -165,7 +165,9 @@ fn execute(args: &BuildArgs, ctx: &Context) -> Result<Executed, CommandError> {
         fetcher: Fetcher::new(ctx, &prepared.registry, &rules),
     };
     if args.check.is_asked() {
-        return check::run(&args.check, &prepared.request, &bases, ctx).map(Executed::Ended);
+        let platforms = args.image.platforms();
+        let code = check::run(&args.check, &prepared.request, &platforms, &bases, ctx);
+        return code.map(Executed::Ended);
     }
     if args.reproducible.is_asked() {
         let place = (&store, ctx);

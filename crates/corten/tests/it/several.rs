@@ -230,6 +230,31 @@ fn what_several_results_cannot_be_is_refused_before_anything_is_built() {
 }
 
 #[test]
+fn a_check_is_of_all_platforms() {
+    let program = program();
+    // What is found is of one of the platforms alone, of the other, or of both.
+    let text = "FROM scratch AS of-amd64\nCOPY tool $AMD /\nFROM scratch AS of-s390x\n\
+                COPY tool $IBM /\nFROM of-$TARGETARCH AS last\nCOPY tool $BOTH /\n";
+    let text = format!("ARG TARGETARCH\n{text}");
+    program.write("context/Dockerfile", &text);
+    let check = |platforms: &str, expected: &[&str]| {
+        let args = ["--check", "--target", "last", "--platform", platforms];
+        let ran = program.run(&[&["build", "context"], args.as_slice()].concat());
+        let variables = ["$AMD", "$IBM", "$BOTH"].into_iter();
+        let found = variables.filter(|name| {
+            let finding = format!("variable '{name}'");
+            assert!(ran.stdout.matches(&finding).count() < 2, "{ran:?}");
+            ran.stdout.contains(&finding)
+        });
+        assert_eq!(found.collect::<Vec<_>>(), expected, "{ran:?}");
+        assert_eq!(ran.code, 1, "{ran:?}");
+    };
+    check("linux/amd64", &["$AMD", "$BOTH"]);
+    check("linux/s390x", &["$IBM", "$BOTH"]);
+    check("linux/amd64,linux/s390x", &["$AMD", "$IBM", "$BOTH"]);
+}
+
+#[test]
 fn commands_for_another_processor_need_an_emulator() {
     let test = "several::commands_for_another_processor_need_an_emulator";
     if Path::new("/proc/sys/fs/binfmt_misc/qemu-s390x").exists() {

@@ -50,15 +50,26 @@ impl CheckArgs {
     }
 }
 
-/// Checks, and prints what is found. Findings make it fail, as in `docker build --check`.
+/// Checks for each of `platforms`, and prints what is found. Findings make it fail, as in
+/// `docker build --check`.
 pub(crate) fn run(
     args: &CheckArgs,
     request: &BuildRequest,
+    platforms: &[Platform],
     bases: &StoreBases<'_>,
     ctx: &Context,
 ) -> Result<ExitCode, CommandError> {
     let known = |name: &str, platform: &Platform| known(bases, name, platform, ctx);
-    let lint = corten_build::check(request, LintScope::All, &known);
+    let found = platforms.iter().map(|platform| {
+        let request = BuildRequest {
+            platform: platform.clone(),
+            ..request.clone()
+        };
+        corten_build::check(&request, LintScope::All, &known)
+    });
+    let lint = found
+        .reduce(merged)
+        .ok_or_else(|| CommandError::usage("there is no platform to check the Dockerfile for"))?;
     match args.check_format {
         Format::Json => ctx.output.json(&in_json(&lint, request))?,
         Format::Text => ctx.output.data(&in_text(&lint, request))?,
@@ -67,6 +78,18 @@ pub(crate) fn run(
         (None, 0) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
+}
+
+/// Returns what is found for one platform or another, each finding once: most are of all.
+fn merged(mut lint: Lint, other: Lint) -> Lint {
+    for finding in other.findings {
+        if !lint.findings.contains(&finding) {
+            lint.findings.push(finding);
+        }
+    }
+    lint.findings.sort_by_key(|finding| finding.span.line);
+    lint.error = lint.error.or(other.error);
+    lint
 }
 
 /// Returns the config of a base image. Without it there is less to find, so that is only noted.
