@@ -70,7 +70,7 @@ pub(super) fn translate(
         }
     }
     let mut build = Vec::new();
-    add_image(args, around, &names, &mut build);
+    add_image(args, around, &names, &mut build)?;
     add_outputs(args, &names, no_push, &mut build)?;
     add_cache(args, around, &names, no_push, &mut build)?;
     let verbosity = add_logging(args, &mut build)?;
@@ -106,7 +106,7 @@ fn add_image(
     around: &Surroundings<'_>,
     names: &[Reference],
     build: &mut Vec<String>,
-) {
+) -> Result<(), CommandError> {
     let mut put = |flag: &str, value: &str| build.push(format!("{flag}={value}"));
     for name in names {
         put("--tag", &name.to_string());
@@ -129,12 +129,23 @@ fn add_image(
     for text in args.all("secret") {
         put("--secret", text);
     }
+    // Lists, and names of their own, are the build's: here there is one stage, and one platform.
     if let Some(target) = args.last("target") {
+        if target.contains('=') {
+            let text = format!("`--target {target}` is not a valid target build stage");
+            return Err(CommandError::usage(text).hint("name the image with `--destination`"));
+        }
         put("--target", target);
     }
     if let Some(platform) = args.last("custom-platform") {
+        if platform.contains(',') {
+            let text = format!("`--custom-platform {platform}`: it is one platform, `OS/ARCH`");
+            return Err(CommandError::usage(text)
+                .hint("build for each in a run of its own, or use `corten build --platform`"));
+        }
         put("--platform", platform);
     }
+    Ok(())
 }
 
 fn add_outputs(
@@ -430,6 +441,18 @@ mod tests {
                  --annotation manifest:d=e:f --secret id=a,src=b --target t --platform linux/arm64 \
                  {USUAL} {NONE}"
             ),
+        );
+        check(
+            "--no-push --target a --target= --custom-platform linux/arm64 --custom-platform linux/arm",
+            &format!("--platform linux/arm {USUAL} {NONE}"),
+        );
+        check(
+            "--target a=evil:2 -d e.com/good:1",
+            "error: `--target a=evil:2` is not a valid target build stage",
+        );
+        check(
+            "--no-push --custom-platform linux/amd64,linux/arm64",
+            "error: `--custom-platform linux/amd64,linux/arm64`: it is one platform, `OS/ARCH`",
         );
         check(
             "--no-push --tarPath a.tar --oci-layout-path l --reproducible",
