@@ -43,6 +43,8 @@ pub struct Built {
     pub layers: Vec<LayerRef>,
     /// How many of them are those of the image that it is based on.
     pub n_base_layers: usize,
+    /// Whether the manifest has one layer in place of those above the base image's.
+    pub is_squashed: bool,
     /// What each step of the run left, in the order of the lines of the Dockerfile: those of all targets.
     pub steps: Vec<BuiltStep>,
     /// What came from elsewhere in the run, sorted.

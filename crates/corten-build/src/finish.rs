@@ -57,6 +57,7 @@ pub(crate) fn finish(
         image_id: ImageId(config.digest),
         layers,
         n_base_layers: stage.n_base,
+        is_squashed: false,
         steps: Vec::new(),
         materials: Vec::new(),
     })

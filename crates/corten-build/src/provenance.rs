@@ -138,6 +138,9 @@ fn predicate(request: &BuildRequest, built: &Built, detail: Detail) -> Value {
     if let Some(target) = &request.target {
         put("target".to_owned(), target);
     }
+    if built.is_squashed {
+        put("squash".to_owned(), "true");
+    }
     if detail == Detail::Max {
         let arguments = request.build_args.iter();
         for (name, value) in arguments.filter(|(name, _)| !sounds_secret(name)) {
@@ -181,20 +184,9 @@ fn predicate(request: &BuildRequest, built: &Built, detail: Detail) -> Value {
     })
 }
 
-/// Returns the Dockerfile, and the layers that each step left.
+/// Returns the Dockerfile, and the layers that each step left, which a squashed image has none of.
 fn source(request: &BuildRequest, built: &Built) -> Value {
-    let layers: BTreeMap<String, Vec<&Descriptor>> = built
-        .steps
-        .iter()
-        .map(|step| {
-            let layers = step.layers.iter().map(|layer| &layer.blob);
-            (
-                format!("line{}:{}", step.line, step.number),
-                layers.collect(),
-            )
-        })
-        .collect();
-    json!({
+    let mut source = json!({
         "source": {
             "infos": [{
                 "filename": without_credentials(&request.file_name),
@@ -202,8 +194,19 @@ fn source(request: &BuildRequest, built: &Built) -> Value {
                 "data": STANDARD.encode(without_credentials(&request.text)),
             }],
         },
-        "layers": layers,
-    })
+    });
+    if !built.is_squashed {
+        let steps = built.steps.iter();
+        let layers: BTreeMap<String, Vec<&Descriptor>> = steps
+            .map(|step| {
+                let name = format!("line{}:{}", step.line, step.number);
+                let layers = step.layers.iter();
+                (name, layers.map(|layer| &layer.blob).collect())
+            })
+            .collect();
+        source["layers"] = json!(layers);
+    }
+    source
 }
 
 fn dependency(material: &Material) -> Value {
@@ -307,6 +310,7 @@ mod tests {
             image_id,
             layers: Vec::new(),
             n_base_layers: 0,
+            is_squashed: false,
             steps: Vec::new(),
             materials,
         };

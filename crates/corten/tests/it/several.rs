@@ -366,6 +366,34 @@ fn layers_above_the_base_are_squashed_into_one() {
 }
 
 #[test]
+fn a_provenance_of_a_squashed_image_names_no_other_layers() {
+    let program = program();
+    let text = "FROM scratch\nCOPY tool /\nCOPY tool /two\n";
+    program.write("context/Dockerfile", text);
+    // Returns what was recorded of squashing, and of the layers of steps.
+    let recorded = |more: &[&str]| {
+        let args = ["build", "context", "-t", "app", "--provenance=mode=max"];
+        program.ok(&[&args, more].concat());
+        let index = json(&program, &["inspect", "--raw", "app"]);
+        let blob = |digest: &Value| {
+            let digest = digest.as_str().unwrap().replacen(':', "/", 1);
+            let path = program.path("store/blobs").join(digest);
+            serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap()
+        };
+        let statement = blob(&blob(&index["manifests"][1]["digest"])["layers"][0]["digest"]);
+        let predicate = &statement["predicate"];
+        let request = &predicate["buildDefinition"]["externalParameters"]["request"];
+        let layers = &predicate["runDetails"]["metadata"]["buildkit_metadata"]["layers"];
+        (
+            request["args"]["squash"].clone(),
+            layers.as_object().map(serde_json::Map::len),
+        )
+    };
+    assert_eq!(recorded(&[]), (Value::Null, Some(2)));
+    assert_eq!(recorded(&["--squash"]), ("true".into(), None));
+}
+
+#[test]
 fn steps_of_a_stage_are_done_again_alone() {
     let program = program();
     program.ok(&["build", "context"]);

@@ -38,6 +38,7 @@ impl Image {
         let config = load(&manifest)?.manifest.value.config;
         self.built.image_id = ImageId(config.digest);
         self.built.manifest = manifest;
+        self.built.is_squashed = true;
         Ok(())
     }
 }
