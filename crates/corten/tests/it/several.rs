@@ -140,6 +140,21 @@ fn each_platform_has_a_provenance_after_all_images() {
 #[test]
 fn caches_and_locks_are_of_all_platforms() {
     let program = program();
+    let text = DOCKERFILE
+        .replace("FROM scratch AS app", "FROM base-$TARGETARCH AS app")
+        .replace("FROM --platform", "ARG TARGETARCH\nFROM --platform");
+    program.write("context/Dockerfile", &text);
+    program.write_tar("base.tar", &[("etc/motd", b"hello\n", 0o644)]);
+    for root in ["store", "elsewhere"] {
+        for architecture in ["s390x", "amd64"] {
+            let (name, platform) = (
+                format!("base-{architecture}"),
+                format!("linux/{architecture}"),
+            );
+            let args = ["import", "base.tar", "-t", &name, "--platform", &platform];
+            program.ok(&[&["--root", root], args.as_slice()].concat());
+        }
+    }
     let build = |args: &str| {
         let both = "build context --target app --platform linux/s390x,linux/amd64 --lock";
         let all = both.split(' ').chain(args.split_whitespace());
@@ -149,7 +164,11 @@ fn caches_and_locks_are_of_all_platforms() {
     };
     build("--cache-to type=local,dest=cache,mode=max");
     let lock = fs::read_to_string(program.path("context/Dockerfile.lock.json")).unwrap();
-    assert!(lock.contains("\"version\": 1"), "{lock}");
+    let lock: Value = serde_json::from_str(&lock).unwrap();
+    let images: Vec<_> = lock["images"].as_object().unwrap().keys().collect();
+    let expected = ["amd64", "s390x"]
+        .map(|architecture| format!("docker.io/library/base-{architecture}:latest"));
+    assert_eq!(images, expected.each_ref());
     let second = build("--cache-from type=local,src=cache --root elsewhere");
     assert_eq!(second.stderr.matches(" CACHED").count(), 4, "{second:?}");
 }
