@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, IsTerminal as _, Read, Write};
 use std::sync::LazyLock;
 
 use clap::ValueEnum;
+use corten_spec::Digest;
 use indicatif::MultiProgress;
 use serde::Serialize;
 
@@ -56,6 +57,15 @@ impl Output {
     )]
     pub(crate) fn data(self, text: &str) -> Result<(), CommandError> {
         print(text.as_bytes(), b"\n")
+    }
+
+    /// Prints what an image is found by: as data, unless the image itself is on standard output.
+    pub(crate) fn digest(self, digest: &Digest, is_on_stdout: bool) -> Result<(), CommandError> {
+        if is_on_stdout {
+            self.note(digest.as_str());
+            return Ok(());
+        }
+        self.data(digest.as_str())
     }
 
     /// Prints data as it is.

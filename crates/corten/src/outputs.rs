@@ -7,6 +7,7 @@ use std::str::FromStr;
 use corten_spec::Reference;
 
 use crate::conversion::DocumentFormat;
+use crate::rootfs;
 
 /// Where one `--output` goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +93,19 @@ impl FromStr for OutputSpec {
 }
 
 impl OutputSpec {
+    /// Tells whether the result goes to standard output.
+    pub(crate) fn is_stdout(&self) -> bool {
+        match &self.to {
+            BuildOutput::OciArchive(path)
+            | BuildOutput::DockerArchive(path)
+            | BuildOutput::Tar(path) => rootfs::is_stdout(path),
+            BuildOutput::Store
+            | BuildOutput::Registry
+            | BuildOutput::Layout(_)
+            | BuildOutput::Directory(_) => false,
+        }
+    }
+
     fn add(&mut self, key: &str, value: &str, is_image: bool) -> Result<(), String> {
         let annotation = key
             .strip_prefix("annotation.")
@@ -149,15 +163,21 @@ fn destination(
             "`{kind}` needs a destination, as in `type={kind},dest=PATH`"
         ))
     };
+    let directory = || match destination()? {
+        path if rootfs::is_stdout(&path) => Err(format!(
+            "`{kind}` is a directory here, and standard output is none; one called `-` is `./-`"
+        )),
+        path => Ok(path),
+    };
     let output = match kind {
         "image" if is_set("push", false)? => BuildOutput::Registry,
         "image" => BuildOutput::Store,
         "registry" => BuildOutput::Registry,
-        "oci" if !is_set("tar", true)? => BuildOutput::Layout(destination()?),
+        "oci" if !is_set("tar", true)? => BuildOutput::Layout(directory()?),
         "oci" | "oci-archive" => BuildOutput::OciArchive(destination()?),
         "docker" | "docker-archive" => BuildOutput::DockerArchive(destination()?),
-        "oci-layout" => BuildOutput::Layout(destination()?),
-        "local" => BuildOutput::Directory(destination()?),
+        "oci-layout" => BuildOutput::Layout(directory()?),
+        "local" => BuildOutput::Directory(directory()?),
         "tar" => BuildOutput::Tar(destination()?),
         other => return Err(format!("`{other}` is not a kind of output; {KINDS}")),
     };
@@ -235,6 +255,12 @@ mod tests {
             Ok(BuildOutput::Layout("a".into())),
         );
         check("-", Ok(BuildOutput::Tar("-".into())));
+        check(
+            "type=local,dest=-",
+            Err(
+                "`local` is a directory here, and standard output is none; one called `-` is `./-`",
+            ),
+        );
         check(
             "type=oci,dest=a,name=x:1",
             Ok(BuildOutput::OciArchive("a".into())),

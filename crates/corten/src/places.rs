@@ -13,6 +13,7 @@ use corten_transport::{Archive, ArchiveWriter, Format, ReadOptions};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::registry::RegistryArgs;
+use crate::rootfs;
 
 /// A place that an image is in or goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,7 +208,12 @@ impl Place {
         })
     }
 
-    /// Opens the place to write to it.
+    /// Tells whether what is written there is on standard output.
+    pub(crate) fn is_stdout(&self) -> bool {
+        matches!(self, Self::Archive(_, path, _) if rootfs::is_stdout(path))
+    }
+
+    /// Opens the place to write to it; an archive `-` is standard output.
     pub(crate) fn create(
         &self,
         ctx: &Context,
@@ -234,9 +240,17 @@ impl Place {
                 Destination::Layout(Box::new(layout), name.clone())
             }
             Self::Archive(format, path, name) => {
+                rootfs::refuse_terminal(path)?;
+                let is_stdout = self.is_stdout();
+                let collected = ctx.scratch().join("corten-archive.tar");
+                let path = if is_stdout { &collected } else { path };
                 let writer = ArchiveWriter::create(path, *format);
                 let writer = writer.map_err(|error| CommandError::doing(doing(), error))?;
-                Destination::Archive(Box::new(writer), name.clone())
+                Destination::Archive {
+                    writer: Box::new(writer),
+                    name: name.clone(),
+                    is_stdout,
+                }
             }
         })
     }
@@ -271,7 +285,11 @@ pub(crate) enum Destination {
     /// An image layout; the name may be empty.
     Layout(Box<Layout>, String),
     /// An archive; the name may be empty.
-    Archive(Box<ArchiveWriter>, String),
+    Archive {
+        writer: Box<ArchiveWriter>,
+        name: String,
+        is_stdout: bool,
+    },
 }
 
 impl Destination {
@@ -281,7 +299,7 @@ impl Destination {
             Self::Store(store, _) => &**store,
             Self::Registry(repository, ..) => &**repository,
             Self::Layout(layout, _) => &**layout,
-            Self::Archive(writer, _) => &**writer,
+            Self::Archive { writer, .. } => &**writer,
         }
     }
 
@@ -289,7 +307,7 @@ impl Destination {
     pub(crate) fn store(&self) -> Option<&Store> {
         match self {
             Self::Store(store, _) => Some(store),
-            Self::Registry(..) | Self::Layout(..) | Self::Archive(..) => None,
+            Self::Registry(..) | Self::Layout(..) | Self::Archive { .. } => None,
         }
     }
 
@@ -297,7 +315,7 @@ impl Destination {
     pub(crate) fn client(&self) -> Option<&Client> {
         match self {
             Self::Registry(_, client, _) => Some(client),
-            Self::Store(..) | Self::Layout(..) | Self::Archive(..) => None,
+            Self::Store(..) | Self::Layout(..) | Self::Archive { .. } => None,
         }
     }
 
@@ -325,14 +343,23 @@ impl Destination {
                 };
                 named.map_err(failed(Sink::place(&*layout)))
             }
-            Self::Archive(writer, name) => {
+            Self::Archive {
+                writer,
+                name,
+                is_stdout,
+            } => {
                 let named = if name.is_empty() {
                     writer.add(content)
                 } else {
                     writer.tag(&name, content)
                 };
                 named.map_err(failed(Sink::place(&*writer)))?;
-                writer.finish().map_err(CommandError::caused)
+                let finished = if is_stdout {
+                    writer.write_to(&mut std::io::stdout().lock())
+                } else {
+                    writer.finish()
+                };
+                finished.map_err(CommandError::caused)
             }
         }
     }

@@ -64,9 +64,20 @@ impl TarOptions<'_> {
     };
 }
 
-/// Tells whether a tar written to `path` would be shown to somebody.
-pub(crate) fn is_terminal(path: &Path) -> bool {
-    path == Path::new("-") && std::io::stdout().is_terminal()
+/// Tells whether a tar written to `path` goes to standard output.
+pub(crate) fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Refuses to show somebody a tar.
+pub(crate) fn refuse_terminal(path: &Path) -> Result<(), CommandError> {
+    if is_stdout(path) && std::io::stdout().is_terminal() {
+        return Err(
+            CommandError::usage("a tar is nothing to look at on a terminal")
+                .hint("name a file to write, or pipe it to another program"),
+        );
+    }
+    Ok(())
 }
 
 /// Writes the files of `image` as a tar to `path`; `-` is standard output. A file appears whole; a
@@ -78,7 +89,7 @@ pub(crate) fn write_tar(
     options: &TarOptions<'_>,
 ) -> Result<(), CommandError> {
     let doing = || format!("cannot write `{}`", path.display());
-    if path == Path::new("-") {
+    if is_stdout(path) {
         return write(snapshots, image, &mut std::io::stdout().lock(), options)
             .map_err(|error| error.while_doing(doing()));
     }

@@ -194,6 +194,11 @@ fn ready(args: &BakeArgs, baked: &Baked, name: &str) -> Result<Ready, CommandErr
     let definition = definition(name, target).map_err(CommandError::caused)?;
     let inline = definition.inline.as_deref().map(inline).transpose()?;
     let mut args = parsed(args, name, &definition, inline.as_ref())?;
+    if args.outputs.has_stdout() {
+        let text = format!("the target `{name}` cannot be written to standard output");
+        return Err(CommandError::usage(text)
+            .hint("the digests of all targets are printed there; name a file"));
+    }
     let mut targets = baked.targets.values();
     if targets.any(|other| needs(other, name)) {
         // The layers of what others are built on have to be here, and not only in a registry.

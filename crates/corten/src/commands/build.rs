@@ -124,6 +124,7 @@ pub(crate) fn one(args: &BuildArgs, ctx: &Context) -> Result<One, CommandError> 
 pub(crate) fn check(args: &BuildArgs) -> Result<(), CommandError> {
     args.compat.check()?;
     args.attesting.check(args)?;
+    args.outputs.check()?;
     several::check(args, &several::wanted(args)?, &args.image.platforms())
 }
 

@@ -50,6 +50,7 @@ pub(crate) fn run(args: &ConvertArgs, ctx: &Context) -> Result<ExitCode, Command
         transfer_as(ctx, &opened, destination, &part, jobs, Some(options))
     };
     let content = convert().map_err(|error| error.while_doing(doing))?;
-    ctx.output.data(content.digest.as_str())?;
+    ctx.output
+        .digest(&content.digest, args.destination.is_stdout())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -59,6 +59,7 @@ pub(crate) fn run(args: &CopyArgs, ctx: &Context) -> Result<ExitCode, CommandErr
     };
     let doing = format!("cannot copy `{}` to `{}`", args.source, args.destination);
     let content = copy().map_err(|error| error.while_doing(doing))?;
-    ctx.output.data(content.digest.as_str())?;
+    ctx.output
+        .digest(&content.digest, args.destination.is_stdout())?;
     Ok(ExitCode::SUCCESS)
 }

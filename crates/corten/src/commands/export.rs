@@ -45,12 +45,7 @@ pub(crate) struct ExportArgs {
 
 pub(crate) fn run(args: &ExportArgs, ctx: &Context) -> Result<ExitCode, CommandError> {
     let export = || {
-        if rootfs::is_terminal(&args.output) {
-            return Err(
-                CommandError::usage("a tar is nothing to look at on a terminal")
-                    .hint("name a file with `--output`, or pipe it to another program"),
-            );
-        }
+        rootfs::refuse_terminal(&args.output)?;
         let store = ctx.store()?;
         let wanted = Wanted::asked(args.platform.as_ref());
         let image = find_to_read(ctx, &store, &args.registry, &args.place, &wanted)?;

@@ -209,6 +209,10 @@ fn what_several_results_cannot_be_is_refused_before_anything_is_built() {
         "--target app=x.example/n --target extra=x.example/n:latest",
         "`x.example/n:latest` cannot be the name of two targets",
     );
+    check(
+        "-o type=oci,dest=- -o type=docker,dest=-",
+        "standard output has a place for one output",
+    );
     for pushed in ["--push", "-o type=registry", "-o type=image,push=true"] {
         for targets in ["", "--target app=x.example/n --target extra"] {
             check(
@@ -246,6 +250,44 @@ fn what_several_results_cannot_be_is_refused_before_anything_is_built() {
         &format!("{targets} --provenance"),
         "a provenance is of one target",
     );
+}
+
+#[test]
+fn one_file_can_be_standard_output() {
+    let program = program();
+    let platforms = "linux/s390x,linux/amd64";
+    let build = |output: &str, platform: &str, place: &str| {
+        let args = ["build", "context", "--target=app", "-o", output];
+        let args = [&args, ["--platform", platform].as_slice()].concat();
+        let written = program.command(&args).output().unwrap();
+        assert!(written.status.success(), "{written:?}");
+        // Nothing is beside the archive, which ends with two blocks of zeros.
+        assert!(written.stdout.ends_with(&[0; 1024]), "{output}");
+        assert!(String::from_utf8_lossy(&written.stderr).contains("sha256:"));
+        assert!(!program.path("-").exists());
+        let read =
+            program.run_with_input(&["ls", place, "--platform=linux/amd64"], &written.stdout);
+        assert_eq!(read.stdout.trim_end(), "tool-amd64", "{output}: {read:?}");
+    };
+    build("type=oci,dest=-", platforms, "oci-archive:-");
+    build("type=docker,dest=-", "linux/amd64", "docker-archive:-");
+
+    program.ok(&[
+        "build",
+        "context",
+        "--target=app",
+        "--platform=linux/amd64",
+        "-t",
+        "app",
+    ]);
+    let copied = program
+        .command(&["copy", "app", "oci-archive:-"])
+        .output()
+        .unwrap();
+    assert!(copied.stdout.ends_with(&[0; 1024]) && !program.path("-").exists());
+    let tar = ["build", "context", "--target=app", "-o", "-"];
+    let tar = program.command(&tar).output().unwrap();
+    assert!(tar.stdout.ends_with(&[0; 1024]), "{tar:?}");
 }
 
 #[test]

@@ -21,8 +21,8 @@ use crate::transfer::{Part, transfer_as};
 /// Where the result goes.
 #[derive(Debug, Args)]
 pub(crate) struct OutputArgs {
-    /// Write the result elsewhere, too: `type=oci|docker|oci-layout|local|tar,dest=PATH`, or
-    /// `type=registry`
+    /// Write the result elsewhere, too: `type=oci|docker|oci-layout|local|tar,dest=PATH`, where `-` is
+    /// standard output for what is one file, or `type=registry`
     #[arg(long, short, value_name = "KIND,dest=PATH")]
     pub(crate) output: Vec<OutputSpec>,
     /// Push the image to the registries of its names
@@ -40,6 +40,25 @@ pub(crate) struct OutputArgs {
     /// Write documents in this format besides the store, which has the image specification's
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<DocumentFormat>,
+}
+
+impl OutputArgs {
+    /// Tells whether a result goes to standard output.
+    pub(crate) fn has_stdout(&self) -> bool {
+        self.output.iter().any(OutputSpec::is_stdout)
+    }
+
+    /// Refuses what standard output has no place for.
+    pub(super) fn check(&self) -> Result<(), CommandError> {
+        let n_there = self.output.iter().filter(|spec| spec.is_stdout()).count();
+        match n_there {
+            0 => Ok(()),
+            1 => rootfs::refuse_terminal(Path::new("-")),
+            _ => Err(CommandError::usage(
+                "standard output has a place for one output",
+            )),
+        }
+    }
 }
 
 /// Writes what was built of one target wherever it is to be.
@@ -195,7 +214,8 @@ pub(super) fn report(
         }
     }
     let mut roots = outcomes.iter().map(|outcome| &outcome.root);
-    roots.try_for_each(|root| ctx.output.data(root.digest.as_str()))
+    let is_taken = outputs.has_stdout();
+    roots.try_for_each(|root| ctx.output.digest(&root.digest, is_taken))
 }
 
 /// Gives the image a name in the store.
