@@ -32,6 +32,21 @@ pub(crate) struct GitHeader {
     pub(crate) value: Secret,
 }
 
+impl GitHeader {
+    /// Returns `text`, which a server may have written, with `***` for whatever tells what it was sent.
+    pub(crate) fn hide_in(&self, text: &str) -> String {
+        let value = self.value.expose();
+        let sent = value.split_once(' ').map_or(value, |(_, sent)| sent.trim());
+        let pair = STANDARD.decode(sent).unwrap_or_default();
+        let pair = String::from_utf8(pair).unwrap_or_default();
+        let password = pair.split_once(':').map_or("", |(_, password)| password);
+        // What is in another comes after it. Who copies Base64 may leave its end out.
+        let forms = [value, sent, sent.trim_end_matches('='), &pair, password];
+        let forms = forms.iter().filter(|form| !form.is_empty());
+        forms.fold(text.to_owned(), |text, form| text.replace(form, "***"))
+    }
+}
+
 /// How the value of `Authorization` is made of a secret.
 #[derive(Debug, Clone, Copy)]
 enum Form {
@@ -243,6 +258,28 @@ mod tests {
         check(&all, "git@a.io:x/y.git", None);
         check(&all, "ssh://git@a.io/x/y.git", None);
         check(&all, "git://a.io/x", None);
+    }
+
+    #[test]
+    fn what_was_sent_is_hidden() {
+        #[track_caller]
+        fn check(value: &str, said: &str, expected: &str) {
+            let header = GitHeader {
+                scope: "https://a.io/".to_owned(),
+                value: Secret::new(value.to_owned()),
+            };
+            assert_eq!(header.hide_in(said), expected, "{value:?}");
+        }
+        let pair = STANDARD.encode("x-access-token:tok1");
+        let basic = format!("basic {pair}");
+        let bare = pair.trim_end_matches('=');
+        check(&basic, &format!("for {basic}!"), "for ***!");
+        check(&basic, &format!("for {pair}!"), "for ***!");
+        check(&basic, &format!("for {bare}!"), "for ***!");
+        check(&basic, "x-access-token:tok1, tok1", "***, ***");
+        check("Bearer t", "Bearer t; t", "***; ***");
+        check("plain", "a plain word", "a *** word");
+        check("basic eDo=", "nothing", "nothing");
     }
 
     #[test]

@@ -319,7 +319,7 @@ impl Git<'_> {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let verb = args.first().copied().unwrap_or_default();
-        let failed = failure(&output, verb, self.remote);
+        let failed = failure(&output, verb, self.remote, self.header.as_ref());
         let is_redirect = failed.to_string().contains("returned error: 30");
         Err(if self.header.is_some() && is_redirect {
             CommandError::failed(format!(
@@ -389,13 +389,16 @@ fn sign_in(command: &mut Command, header: &GitHeader) {
     }
 }
 
-fn failure(output: &Output, verb: &str, remote: &str) -> CommandError {
+fn failure(output: &Output, verb: &str, remote: &str, header: Option<&GitHeader>) -> CommandError {
     if output.status.code() == Some(127) {
         return CommandError::failed("the program `git` is not there")
             .hint("install git, or check the repository out and name the directory");
     }
     // Its messages may have the URL or one of a submodule, and those a password.
-    let said = String::from_utf8_lossy(&output.stderr).replace(remote, &without_secrets(remote));
+    let said = String::from_utf8_lossy(&output.stderr);
+    // Servers and proxies answer with what they were sent.
+    let said = header.map_or_else(|| said.to_string(), |header| header.hide_in(&said));
+    let said = said.replace(remote, &without_secrets(remote));
     let said = without_credentials(&said);
     let said = said.trim().replace('\n', "\n    ");
     CommandError::failed(format!(

@@ -16,7 +16,8 @@ use crate::program::Program;
 /// The path of a request, and its `Authorization`.
 type Asked = (String, Option<String>);
 
-/// A server that gives files to who has the right header, and redirects what is below `/moved`.
+/// A server that gives files to who has the right header, redirects what is below `/moved`, and
+/// answers below `/echo` with what it was sent.
 #[derive(Clone)]
 struct Server {
     root: PathBuf,
@@ -72,6 +73,18 @@ impl Server {
                 "302 Found",
                 format!("Location: {}{rest}\r\n", self.other),
                 Vec::new(),
+            )
+        } else if path.starts_with("/echo") {
+            let sent = sent.unwrap_or_default();
+            let pair = sent
+                .strip_prefix("basic ")
+                .map(|pair| STANDARD.decode(pair));
+            let pair = pair.map(Result::unwrap).unwrap_or_default();
+            let pair = String::from_utf8(pair).unwrap();
+            (
+                "403 Forbidden",
+                "Content-Type: text/plain\r\n".into(),
+                format!("denied for {sent}\nthat is {pair}\n").into_bytes(),
             )
         } else if sent.as_deref() != Some(&self.wanted) && !self.wanted.is_empty() {
             (
@@ -176,6 +189,24 @@ fn files_are_got_with_secrets() {
     assert_eq!(code, 0, "{said}");
     assert_eq!(other.leaked(), []);
     assert!(other.log.lock().unwrap().len() >= 2);
+}
+
+#[test]
+fn what_a_server_of_repositories_echoes_is_hidden() {
+    #[track_caller]
+    fn check(id: &str) {
+        let program = Program::with_base();
+        let (server, place) = Server::start(&program.path("served"), "", "");
+        let secret = format!("id={id},env=TOKEN");
+        let add = format!("ADD http://{place}/echo/r.git#main /srv/r");
+        let (code, said) = build(&program, &add, &["--secret", &secret]);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("denied for ***"), "{said}");
+        assert!(!server.leaked().is_empty(), "it was sent the secret");
+        check_secret(&program, &said);
+    }
+    check("GIT_AUTH_TOKEN");
+    check("GIT_AUTH_HEADER");
 }
 
 #[test]
