@@ -13,6 +13,12 @@ pub(crate) const CHECK: &str = "BUILDKIT_DOCKERFILE_CHECK";
 /// Chooses the grammar.
 const SYNTAX: &str = "BUILDKIT_SYNTAX";
 
+/// Names the host that commands see.
+const HOST_NAME: &str = "BUILDKIT_SANDBOX_HOSTNAME";
+
+/// The longest name that sethostname(2) takes.
+const LONGEST_HOST_NAME: usize = 64;
+
 /// What a setting comes to here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Setting {
@@ -41,7 +47,7 @@ const SETTINGS: [(&str, Setting); 11] = [
         "BUILDKIT_MULTI_PLATFORM",
         Setting::Refused("several platforms make an index, and one does not"),
     ),
-    ("BUILDKIT_SANDBOX_HOSTNAME", Setting::Honoured),
+    (HOST_NAME, Setting::Honoured),
     // Messages to a scanner that is started when a list of contents is asked for.
     ("BUILDKIT_SBOM_SCAN_CONTEXT", Setting::Indifferent),
     ("BUILDKIT_SBOM_SCAN_STAGE", Setting::Indifferent),
@@ -68,6 +74,14 @@ pub(crate) fn check(
         let label = format!("in the build argument `{CHECK}`");
         return Err(Diagnostic::new(message, first_from(dockerfile)).with_label(label));
     }
+    if build_args
+        .get(HOST_NAME)
+        .is_some_and(|name| !may_name_host(name))
+    {
+        let message = format!("the build argument `{HOST_NAME}` is no name of a host");
+        return Err(Diagnostic::new(message, first_from(dockerfile))
+            .with_hint("letters, digits, `-`, `_` and `.` may be in it, and 64 of them at most"));
+    }
     for (name, value) in build_args {
         // `false` asks for what is done anyway.
         if matches!(
@@ -82,6 +96,12 @@ pub(crate) fn check(
         }
     }
     Ok(())
+}
+
+/// Tells whether `name` may be in a line of `/etc/hosts`, and be the name of a machine.
+fn may_name_host(name: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    name.len() <= LONGEST_HOST_NAME && name.bytes().all(is_part)
 }
 
 /// Tells whether a build argument is a setting that is honoured or makes no difference.

@@ -282,7 +282,18 @@ fn grammars_and_settings() {
     check("FROM a", &[("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "1")], None);
     check("FROM a", &[("BUILDKIT_MULTI_PLATFORM", "0")], None);
     check("FROM a", &[("BUILDKIT_CACHE_MOUNT_NS", "ns")], None);
-    check("FROM a", &[("BUILDKIT_SANDBOX_HOSTNAME", "a")], None);
+    let host = |name| check("FROM a", &[("BUILDKIT_SANDBOX_HOSTNAME", name)], None);
+    host("a-1.example_x");
+    host("");
+    host(&"a".repeat(64));
+    let refused = |name| {
+        let message = "the build argument `BUILDKIT_SANDBOX_HOSTNAME` is no name of a host";
+        let args = [("BUILDKIT_SANDBOX_HOSTNAME", name)];
+        check("FROM a", &args, Some(message));
+    };
+    refused("a\n6.6.6.6 evil");
+    refused("a b");
+    refused(&"a".repeat(65));
     let message = "the build argument `BUILDKIT_MULTI_PLATFORM` is not supported";
     check("FROM a", &[("BUILDKIT_MULTI_PLATFORM", "1")], Some(message));
     let plan = make("FROM a", None, &[("BUILDKIT_INLINE_CACHE", "1")]).unwrap();
