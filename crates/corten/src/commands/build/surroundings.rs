@@ -95,6 +95,9 @@ impl FromStr for Ulimit {
         let (name, values) = text.split_once('=').ok_or("expected `NAME=SOFT[:HARD]`")?;
         let (soft, hard) = values.split_once(':').unwrap_or((values, values));
         let (soft, hard) = (limit(soft)?, limit(hard)?);
+        if name == "cpu" && soft == Some(0) {
+            return Err("no command could start: it needs 1 second at least".to_owned());
+        }
         let limit = ResourceLimit::new(name, soft, hard);
         limit.map(Self).ok_or_else(|| {
             if ResourceLimit::names().any(|known| known == name) {
@@ -135,6 +138,9 @@ mod tests {
         check("nofile=1024:2048", Some("nofile=1024:2048"));
         check("core=0:-1", Some("core=0:-1"));
         check("stack=-1", Some("stack=-1:-1"));
+        check("cpu=1", Some("cpu=1:1"));
+        check("cpu=0", None);
+        check("cpu=0:5", None);
         check("nofile=2:1", None);
         check("nofile=-1:1", None);
         check("files=1", None);
