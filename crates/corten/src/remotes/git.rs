@@ -310,7 +310,7 @@ impl Git<'_> {
     fn run(&self, args: &[&str]) -> Result<String, CommandError> {
         let output =
             output_until(&mut self.command(args), self.access.cancel).map_err(|error| {
-                CommandError::doing("cannot start `sh`, which sets the umask for `git`", error)
+                CommandError::doing("cannot run `git`, by `sh`, which sets the umask", error)
             })?;
         if self.access.cancel.is_cancelled() {
             return Err(CommandError::failed("it was ended"));
@@ -323,7 +323,8 @@ impl Git<'_> {
         let is_redirect = failed.to_string().contains("returned error: 30");
         Err(if self.header.is_some() && is_redirect {
             CommandError::failed(format!(
-                "{failed}\n    a secret goes to no other server: name the address that it redirects to"
+                "{failed}\n    where a secret is sent, no redirect is followed, not even on the same server: \
+                 name the address that it redirects to"
             ))
         } else {
             failed
