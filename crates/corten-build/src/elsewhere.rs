@@ -6,7 +6,7 @@ use corten_spec::Descriptor;
 
 use crate::base::Bases;
 use crate::caches::Caches;
-use crate::{BuildRequest, Result};
+use crate::{BuildRequest, Error, Result};
 
 /// All places that one build takes layers from.
 #[derive(Debug)]
@@ -24,10 +24,20 @@ impl<'a> Elsewhere<'a> {
     }
 
     /// Brings those of `layers` that are not in the store.
+    ///
+    /// # Errors
+    /// [`Error::LayerMissing`] if one of them is nowhere: nothing may name an image without it.
     pub(crate) fn bring_all(&self, store: &Store, layers: &[LayerRef]) -> Result<()> {
         for layer in layers {
+            if store.contains(&layer.blob)? {
+                continue;
+            }
+            self.bring(store, &layer.blob)?;
+            // Who does not have it brings nothing and says nothing, and foreign layers are left out.
             if !store.contains(&layer.blob)? {
-                self.bring(store, &layer.blob)?;
+                return Err(Error::LayerMissing {
+                    blob: layer.blob.digest.clone(),
+                });
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use corten_dockerfile::Diagnostic;
+use corten_spec::Digest;
 
 /// The result of building.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -160,6 +161,15 @@ pub enum Error {
     SshKey {
         /// Why.
         reason: &'static str,
+    },
+    /// The image has a layer that is not to be had; it was not stored.
+    #[error(
+        "the image has the layer {blob}, which is neither in the store nor where its bases and caches \
+         are from\n  pull the base image again"
+    )]
+    LayerMissing {
+        /// The blob, as manifests name it.
+        blob: Digest,
     },
     /// Content could not be read or stored.
     #[error(transparent)]

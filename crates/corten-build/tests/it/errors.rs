@@ -200,3 +200,18 @@ fn a_layer_that_cannot_be_stored() {
     let recorded = corten_build::list_cache(&site.store).unwrap();
     assert_eq!(recorded, []);
 }
+
+/// What names an image promises that it can be read.
+#[test]
+fn no_image_is_made_of_a_layer_that_is_nowhere() {
+    let site = Site::new("");
+    let built = site.build("FROM base\n");
+    let blob = site.layers(&built).remove(0).blob.digest;
+    std::fs::remove_file(site.store.blob_path(&blob)).unwrap();
+    let error = site.try_build("FROM base\nLABEL a=b\n").unwrap_err();
+    let expected = format!(
+        "the image has the layer {blob}, which is neither in the store nor where its bases and caches \
+         are from\n  pull the base image again"
+    );
+    assert_eq!(chain(&error), expected);
+}
