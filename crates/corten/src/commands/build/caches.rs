@@ -1,5 +1,6 @@
 //! The caches of one build: opened before, written after.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use corten_build::caches::{Caches, Exported, Mode, WithCaches, export};
@@ -148,6 +149,27 @@ pub(super) fn write(
             write_image(args, ctx, image, &outcome.wanted.names)?;
         }
     }
+    let images = outcomes.iter().flat_map(|outcome| &outcome.images);
+    let requests: Vec<_> = images.map(|image| &image.request).collect();
+    for to in args.caching.cache_to.iter().filter(|to| to.mounts) {
+        if let Some(at) = &to.at {
+            tolerate(ctx, to, at, write_mounts(args, ctx, &requests, at))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a warning of an error that may be.
+fn tolerate(
+    ctx: &Context,
+    to: &CacheTo,
+    at: &CacheAt,
+    written: Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    match written.map_err(|error| error.while_doing(format!("cannot write the cache `{at}`"))) {
+        Err(error) if to.may_fail => ctx.output.warn(&error.to_string()),
+        written => written?,
+    }
     Ok(())
 }
 
@@ -169,17 +191,9 @@ fn write_image(
                 done.sent,
                 output::size(done.bytes)
             ));
-            if to.mounts {
-                write_mounts(args, ctx, &image.request, at)?;
-            }
             Ok(())
         };
-        let written =
-            write().map_err(|error| error.while_doing(format!("cannot write the cache `{at}`")));
-        match written {
-            Err(error) if to.may_fail => ctx.output.warn(&error.to_string()),
-            written => written?,
-        }
+        tolerate(ctx, to, at, write())?;
     }
     Ok(())
 }
@@ -219,21 +233,23 @@ fn write_to(
     done.map_err(CommandError::caused)
 }
 
-/// Writes the caches of RUN that commands of the build used.
+/// Writes the caches of RUN that commands of all builds used, each once.
 fn write_mounts(
     args: &BuildArgs,
     ctx: &Context,
-    request: &BuildRequest,
+    requests: &[&BuildRequest],
     at: &CacheAt,
 ) -> Result<(), CommandError> {
-    let used = request.caches.as_ref().map(|caches| caches.used_mounts());
-    let used = used.unwrap_or_default();
-    if used.is_empty() {
+    let caches = requests
+        .iter()
+        .filter_map(|request| request.caches.as_ref());
+    let used: BTreeSet<_> = caches.flat_map(|caches| caches.used_mounts()).collect();
+    let Some(first) = requests.first().filter(|_| !used.is_empty()) else {
         return Ok(());
-    }
+    };
     let at = at.of_mounts().map_err(CommandError::usage)?;
     let wanted = |mount: &RunCache| used.contains(&mount.name);
-    let done = carry::send(ctx, &at, &wanted, &request.pack, &args.registry)?;
+    let done = carry::send(ctx, &at, &wanted, &first.pack, &args.registry)?;
     carry::report(ctx, &at, &done);
     Ok(())
 }
