@@ -80,7 +80,7 @@ impl Write for Packer<'_> {
 }
 
 /// Starts a layer whose tar is written by one thread and packed by another, which may be behind: what
-/// waits in between takes `room`, and then the disk of the store.
+/// waits in between takes `room`, of memory first and then of the disk of the store.
 pub fn spooled(
     snapshots: &Snapshots<'_>,
     options: &PackOptions,

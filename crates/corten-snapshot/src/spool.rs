@@ -1,38 +1,49 @@
-//! Bytes on their way from one thread to another that never keep the first one waiting: in memory, and
-//! beyond a bound in a file without a name.
+//! Bytes on their way from one thread to another that seldom keep the first one waiting: in memory, beyond
+//! a bound in files without names, and where there is no space for those, not before the other is there.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Large enough that handing a piece over costs nothing beside filling it.
 const PIECE: usize = 256 << 10;
+/// How long a file gets before the next one is begun: its space is free once all of it is read.
+const FILE: usize = 4 << 20;
+/// How many bytes the files of all spools of a build have. With [`FILE`], it bounds how many are open.
+const ON_DISK: usize = 512 << 20;
+/// How much space is left to the blobs that are being packed, and to commands that run beside them.
+const LEFT_FREE: u64 = 256 << 20;
 
-/// The memory that all spools of a build share.
+/// The memory and the disk that all spools of a build share.
 #[derive(Debug)]
-pub struct Room(AtomicUsize);
+pub struct Room {
+    memory: AtomicUsize,
+    disk: AtomicUsize,
+}
 
 impl Room {
-    /// Returns room for so many bytes.
+    /// Returns room for so many bytes in memory, and for 512 MiB on the disk.
     pub fn new(bytes: usize) -> Self {
-        Self(AtomicUsize::new(bytes))
-    }
-
-    fn take(&self, bytes: usize) -> bool {
-        let fewer = |left: usize| left.checked_sub(bytes);
-        self.0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer)
-            .is_ok()
+        Self {
+            memory: AtomicUsize::new(bytes),
+            disk: AtomicUsize::new(ON_DISK),
+        }
     }
 
     fn give(&self, bytes: usize) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+        self.memory.fetch_add(bytes, Ordering::Relaxed);
     }
+}
+
+fn take(room: &AtomicUsize, bytes: usize) -> bool {
+    let fewer = |left: usize| left.checked_sub(bytes);
+    room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer)
+        .is_ok()
 }
 
 /// Returns the two ends of a spool, which says `T` at its end. `file` is a path that nobody uses: what
@@ -53,7 +64,6 @@ pub(crate) fn spool<T>(room: Arc<Room>, file: PathBuf) -> (SpoolWriter<T>, Spool
         piece: Vec::new(),
         path: file,
         file: None,
-        written: 0,
     };
     let reader = SpoolReader {
         shared,
@@ -79,7 +89,7 @@ struct State<T> {
 enum Piece {
     /// In memory; whether room was taken for it.
     Memory(Vec<u8>, bool),
-    File(Arc<File>, u64, usize),
+    File(Arc<SpoolFile>, u64, usize),
 }
 
 enum End<T> {
@@ -102,8 +112,7 @@ pub(crate) struct SpoolWriter<T> {
     shared: Arc<Shared<T>>,
     piece: Vec<u8>,
     path: PathBuf,
-    file: Option<Arc<File>>,
-    written: u64,
+    file: Option<Arc<SpoolFile>>,
 }
 
 impl<T> SpoolWriter<T> {
@@ -120,16 +129,14 @@ impl<T> SpoolWriter<T> {
         if bytes.is_empty() {
             return Ok(());
         }
-        let piece = if self.shared.room.take(bytes.len()) {
+        let piece = if take(&self.shared.room.memory, bytes.len()) {
             Piece::Memory(bytes, true)
         } else {
-            match self.write_down(&bytes) {
-                Err(error) if is_full(&error) => {
-                    self.wait_for_reader();
-                    Piece::Memory(bytes, false)
-                }
-                piece => piece?,
-            }
+            let written = self.write_down(&bytes)?;
+            written.unwrap_or_else(|| {
+                self.wait_for_reader();
+                Piece::Memory(bytes, false)
+            })
         };
         let mut state = self.shared.lock();
         if state.is_read {
@@ -142,22 +149,29 @@ impl<T> SpoolWriter<T> {
         Ok(())
     }
 
-    fn write_down(&mut self, bytes: &[u8]) -> io::Result<Piece> {
-        let file = match &self.file {
-            Some(file) => Arc::clone(file),
-            None => Arc::clone(self.file.insert(Arc::new(nameless(&self.path)?))),
-        };
-        // A file that nobody has a piece of any more begins anew, so that it stays small.
-        if Arc::strong_count(&file) == 2 {
-            self.written = 0;
+    /// Returns `None` where there is no space for `bytes`. The file is let go of then, so that its
+    /// space is free as soon as what it has is read.
+    fn write_down(&mut self, bytes: &[u8]) -> io::Result<Option<Piece>> {
+        let written = self.put(bytes);
+        match written {
+            Err(error) if is_full(&error) => Ok(None),
+            written => written,
         }
-        file.write_all_at(bytes, self.written)?;
-        let piece = Piece::File(file, self.written, bytes.len());
-        self.written += bytes.len() as u64;
-        Ok(piece)
     }
 
-    /// A full disk may have room for the blob: then it is written as fast as it is compressed.
+    fn put(&mut self, bytes: &[u8]) -> io::Result<Option<Piece>> {
+        let file = match self.file.take() {
+            Some(file) if file.len() + bytes.len() <= FILE => file,
+            _ => Arc::new(SpoolFile::create(&self.path, &self.shared.room)?),
+        };
+        let Some(offset) = file.append(bytes)? else {
+            return Ok(None);
+        };
+        self.file = Some(Arc::clone(&file));
+        Ok(Some(Piece::File(file, offset, bytes.len())))
+    }
+
+    /// The disk may still have space for the blob: then the tar is written as fast as it is compressed.
     fn wait_for_reader(&self) {
         let is_behind = |state: &mut State<T>| state.is_read && !state.pieces.is_empty();
         let waited = self
@@ -175,14 +189,50 @@ fn is_full(error: &io::Error) -> bool {
     )
 }
 
-fn nameless(path: &std::path::Path) -> io::Result<File> {
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(path)?;
-    fs::remove_file(path)?;
-    Ok(file)
+/// A file without a name. What it has counts until the last who knows it lets go of it.
+struct SpoolFile {
+    file: File,
+    len: AtomicUsize,
+    room: Arc<Room>,
+}
+
+impl SpoolFile {
+    fn create(path: &Path, room: &Arc<Room>) -> io::Result<Self> {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)?;
+        fs::remove_file(path)?;
+        Ok(Self {
+            file,
+            len: AtomicUsize::new(0),
+            room: Arc::clone(room),
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Returns where `bytes` were written; `None` if that would leave too little to others.
+    fn append(&self, bytes: &[u8]) -> io::Result<Option<u64>> {
+        let disk = rustix::fs::fstatvfs(&self.file)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < LEFT_FREE || !take(&self.room.disk, bytes.len()) {
+            return Ok(None);
+        }
+        // Counted before it is written: half of it may be there after an error.
+        let offset = self.len.fetch_add(bytes.len(), Ordering::Relaxed) as u64;
+        self.file.write_all_at(bytes, offset)?;
+        Ok(Some(offset))
+    }
+}
+
+impl Drop for SpoolFile {
+    fn drop(&mut self) {
+        self.room.disk.fetch_add(self.len(), Ordering::Relaxed);
+    }
 }
 
 impl<T> Write for SpoolWriter<T> {
@@ -274,7 +324,7 @@ impl<T> Read for SpoolReader<T> {
                 }
                 Piece::File(file, offset, len) => {
                     let mut bytes = vec![0; len];
-                    file.read_exact_at(&mut bytes, offset)?;
+                    file.file.read_exact_at(&mut bytes, offset)?;
                     bytes
                 }
             });
@@ -334,7 +384,7 @@ mod tests {
             reader.read_to_end(&mut read).unwrap();
             assert!(read == content(), "{bytes_of_room}");
             assert_eq!(reader.into_end(), Some("end"));
-            assert_eq!(room.0.load(Ordering::Relaxed), bytes_of_room);
+            assert_eq!(room.memory.load(Ordering::Relaxed), bytes_of_room);
         }
         check(0);
         check(1 << 20);
@@ -354,9 +404,51 @@ mod tests {
             reader.read_exact(&mut read).unwrap();
             assert!(read.iter().all(|&byte| byte == 7));
         }
-        assert_eq!(writer.written, 3 * PIECE as u64);
+        assert_eq!(writer.file.as_ref().unwrap().len(), 9 * PIECE);
         writer.finish(()).unwrap();
         assert_eq!(reader.read_to_end(&mut read).unwrap(), PIECE);
+    }
+
+    #[test]
+    fn files_have_no_more_than_there_is_room_for() {
+        #[track_caller]
+        fn check(bytes_on_disk: usize) {
+            let directory = tempfile::tempdir().unwrap();
+            let room = Arc::new(Room {
+                memory: AtomicUsize::new(0),
+                disk: AtomicUsize::new(bytes_on_disk),
+            });
+            let (mut writer, mut reader) = spool(Arc::clone(&room), directory.path().join("a"));
+            let mut read = Vec::new();
+            std::thread::scope(|scope| {
+                scope.spawn(move || {
+                    writer.write_all(&content()).unwrap();
+                    writer.finish(()).unwrap();
+                });
+                reader.read_to_end(&mut read).unwrap();
+            });
+            assert!(read == content(), "{bytes_on_disk}");
+            drop(reader);
+            assert_eq!(room.disk.load(Ordering::Relaxed), bytes_on_disk);
+        }
+        check(0);
+        check(PIECE);
+        check(3 * PIECE);
+    }
+
+    #[test]
+    fn a_file_is_gone_once_it_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let room = Arc::new(Room::new(0));
+        let (mut writer, mut reader) = spool(Arc::clone(&room), directory.path().join("a"));
+        writer.write_all(&vec![7; 2 * FILE + 2 * PIECE]).unwrap();
+        let left = || ON_DISK - room.disk.load(Ordering::Relaxed);
+        assert_eq!(left(), 2 * FILE + PIECE);
+        reader.read_exact(&mut vec![0; 2 * FILE]).unwrap();
+        assert_eq!(left(), PIECE);
+        writer.finish(()).unwrap();
+        reader.read_to_end(&mut Vec::new()).unwrap();
+        assert_eq!(left(), 0);
     }
 
     #[test]
@@ -370,7 +462,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
         assert!(reader.is_abandoned());
         drop(reader);
-        assert_eq!(room.0.load(Ordering::Relaxed), 1 << 20);
+        assert_eq!(room.memory.load(Ordering::Relaxed), 1 << 20);
     }
 
     #[test]
@@ -382,6 +474,6 @@ mod tests {
         drop(reader);
         writer.write_all(&content()).unwrap();
         writer.finish(()).unwrap();
-        assert_eq!(room.0.load(Ordering::Relaxed), 1 << 20);
+        assert_eq!(room.memory.load(Ordering::Relaxed), 1 << 20);
     }
 }

@@ -113,10 +113,10 @@ fn a_blob_that_is_no_layer_of_ours_is_stored_as_it_is() {
 }
 
 /// A file system of a few megabytes, for as long as this lives.
-struct SmallDisk(tempfile::TempDir);
+pub(crate) struct SmallDisk(pub(crate) tempfile::TempDir);
 
 impl SmallDisk {
-    fn new(size: &std::ffi::CStr) -> Self {
+    pub(crate) fn new(size: &std::ffi::CStr) -> Self {
         let at = tempfile::tempdir().unwrap();
         let flags = rustix::mount::MountFlags::empty();
         rustix::mount::mount("tmpfs", at.path(), "tmpfs", flags, size).unwrap();
@@ -130,17 +130,21 @@ impl Drop for SmallDisk {
     }
 }
 
-/// What is derived is a head start: it must not take the room that the blob needs.
-#[test]
-fn a_blob_arrives_on_a_disk_too_small_for_its_tar() {
+/// Returns 2 MiB that compress to three quarters of that.
+pub(crate) fn noise() -> String {
     let mut state = 1_u32;
-    let noise: String = std::iter::repeat_with(|| {
+    std::iter::repeat_with(|| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         char::from(b'0' + u8::try_from(state >> 26).unwrap())
     })
     .take(2 << 20)
-    .collect();
-    let (layer, blob) = arriving(&[("zeros", &"0".repeat(16 << 20)), ("noise", &noise)]);
+    .collect()
+}
+
+/// What is derived is a head start: it must not take the room that the blob needs.
+#[test]
+fn a_blob_arrives_on_a_disk_too_small_for_its_tar() {
+    let (layer, blob) = arriving(&[("zeros", &"0".repeat(16 << 20)), ("noise", &noise())]);
     let disk = SmallDisk::new(c"size=3m");
     assert!((1 << 20..3 << 20).contains(&blob.len()), "{}", blob.len());
     let store = Store::open(disk.0.path()).unwrap();

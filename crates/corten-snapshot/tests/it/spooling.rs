@@ -3,10 +3,12 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
+use corten_content::Store;
 use corten_snapshot::{Room, Snapshots, spooled};
 use corten_tar::Compression;
 use proptest::prelude::*;
 
+use crate::receiving::{SmallDisk, noise};
 use crate::{Place, options, tar};
 
 /// The tar is whole before anything of it is packed, whatever there is room for.
@@ -74,4 +76,28 @@ fn what_is_not_finished_leaves_nothing() {
         let left = std::fs::read_dir(place.root.path().join(directory)).unwrap();
         assert_eq!(left.count(), 0, "{directory}");
     }
+}
+
+/// What waits must not take the space that the blob needs.
+#[test]
+fn a_layer_is_packed_on_a_disk_too_small_for_its_tar() {
+    let disk = SmallDisk::new(c"size=3500k");
+    let store = Store::open(disk.0.path()).unwrap();
+    let snapshots = Snapshots::new(&store);
+    let room = Arc::new(Room::new(0));
+    let tar = tar(&[("noise", &noise().repeat(2))]);
+    let (mut spool, pack) = spooled(&snapshots, &options(Compression::Gzip), &room).unwrap();
+    let free = || rustix::fs::statvfs(disk.0.path()).unwrap().f_bfree;
+    let free_before = free();
+    let (start, rest) = tar.split_at(300 << 10);
+    spool.write_all(start).unwrap();
+    assert_eq!(free(), free_before);
+    let layer = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            spool.write_all(rest).unwrap();
+            spool.finish().unwrap();
+        });
+        pack.pack(&store, &|| false).unwrap().unwrap()
+    });
+    assert!(layer.blob.size > 3_000_000);
 }
