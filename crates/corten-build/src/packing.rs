@@ -204,6 +204,10 @@ impl Packing {
         let waited = self.changed.wait_while(self.lock(), is_full);
         let mut queue = waited.unwrap_or_else(PoisonError::into_inner);
         let coming = Arc::new(Coming::new());
+        if queue.is_closed {
+            coming.end(Progress::Lost);
+            return coming;
+        }
         queue.n_coming += 1;
         queue.n_begun += 1;
         let number = queue.n_begun;
@@ -256,6 +260,27 @@ impl Drop for Closing<'_> {
     }
 }
 
+/// Loses all layers that wait where one who packs them panics: the build ends with the panic once
+/// nobody waits for them any more.
+struct Alarm<'a>(&'a Packing);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let mut queue = self.0.lock();
+        queue.is_closed = true;
+        let jobs = std::mem::take(&mut queue.jobs);
+        queue.n_coming -= jobs.len();
+        drop(queue);
+        for job in jobs {
+            job.coming.end(Progress::Lost);
+        }
+        self.0.changed.notify_all();
+    }
+}
+
 impl Builder<'_> {
     /// Does `work` while the layers that it makes are packed, and returns when they are.
     ///
@@ -285,6 +310,7 @@ impl Builder<'_> {
     }
 
     fn pack_all(&self) {
+        let _alarm = Alarm(&self.packing);
         while let Some(job) = self.packing.next() {
             let Job {
                 number,
@@ -375,5 +401,37 @@ impl StartedLayer {
             diff_id,
             blob: Blob::Coming(self.0),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corten_content::Store;
+    use corten_sandbox::Cancel;
+    use corten_snapshot::{PackOptions, Snapshots};
+
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_who_panicked() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let snapshots = Snapshots::new(&store);
+        let (packing, cancel) = (Packing::default(), Cancel::new().unwrap());
+        let add = || {
+            let (_, pack) = spooled(&snapshots, &PackOptions::default(), &packing.room).unwrap();
+            packing.add(pack, cancel.hold().unwrap())
+        };
+        let waiting = add();
+        let worker = std::thread::scope(|scope| {
+            let panics = || {
+                let _alarm = Alarm(&packing);
+                panic!("as is tested");
+            };
+            scope.spawn(panics).join()
+        });
+        worker.unwrap_err();
+        assert!(waiting.wait().is_none());
+        assert!(add().wait().is_none());
     }
 }
