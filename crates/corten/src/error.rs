@@ -53,14 +53,14 @@ impl CommandError {
     /// Returns an error that says itself what was being done.
     pub(crate) fn caused(error: impl Into<Cause>) -> Self {
         let error = error.into();
-        let kind = if chain(&*error).any(is_mismatch) {
+        let kind = if levels(&*error).any(is_mismatch) {
             Kind::Unverified
-        } else if chain(&*error).any(is_misuse) {
+        } else if levels(&*error).any(is_misuse) {
             Kind::Usage
         } else {
             Kind::Failed
         };
-        let hint = chain(&*error).find_map(hint);
+        let hint = levels(&*error).find_map(hint);
         Self { kind, error, hint }
     }
 
@@ -121,7 +121,7 @@ impl CommandError {
 
     /// Tells whether a pipe was closed by who read from it.
     pub(crate) fn is_broken_pipe(&self) -> bool {
-        chain(&*self.error).any(|error| {
+        levels(&*self.error).any(|error| {
             as_error::<io::Error>(error)
                 .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
         })
@@ -178,6 +178,30 @@ fn chain<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// Returns the errors of the chain, and those that pass for another's without a level of their own.
+fn levels<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        passed_on(error).or_else(|| error.source())
+    })
+}
+
+/// Returns the error that `error` says in its own place.
+fn passed_on<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    match as_error(error) {
+        Some(corten_build::Error::Content(error)) => return Some(error),
+        Some(corten_build::Error::Layer(error)) => return Some(error),
+        Some(corten_build::Error::Snapshot(error)) => return Some(error),
+        _ => {}
+    }
+    match as_error(error) {
+        Some(corten_snapshot::Error::Content(error)) => Some(error),
+        Some(corten_snapshot::Error::Layer(error)) => Some(error),
+        _ => None,
+    }
 }
 
 /// Looks for an error of the type `E`, also one in a box of its own.
@@ -378,6 +402,22 @@ hint: nothing of it was stored; it is damaged where it comes from",
             Digest::sha256(b"b")
         );
         assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn what_passes_for_another_is_found() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let error = corten_content::Error::system("write", "/")(full);
+        let error = corten_build::Error::At {
+            location: "Dockerfile:2: `COPY a /` failed".to_owned(),
+            source: Box::new(corten_snapshot::Error::from(error).into()),
+        };
+        let shown = CommandError::caused(error).to_string();
+        assert!(shown.contains("hint: "), "{shown}");
+        assert!(
+            shown.contains("are free on the file system of `/`"),
+            "{shown}"
+        );
     }
 
     #[test]
