@@ -65,7 +65,7 @@ case_a_miss_is_explained() {
     contains log "not cached: file \`src/a\`: sha256:$(echo one | sha256sum | cut -c -64) became sha256:$(echo two | sha256sum | cut -c -64)"
     contains log 'not cached: variable V: `1` became `7`'
     corten --root "$CASE/store" cache ls >listed
-    equal 'records' 9 "$(grep -c ' ago ' listed)"
+    equal 'records' 9 "$(grep -c ' ago' listed)"
     corten --root "$CASE/store" cache rm "$(awk 'NR == 2 { print $1 }' listed)"
     equal 'records' 8 "$(corten --root "$CASE/store" cache ls --format json | jq '.records | length')"
     equal 'records forgotten' 8 "$(corten --root "$CASE/store" cache prune --keep-storage 0 --format json | jq .records)"

@@ -129,8 +129,10 @@ case_no_namespaces() {
     dockerfile 'FROM base' 'RUN true'
     chown -R "$user" store context
     mkdir empty
-    refused 1 'hint: ' "$HERE/as-user" "$user" PATH="$CASE/empty" "$CORTEN" --root "$CASE/store" build "$CASE/context"
+    refused 1 'hint: ' "$HERE/as-user" "$user" PATH="$CASE/empty" "$CORTEN" --root "$CASE/store" build --isolation userns "$CASE/context"
     contains err newuidmap
+    # One id needs none of that.
+    "$HERE/as-user" "$user" PATH="$CASE/empty" "$CORTEN" --root "$CASE/store" build "$CASE/context"
     # What runs nothing needs no namespace.
     dockerfile 'FROM base' 'COPY here /'
     "$HERE/as-user" "$user" PATH="$CASE/empty" "$CORTEN" --root "$CASE/store" build "$CASE/context"
