@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::contexts::{repository, serve_git};
+use crate::contexts::repositories::{repository, serve_git};
 use crate::program::{Program, Ran};
 
 type Log = Arc<Mutex<Vec<String>>>;

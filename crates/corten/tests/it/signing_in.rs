@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::contexts::{git, repository};
+use crate::contexts::repositories::{git, repository};
 use crate::program::Program;
 
 /// The path of a request, and its `Authorization`.
