@@ -121,7 +121,7 @@ fn check_secret(program: &Program, said: &str) {
     let pair = format!("x-access-token:{TOKEN}");
     let pair = STANDARD.encode(pair);
     let mut found = vec![said.as_bytes().to_vec()];
-    crate::runs::contents(&program.path("store"), &mut found);
+    crate::runs::secrets::contents(&program.path("store"), &mut found);
     assert!(found.len() > 10, "the store was searched");
     for secret in [TOKEN, &pair] {
         let is_in = |bytes: &Vec<u8>| {
