@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use corten_spec::Digest;
 
-pub use carry::Put;
+pub use crate::run::caches::Put;
 pub use export::{ExportedMounts, export_mounts};
 pub use format::{CONFIG_TYPE, MANIFEST_TYPE};
 pub use import::{ImportedMount, import_mounts};

@@ -15,8 +15,6 @@ use crate::context::HostTree;
 use crate::run::caches;
 use crate::{Error, Result};
 
-pub use crate::run::caches::Put;
-
 /// Packs the directory of the cache `name` that commands find first into a layer of the store, and
 /// returns it behind its id; `None` if it is in use.
 ///
@@ -76,15 +74,4 @@ pub(super) fn unpack(
     };
     write_tree(&tree, &contents, &Root::open(path)?, &options)?;
     Ok(())
-}
-
-/// Puts a directory that `fill` makes where commands find the cache `name`.
-pub(super) fn put(
-    store: &Store,
-    name: &Digest,
-    id: &str,
-    replace: bool,
-    fill: &dyn Fn(&Path) -> Result<()>,
-) -> Result<Put> {
-    caches::put(store, name, id, replace, fill)
 }

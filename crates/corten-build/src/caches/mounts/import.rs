@@ -7,12 +7,12 @@ use corten_content::{CopyOptions, Error, Sink as _, Store, copy, load, read as r
 use corten_spec::{Digest, Manifest};
 use corten_tar::LayerLimits;
 
-use super::carry::{self, Put};
+use super::carry;
 use super::format::{self, CONFIG_TYPE, KnownMount};
 use crate::Result;
 use crate::caches::import::{MOST_CONFIG_BYTES, chain};
 use crate::caches::{CacheSource, Caches};
-use crate::run::caches;
+use crate::run::caches::{self, Put};
 
 /// A mount that was to be imported.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,7 +141,7 @@ pub fn import_mounts(
             copy(place, store, &mount.layer.blob, &CopyOptions::default())?;
         }
         let fill = |path: &Path| carry::unpack(store, &mount.layer, path, limits);
-        let put = carry::put(store, &name, &mount.id, replace, &fill)?;
+        let put = caches::put(store, &name, &mount.id, replace, &fill)?;
         done.push(ImportedMount {
             name,
             id: mount.id,
