@@ -126,6 +126,13 @@ fn make(
     fill: &dyn Fn(&Path) -> Result<()>,
 ) -> Result<()> {
     atomic::write_unsynced(&cache.join("id"), id.as_bytes())?;
+    let unfinished = fill_beside(directory, fill)?;
+    fs::rename(&unfinished, directory).map_err(Error::system("create", directory))
+}
+
+/// Lets `fill` make what is to be at `directory`, at a path beside it that is returned: it takes its
+/// place only when it is whole.
+fn fill_beside(directory: &Path, fill: &dyn Fn(&Path) -> Result<()>) -> Result<PathBuf> {
     let unfinished = directory.with_extension("new");
     // Left behind by one that was killed.
     if unfinished.exists() {
@@ -135,7 +142,7 @@ fn make(
         // What was written of it is of no use, and the error is what matters.
         remove(&unfinished).ok();
     })?;
-    fs::rename(&unfinished, directory).map_err(Error::system("create", directory))
+    Ok(unfinished)
 }
 
 /// Keeps others from choosing, making and removing directories of a cache, which comes to be, until

@@ -10,7 +10,7 @@ use corten_spec::Digest;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, renameat_with};
 
 use super::kept::{numbers, retire};
-use super::{Held, guard, lock_path, make, path_of, reader_path, try_lock};
+use super::{Held, fill_beside, guard, lock_path, make, path_of, reader_path, try_lock};
 use crate::{Error, Result};
 
 /// What became of a directory that was to be there.
@@ -93,14 +93,7 @@ pub(crate) fn put(
 
 /// Makes `directory` anew; it is the old one until the new one is whole.
 fn exchange(directory: &Path, fill: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
-    let unfinished = directory.with_extension("new");
-    if unfinished.exists() {
-        remove(&unfinished)?;
-    }
-    fill(&unfinished).inspect_err(|_| {
-        // What was written of it is of no use, and the error is what matters.
-        remove(&unfinished).ok();
-    })?;
+    let unfinished = fill_beside(directory, fill)?;
     renameat_with(CWD, &unfinished, CWD, directory, RenameFlags::EXCHANGE)
         .map_err(|error| Error::system("replace", directory)(error.into()))?;
     Ok(remove(&unfinished)?)
