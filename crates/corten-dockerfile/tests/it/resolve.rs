@@ -8,15 +8,11 @@ mod stages;
 use std::collections::{BTreeMap, BTreeSet};
 
 use corten_dockerfile::{
-    BaseConfig, Diagnostic, PlanOptions, Platform, Resolved, parse, plan, resolve,
+    BaseConfig, Diagnostic, Plan, PlanOptions, Platform, Resolved, parse, plan, resolve,
 };
 
-/// Resolves the only stage of `text` with build arguments; returns its steps.
-fn steps(
-    text: &str,
-    args: &[(&str, &str)],
-    config: &BaseConfig,
-) -> Result<Vec<Resolved>, Diagnostic> {
+/// Plans `text` with build arguments for its last stage.
+fn planned(text: &str, args: &[(&str, &str)]) -> Result<Plan, Diagnostic> {
     let dockerfile = parse(text).unwrap();
     let build_args: BTreeMap<String, String> = args
         .iter()
@@ -30,7 +26,16 @@ fn steps(
         build_platform: &platform,
         contexts: &BTreeSet::new(),
     };
-    let plan = plan(&dockerfile, &options)?;
+    plan(&dockerfile, &options)
+}
+
+/// Resolves the last stage of `text` with build arguments; returns its steps.
+fn steps(
+    text: &str,
+    args: &[(&str, &str)],
+    config: &BaseConfig,
+) -> Result<Vec<Resolved>, Diagnostic> {
+    let plan = planned(text, args)?;
     let mut state = plan.begin(plan.target, config);
     plan.stages[plan.target]
         .instructions

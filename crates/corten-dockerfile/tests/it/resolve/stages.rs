@@ -1,26 +1,12 @@
 //! The state of a stage: what an error leaves of it, what the next stage takes over, and triggers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use corten_dockerfile::{BaseConfig, Span, Step, resolve, triggers};
 
-use corten_dockerfile::{
-    BaseConfig, PlanOptions, Platform, Span, Step, parse, plan, resolve, triggers,
-};
-
-use super::steps;
+use super::{planned, steps};
 
 #[test]
 fn an_error_leaves_the_state_alone() {
-    let dockerfile = parse("FROM a\nARG x=1 y=${z:?}\n").unwrap();
-    let platform = Platform::new("linux", "amd64", "");
-    let build_args = BTreeMap::new();
-    let options = PlanOptions {
-        target: None,
-        build_args: &build_args,
-        platform: &platform,
-        build_platform: &platform,
-        contexts: &BTreeSet::new(),
-    };
-    let plan = plan(&dockerfile, &options).unwrap();
+    let plan = planned("FROM a\nARG x=1 y=${z:?}\n", &[]).unwrap();
     let mut state = plan.begin(0, &BaseConfig::default());
     let before = state.clone();
     resolve(&plan.stages[0].instructions[0], &mut state).unwrap_err();
@@ -29,18 +15,8 @@ fn an_error_leaves_the_state_alone() {
 
 #[test]
 fn a_stage_on_a_stage_keeps_its_state() {
-    let dockerfile =
-        parse("FROM a AS b\nENV x=1\nARG x=2 y=3\nCMD c\nFROM b\nENTRYPOINT e\n").unwrap();
-    let platform = Platform::new("linux", "amd64", "");
-    let build_args = BTreeMap::new();
-    let options = PlanOptions {
-        target: None,
-        build_args: &build_args,
-        platform: &platform,
-        build_platform: &platform,
-        contexts: &BTreeSet::new(),
-    };
-    let plan = plan(&dockerfile, &options).unwrap();
+    let text = "FROM a AS b\nENV x=1\nARG x=2 y=3\nCMD c\nFROM b\nENTRYPOINT e\n";
+    let plan = planned(text, &[]).unwrap();
     let mut first = plan.begin(0, &BaseConfig::default());
     for instruction in &plan.stages[0].instructions {
         resolve(instruction, &mut first).unwrap();
