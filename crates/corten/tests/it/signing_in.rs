@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::contexts::repositories::{git, repository};
+use crate::contexts::repositories::{clone_bare, repository};
 use crate::program::Program;
 
 /// The path of a request, and its `Authorization`.
@@ -143,6 +143,17 @@ fn build(program: &Program, lines: &str, args: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), said)
 }
 
+/// Fails unless the build of `add` needs `secret` and tells it nowhere.
+#[track_caller]
+fn check_needed(program: &Program, add: &str, secret: &[&str]) {
+    let (code, said) = build(program, add, &[]);
+    assert_eq!(code, 1, "{said}");
+    let provenance = [secret, &["--provenance=mode=max"]].concat();
+    let (code, said) = build(program, add, &provenance);
+    assert_eq!(code, 0, "{said}");
+    check_secret(program, &said);
+}
+
 #[test]
 fn files_are_got_with_secrets() {
     let program = Program::with_base();
@@ -154,14 +165,9 @@ fn files_are_got_with_secrets() {
         &format!("http://{elsewhere}"),
     );
     let add = format!("ADD http://{place}/a /srv/a");
-    let (code, said) = build(&program, &add, &[]);
-    assert_eq!(code, 1, "{said}");
     let secret = ["--secret", "id=HTTP_AUTH_TOKEN_127.0.0.1,env=TOKEN"];
-    let provenance = [&secret[..], &["--provenance=mode=max"]].concat();
-    let (code, said) = build(&program, &add, &provenance);
-    assert_eq!(code, 0, "{said}");
+    check_needed(&program, &add, &secret);
     assert_eq!(program.ok(&["cat", "app", "/srv/a"]), "private");
-    check_secret(&program, &said);
     // As a header, and for a context.
     program.write("header", &format!("Bearer {TOKEN}\n"));
     let header = format!(
@@ -213,11 +219,7 @@ fn what_a_server_of_repositories_echoes_is_hidden() {
 fn repositories_are_got_with_secrets() {
     let program = Program::with_base();
     repository(&program);
-    git(
-        &program.path(""),
-        &["clone", "-q", "--bare", "repo", "served/r.git"],
-    );
-    git(&program.path("served/r.git"), &["update-server-info"]);
+    clone_bare(&program, "repo", "served/r.git");
     let pair = format!("x-access-token:{TOKEN}");
     let pair = STANDARD.encode(pair);
     let (other, elsewhere) = Server::start(&program.path("served"), "", "");
@@ -227,14 +229,9 @@ fn repositories_are_got_with_secrets() {
         &format!("http://{elsewhere}"),
     );
     let add = format!("ADD --keep-git-dir http://{place}/r.git#main /srv/r");
-    let (code, said) = build(&program, &add, &[]);
-    assert_eq!(code, 1, "{said}");
     let secret = ["--secret", "id=GIT_AUTH_TOKEN,env=TOKEN"];
-    let provenance = [&secret[..], &["--provenance=mode=max"]].concat();
-    let (code, said) = build(&program, &add, &provenance);
-    assert_eq!(code, 0, "{said}");
+    check_needed(&program, &add, &secret);
     assert_eq!(program.ok(&["cat", "app", "/srv/r/hello"]), "two");
-    check_secret(&program, &said);
     // A context, with a secret for its host alone.
     let of_host = format!("id=GIT_AUTH_TOKEN.{place},env=TOKEN");
     let context = format!("http://{place}/r.git#v1");

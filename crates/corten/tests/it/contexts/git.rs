@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::http::serve;
-use super::repositories::{git, repository, repository_with_submodule, serve_git};
+use super::repositories::{clone_bare, git, repository, repository_with_submodule, serve_git};
 use super::{check_done, check_file, check_nothing_is_left, check_refused};
 use crate::program::Program;
 
@@ -123,8 +123,7 @@ fn git_directories_that_stay_tell_nothing() {
     let program = Program::with_base();
     repository_with_submodule(&program);
     for (from, to) in [("repo", "served/repo"), ("outer", "served/outer.git")] {
-        git(&program.path(""), &["clone", "-q", "--bare", from, to]);
-        git(&program.path(to), &["update-server-info"]);
+        clone_bare(&program, from, to);
     }
     let url = serve(&program.path("served")).replace("http://", "http://user:secret@");
     let context = format!("{url}/outer.git?keep-git-dir=true");
@@ -166,11 +165,7 @@ fn git_has_no_settings_of_the_machine() {
 fn git_by_plain_http_and_as_a_named_context() {
     let program = Program::with_base();
     repository(&program);
-    git(
-        &program.path(""),
-        &["clone", "-q", "--bare", "repo", "bare.git"],
-    );
-    git(&program.path("bare.git"), &["update-server-info"]);
+    clone_bare(&program, "repo", "bare.git");
     let url = serve(&program.path("")).replace("http://", "http://user:secret@");
     program.write("dir/Dockerfile", "FROM base\nCOPY --from=r hello /srv/\n");
     let named = format!("r={url}/bare.git#other");

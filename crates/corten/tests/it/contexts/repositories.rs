@@ -8,7 +8,7 @@ use super::DOCKERFILE;
 use crate::program::Program;
 
 /// Runs git in `directory`.
-pub(crate) fn git(directory: &Path, args: &[&str]) -> String {
+pub(super) fn git(directory: &Path, args: &[&str]) -> String {
     let mut command = Command::new("git");
     command.args(["-c", "user.name=a", "-c", "user.email=a@example"]);
     command.args([
@@ -64,6 +64,12 @@ pub(super) fn repository_with_submodule(program: &Program) {
     git(&path, &["add", "."]);
     git(&path, &["update-index", "--add", "--cacheinfo", &entry]);
     git(&path, &["commit", "-q", "-m", "one"]);
+}
+
+/// Makes `to`, a clone of the repository `from` that whoever serves files can serve.
+pub(crate) fn clone_bare(program: &Program, from: &str, to: &str) {
+    git(&program.path(""), &["clone", "-q", "--bare", from, to]);
+    git(&program.path(to), &["update-server-info"]);
 }
 
 /// Serves the repositories below `root` by git's own protocol, and returns the URL.
