@@ -21,25 +21,26 @@ pub(crate) fn program(test: &str) -> Option<Program> {
     Some(program)
 }
 
+/// Builds what [`write`] writes.
+const BUILD: [&str; 6] = [
+    "build",
+    "context",
+    "-f",
+    "Dockerfile",
+    "--progress",
+    "plain",
+];
+
+/// Writes `lines` on `tools` as the Dockerfile, and makes the directory `context` if it is not there.
+fn write(program: &Program, lines: &str) {
+    program.write("Dockerfile", &format!("FROM tools\n{lines}\n"));
+    fs::create_dir_all(program.path("context")).unwrap();
+}
+
 /// Builds `lines` on `tools`, with `context` as the context.
 pub(crate) fn build(program: &Program, lines: &str, args: &[&str]) -> Ran {
-    program.write("Dockerfile", &format!("FROM tools\n{lines}\n"));
-    let path = program.path("context");
-    fs::create_dir_all(path).unwrap();
-    program.run(
-        &[
-            &[
-                "build",
-                "context",
-                "-f",
-                "Dockerfile",
-                "--progress",
-                "plain",
-            ],
-            args,
-        ]
-        .concat(),
-    )
+    write(program, lines);
+    program.run(&[&BUILD, args].concat())
 }
 
 #[track_caller]

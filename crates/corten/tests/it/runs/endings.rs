@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{added, fails, is_clean, program};
+use super::{BUILD, added, fails, is_clean, program, write};
 use crate::program::Program;
 
 #[test]
@@ -65,18 +65,9 @@ RUN --mount=type=cache,target=/c test -e /c/kept"
 
 /// Starts a build and waits until one of its commands has printed `ready`.
 fn start(program: &Program, lines: &str) -> Child {
-    program.write("Dockerfile", &format!("FROM tools\n{lines}\n"));
-    fs::create_dir_all(program.path("context")).unwrap();
-    let args = [
-        "build",
-        "context",
-        "-f",
-        "Dockerfile",
-        "--progress",
-        "plain",
-    ];
+    write(program, lines);
     let mut child = program
-        .heeding(&args)
+        .heeding(&BUILD)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
