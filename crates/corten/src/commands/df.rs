@@ -115,11 +115,12 @@ pub(crate) fn run(args: &DfArgs, ctx: &Context) -> Result<ExitCode, CommandError
 }
 
 fn measure(store: &Store) -> Result<Report, CommandError> {
+    // Before the guard is taken: who fills one of them waits for that while others wait for who fills it.
+    let run_caches = corten_build::run_caches(store).map_err(CommandError::caused)?;
     // While it lives nothing changes, and this thread must not use the store itself.
     let guard = store.begin_gc().map_err(CommandError::caused)?;
     let cached = corten_build::cached_layers(store).map_err(CommandError::caused)?;
     let records = corten_build::check_cache(store).map_err(CommandError::caused)?;
-    let run_caches = corten_build::run_caches(store).map_err(CommandError::caused)?;
     let run_cache_bytes = run_caches.iter().map(|cache| cache.disk_bytes).sum();
     let idle_cache_bytes: u64 = run_caches
         .iter()

@@ -84,17 +84,18 @@ pub(crate) fn run(args: &GcArgs, ctx: &Context) -> Result<ExitCode, CommandError
 }
 
 fn gc(args: &GcArgs, store: &Store) -> Result<Report, CommandError> {
-    // While it lives nobody adds anything, and this thread must not use the store itself.
-    let mut guard = store.begin_gc().map_err(CommandError::caused)?;
     let max_age = if args.cache {
         Duration::ZERO
     } else {
         args.cache_max_age.0
     };
-    let removed_records =
-        corten_build::prune_cache(store, max_age).map_err(CommandError::caused)?;
+    // Before the guard is taken: who fills one of them waits for that while others wait for who fills it.
     let run_caches =
         corten_build::prune_run_caches(store, max_age).map_err(CommandError::caused)?;
+    // While it lives nobody adds anything, and this thread must not use the store itself.
+    let mut guard = store.begin_gc().map_err(CommandError::caused)?;
+    let removed_records =
+        corten_build::prune_cache(store, max_age).map_err(CommandError::caused)?;
     let cached = corten_build::cached_layers(store).map_err(CommandError::caused)?;
     let roots = GcRoots {
         descriptors: cached.iter().map(|(layer, _)| layer.clone()).collect(),

@@ -1,7 +1,10 @@
 //! What `RUN --mount=type=cache` keeps, and the commands about it.
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
 use crate::program::Program;
@@ -68,8 +71,7 @@ fn mounts_are_listed_and_removed() {
         (&steps["records"], &steps["mounts"]),
         (&n_records.into(), &0.into())
     );
-    for both in [["1h", "1"], ["0s", "10MiB"]] {
-        let [age, size] = both;
+    for (age, size, n_removed) in [("1h", "1", 0), ("0s", "10MiB", 0), ("0s", "50KiB", 1)] {
         let args = [
             "cache",
             "prune",
@@ -78,14 +80,50 @@ fn mounts_are_listed_and_removed() {
             "--keep-storage",
             size,
         ];
-        assert_eq!(json(&program, &args)["mounts"], 0, "{both:?}");
+        assert_eq!(json(&program, &args)["mounts"], n_removed, "{args:?}");
     }
+    succeeds(&program, lines, &["--no-cache"]);
+    assert_eq!(json(&program, &["cache", "rm", "b", "//c"])["mounts"], 2);
     let none = json(&program, &["cache", "prune", "--keep-storage", "10MiB"]);
     assert_eq!(none["mounts"], 0);
     let mounts = json(&program, &["cache", "prune", "--keep-storage", "50KiB"]);
     assert_eq!(mounts["mounts"], 1);
     assert!(mounts["mountBytes"].as_u64().unwrap() >= 100 << 10);
     assert_eq!(ids(&program), [""; 0]);
+}
+
+/// Who fills a cache has its guard, and asks for what garbage collection keeps from others.
+#[test]
+fn nobody_waits_for_a_cache_and_keeps_all_others_waiting() {
+    let Some(program) = program("nobody_waits_for_a_cache_and_keeps_all_others_waiting") else {
+        return;
+    };
+    succeeds(&program, "RUN --mount=type=cache,target=/c echo >/c/f", &[]);
+    let listed = json(&program, &["cache", "ls", "--kind", "mount"]);
+    let key = listed["mounts"][0]["key"].as_str().unwrap();
+    let caches = program.path("store/run-caches");
+    let guard = caches.join(key.replace(':', "-")).join("lock");
+    let gc = File::open(program.path("store/locks/gc")).unwrap();
+    for verb in ["gc", "df"] {
+        let held = File::open(&guard).unwrap();
+        flock(&held, FlockOperation::LockExclusive).unwrap();
+        let mut child = program.command(&[verb]).spawn().unwrap();
+        let open = PathBuf::from(format!("/proc/{}/fd", child.id()));
+        let is_waiting = || {
+            let files = fs::read_dir(&open).unwrap().flatten();
+            files
+                .filter_map(|file| fs::read_link(file.path()).ok())
+                .any(|file| file == guard)
+        };
+        while !is_waiting() {
+            assert!(child.try_wait().unwrap().is_none(), "{verb}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        flock(&gc, FlockOperation::NonBlockingLockShared).unwrap();
+        flock(&gc, FlockOperation::Unlock).unwrap();
+        drop(held);
+        assert!(child.wait().unwrap().success(), "{verb}");
+    }
 }
 
 /// Returns the files that a command finds in the cache `/c`, with owners, modes and times.
