@@ -88,3 +88,27 @@ case_what_mounts_of_run_hold_goes_through_a_registry() {
     equal 'what was taken' '/c: made' "$(corten --root "$CASE/three" cache import --from "$REGISTRY/team/cache")"
     equal 'what is there' 2 "$(cat "$CASE"/three/run-caches/sha256-*/0/f | wc -l)"
 }
+
+# As where an image of a container has a warm store: what lies below can be removed and not renamed.
+case_caches_of_a_lower_layer_are_removed() {
+    need_base
+    local dir=$CASE/overlay store=$CASE/overlay/store
+    mkdir -p "$dir"
+    mount -t tmpfs tmpfs "$dir"
+    mkdir "$dir/lower" "$dir/upper" "$dir/work" "$store" context
+    copy_base "$dir/lower"
+    printf 'FROM base\nRUN --mount=type=cache,target=/a --mount=type=cache,target=/b echo x >/a/f; echo x >/b/f\n' >context/Dockerfile
+    corten --root "$dir/lower" build context
+    corten --root "$dir/lower" cache export --to "type=local,dest=$CASE/kept"
+    mount -t overlay -o "redirect_dir=off,lowerdir=$dir/lower,upperdir=$dir/upper,workdir=$dir/work" overlay "$store"
+    corten --root "$store" cache import --replace --from "type=local,src=$CASE/kept"
+    equal 'replaced' 2 "$(corten --root "$store" cache ls --kind mount --format json | jq '.mounts | length')"
+    umount "$store"
+    rm -r "$dir/upper" "$dir/work" && mkdir "$dir/upper" "$dir/work"
+    mount -t overlay -o "redirect_dir=off,lowerdir=$dir/lower,upperdir=$dir/upper,workdir=$dir/work" overlay "$store"
+    equal 'removed' 2 "$(corten --root "$store" cache prune --all --kind mount --format json | jq .mounts)"
+    equal 'left' '' "$(ls -A "$store/run-caches")"
+    corten --root "$store" gc
+    umount "$store"
+    umount "$dir"
+}

@@ -109,3 +109,20 @@ case_kill_build_whose_base_comes() {
     nothing_left "$CASE/store"
     equal 'mounts left' '' "$(grep -F "$CASE/store" /proc/self/mounts || true)"
 }
+
+# A command finds all that a cache of RUN had, or nothing of it.
+case_kill_prune() {
+    need_base
+    local round
+    copy_base "$CASE/store"
+    mkdir context
+    printf '%s\n' 'FROM base' \
+        'RUN --mount=type=cache,target=/c echo "found: $(ls /c | wc -l)"; cd /c && seq 30000 | xargs touch' >context/Dockerfile
+    for round in $(seq 8); do
+        corten --root "$CASE/store" build --no-cache --progress plain context 2>>log
+        MOMENT=300 killed corten --root "$CASE/store" cache prune --all --kind mount
+    done
+    equal 'what commands found' '' "$(grep -a 'found: ' log | grep -vE 'found: (0|30000)$' | grep -v RUN || true)"
+    corten --root "$CASE/store" cache prune --all --kind mount
+    equal 'what is left' '' "$(ls -A store/run-caches)"
+}

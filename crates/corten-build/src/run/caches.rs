@@ -7,6 +7,7 @@
 //!   reader                 locked while a directory is packed for other machines
 //!   0/ 1/ …                its directories: more than one where one was in use and not to be shared
 //!   0.lock 1.lock …        locked while a command uses the directory; its time is that of the last use
+//!   0.gone 1.gone …        there while the directory is removed: what is left of it is no cache
 //! ```
 //!
 //! Locks are those of flock(2): other processes respect them, and they end with the process. What a
@@ -106,7 +107,7 @@ fn choose(
             continue;
         };
         if is_new {
-            make(cache, &directory, &wanted.id, fill)?;
+            make(cache, number, &wanted.id, fill)?;
         }
         lock.set_modified(SystemTime::now())
             .map_err(Error::system("set the time of", &path))?;
@@ -119,30 +120,20 @@ fn choose(
     Ok(None)
 }
 
-fn make(
-    cache: &Path,
-    directory: &Path,
-    id: &str,
-    fill: &dyn Fn(&Path) -> Result<()>,
-) -> Result<()> {
+/// Makes a directory of a cache that is guarded, in the place of another if there is one. That one stays
+/// until the new one is whole.
+fn make(cache: &Path, number: u32, id: &str, fill: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
     atomic::write_unsynced(&cache.join("id"), id.as_bytes())?;
-    let unfinished = fill_beside(directory, fill)?;
-    fs::rename(&unfinished, directory).map_err(Error::system("create", directory))
-}
-
-/// Lets `fill` make what is to be at `directory`, at a path beside it that is returned: it takes its
-/// place only when it is whole.
-fn fill_beside(directory: &Path, fill: &dyn Fn(&Path) -> Result<()>) -> Result<PathBuf> {
+    let directory = cache.join(number.to_string());
     let unfinished = directory.with_extension("new");
     // Left behind by one that was killed.
-    if unfinished.exists() {
-        remove(&unfinished)?;
-    }
+    remove(&unfinished)?;
     fill(&unfinished).inspect_err(|_| {
         // What was written of it is of no use, and the error is what matters.
         remove(&unfinished).ok();
     })?;
-    Ok(unfinished)
+    kept::discard(&directory)?;
+    fs::rename(&unfinished, &directory).map_err(Error::system("create", directory))
 }
 
 /// Keeps others from choosing, making and removing directories of a cache, which comes to be, until
@@ -389,20 +380,76 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_that_is_removed_is_out_of_sight_at_once() {
+    fn what_comes_to_be_while_a_cache_is_removed_stays() {
         let place = place();
-        let cache = path_of(&place.store, &Digest::sha256(b"x"));
-        let _guard = guard(&cache).unwrap();
-        let held = std::cell::RefCell::new(None);
-        kept::retire(&cache, &|gone| {
-            // A command that comes now begins anew, and nobody takes that away.
-            *held.borrow_mut() = Some(place.hold("x", Sharing::Locked)?);
-            Ok(remove(gone)?)
-        })
-        .unwrap();
-        let held = held.into_inner().unwrap();
-        assert!(held.directory.exists() && lock_path(&cache, 0).exists());
-        assert_eq!(list(&root(&place.store)).unwrap(), [cache]);
+        let ended = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                    prune_run_caches(&place.store, Duration::ZERO).unwrap();
+                }
+            });
+            for _ in 0..200 {
+                let held = place.hold("x", Sharing::Locked);
+                let kept = held.map(|held| {
+                    let lock = held.directory.with_extension("lock");
+                    held.directory.exists() && lock.exists()
+                });
+                ended.store(
+                    !matches!(kept, Ok(true)),
+                    std::sync::atomic::Ordering::Relaxed,
+                );
+                assert!(kept.unwrap());
+            }
+            ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        prune_run_caches(&place.store, Duration::ZERO).unwrap();
+        assert_eq!(
+            list(&root(&place.store)).unwrap(),
+            [""; 0].map(PathBuf::from)
+        );
+    }
+
+    /// As one leaves it who is killed while it removes the directory.
+    fn remove_half(directory: &Path) {
+        open(&directory.with_extension("gone")).unwrap();
+    }
+
+    #[test]
+    fn what_is_left_of_a_directory_is_no_cache() {
+        for sharing in [Sharing::Shared, Sharing::Private, Sharing::Locked] {
+            let place = place();
+            let held = place.hold("x", sharing).unwrap();
+            let left = held.directory.join("left");
+            atomic::write(&left, b"").unwrap();
+            drop(held);
+            remove_half(left.parent().unwrap());
+            assert!(!is_there(&place.store, &Digest::sha256(b"x")).unwrap());
+            assert_eq!(run_caches(&place.store).unwrap(), []);
+            let held = place.hold("x", sharing).unwrap();
+            assert_eq!(Some(&*held.directory), left.parent());
+            assert!(!left.exists(), "{sharing:?}");
+            assert_eq!(run_caches(&place.store).unwrap().len(), 1);
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_directory_is_removed() {
+        let place = place();
+        let (first, _) = place.number("x", Sharing::Private);
+        let (second, _) = place.number("x", Sharing::Private);
+        remove_half(&second.directory);
+        let (left, cache) = (
+            second.directory.clone(),
+            path_of(&place.store, &Digest::sha256(b"x")),
+        );
+        drop(second);
+        assert_eq!(prune_run_caches(&place.store, Duration::ZERO).unwrap(), []);
+        assert!(!left.exists() && first.directory.exists());
+        remove_half(&first.directory);
+        drop(first);
+        assert_eq!(prune_run_caches(&place.store, Duration::ZERO).unwrap(), []);
+        assert!(!cache.exists());
     }
 
     #[test]

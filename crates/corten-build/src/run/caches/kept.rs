@@ -15,6 +15,9 @@ use rustix::fs::FlockOperation;
 use super::{guard, lock_path, root, try_lock};
 use crate::{Error, Result};
 
+/// What a directory that is being removed has beside it, after its name.
+const GONE: &str = "gone";
+
 /// A directory that `--mount=type=cache` keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunCache {
@@ -70,31 +73,68 @@ pub fn remove_run_caches(
     let mut removed = Vec::new();
     for (name, cache) in caches(store)? {
         let _guard = guard(&cache)?;
+        discard_halves(&cache)?;
         for (directory, lock) in directories(&name, &cache)? {
             if lock.is_some() && unwanted(&directory) {
-                remove(&directory.path)?;
+                discard(&directory.path)?;
                 remove(&directory.path.with_extension("lock"))?;
                 removed.push(directory);
             }
         }
         if numbers(&cache)?.is_empty() {
-            retire(&cache, &|gone| Ok(remove(gone)?))?;
+            retire(&cache)?;
         }
     }
     Ok(removed)
 }
 
-/// Takes a cache that is guarded and has no directories out of everybody's sight, then has `remove`
-/// remove it.
+/// Removes a directory of a cache that is guarded. Whoever is killed meanwhile leaves none that a command
+/// would take for whole.
 ///
-/// The guard itself goes, too: who waits for it looks again. Were it removed where it is, others
-/// would find a cache without a guard, make one, and lose what they put there.
-pub(super) fn retire(cache: &Path, remove: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
-    let gone = cache.with_extension("gone");
-    // Left behind by one that was killed, or being removed by another.
-    corten_snapshot::snapshots::remove(&gone)?;
-    fs::rename(cache, &gone).map_err(Error::system("rename", cache))?;
-    remove(&gone)
+/// It is not renamed: what a lower layer of an overlay has cannot be.
+pub(super) fn discard(directory: &Path) -> Result<()> {
+    let mark = directory.with_extension(GONE);
+    if directory.exists() {
+        super::open(&mark)?;
+    }
+    remove(directory)?;
+    Ok(remove(&mark)?)
+}
+
+/// Removes what others left who were killed while they removed directories of a cache that is guarded.
+fn discard_halves(cache: &Path) -> Result<()> {
+    for mark in list(cache)? {
+        if mark.extension().is_some_and(|extension| extension == GONE) {
+            discard(&mark.with_extension(""))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a cache that is guarded and has no directories.
+///
+/// The guard goes, too: who waits for it looks again. It is the last to go, and the cache itself stays
+/// if others have come to it since.
+pub(super) fn retire(cache: &Path) -> Result<()> {
+    discard_halves(cache)?;
+    let guard = cache.join("lock");
+    for path in list(cache)? {
+        if path != guard {
+            remove(&path)?;
+        }
+    }
+    remove(&guard)?;
+    match fs::remove_dir(cache) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
+            ) =>
+        {
+            Ok(())
+        }
+        removed => removed.map_err(Error::system("remove", cache)),
+    }
 }
 
 /// Returns all caches by their names.
@@ -131,10 +171,12 @@ pub(super) fn directories(name: &Digest, cache: &Path) -> Result<Vec<(RunCache, 
     Ok(found)
 }
 
+/// Returns the numbers of the directories of a cache, but for those that are being removed.
 pub(super) fn numbers(cache: &Path) -> Result<Vec<u32>> {
-    let names = list(cache)?;
-    let mut numbers: Vec<u32> = names
+    let paths = list(cache)?;
+    let mut numbers: Vec<u32> = paths
         .iter()
+        .filter(|path| !paths.contains(&path.with_extension(GONE)))
         .filter_map(|path| path.file_name()?.to_str()?.parse().ok())
         .collect();
     numbers.sort_unstable();

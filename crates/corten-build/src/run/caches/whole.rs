@@ -5,12 +5,11 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use corten_content::Store;
-use corten_snapshot::snapshots::remove;
 use corten_spec::Digest;
-use rustix::fs::{CWD, FlockOperation, RenameFlags, renameat_with};
+use rustix::fs::FlockOperation;
 
 use super::kept::{numbers, retire};
-use super::{Held, fill_beside, guard, lock_path, make, path_of, reader_path, try_lock};
+use super::{Held, guard, lock_path, make, path_of, reader_path, try_lock};
 use crate::{Error, Result};
 
 /// What became of a directory that was to be there.
@@ -72,29 +71,21 @@ pub(crate) fn put(
         return Ok(Put::Kept);
     }
     let number = existing.first().copied().unwrap_or_default();
-    let (directory, path) = (cache.join(number.to_string()), lock_path(&cache, number));
+    let path = lock_path(&cache, number);
     let Some(lock) = try_lock(&path, FlockOperation::NonBlockingLockExclusive)? else {
         return Ok(Put::InUse);
     };
-    let done = if existing.is_empty() {
-        make(&cache, &directory, id, fill).inspect_err(|_| {
+    make(&cache, number, id, fill).inspect_err(|_| {
+        if existing.is_empty() {
             // A cache of nothing is of no use, and the error is what matters.
-            retire(&cache, &|gone| Ok(remove(gone)?)).ok();
-        })?;
-        Put::Made
-    } else {
-        exchange(&directory, fill)?;
-        Put::Replaced
-    };
+            retire(&cache).ok();
+        }
+    })?;
     lock.set_modified(SystemTime::now())
         .map_err(Error::system("set the time of", &path))?;
-    Ok(done)
-}
-
-/// Makes `directory` anew; it is the old one until the new one is whole.
-fn exchange(directory: &Path, fill: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
-    let unfinished = fill_beside(directory, fill)?;
-    renameat_with(CWD, &unfinished, CWD, directory, RenameFlags::EXCHANGE)
-        .map_err(|error| Error::system("replace", directory)(error.into()))?;
-    Ok(remove(&unfinished)?)
+    Ok(if existing.is_empty() {
+        Put::Made
+    } else {
+        Put::Replaced
+    })
 }
