@@ -16,7 +16,7 @@ pub enum Error {
     /// What was given names no object.
     #[error("`{place}` names no object: {reason}")]
     InvalidPlace {
-        /// What was given, without a query.
+        /// What was given, without a user, a password and a query.
         place: String,
         /// What is wrong with it.
         reason: &'static str,

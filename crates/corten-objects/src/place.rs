@@ -139,11 +139,20 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 fn invalid(text: &str, reason: &'static str) -> Error {
-    let text = text.split('?').next().unwrap_or_default();
     Error::InvalidPlace {
-        place: text.to_owned(),
+        place: without_secrets(text),
         reason,
     }
+}
+
+/// Returns a URL without what may be secret in it: whoever expects keys before a bucket writes them there.
+fn without_secrets(text: &str) -> String {
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let authority = rest.split('/').next().unwrap_or_default();
+    let n_secret = authority.rfind('@').map_or(0, |at| at + 1);
+    let (_, shown) = rest.split_at_checked(n_secret).unwrap_or_default();
+    format!("{scheme}://{shown}")
 }
 
 #[cfg(test)]
@@ -190,8 +199,18 @@ mod tests {
         refused("s3://b/%2e%2e/b", "its parts are not all names");
         refused("s3://b/a%0ab", "its parts are not all names");
         refused("s3://b/%ff", "what `%` stands before is no UTF-8");
-        refused("s3://u:p@b/a", "its bucket cannot be one");
         refused("s3:///a", "its bucket cannot be one");
+        for text in [
+            "s3://u:p@b/a",
+            "s3://u:p@q@b/a?sig=secret",
+            "s3://u:p@b/a#x",
+        ] {
+            check(text, "`s3://b/a` names no object: its bucket cannot be one");
+        }
+        check(
+            "gs://u:p@",
+            "`gs://` names no object: its bucket cannot be one",
+        );
         refused(
             "https://a.blob.core.windows.net/b",
             "expected `https://HOST/CONTAINER/NAME`",

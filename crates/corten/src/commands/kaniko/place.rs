@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use corten_dockerfile::GitUrl;
+use corten_dockerfile::{GitUrl, without_secrets};
 use corten_registry::Secret;
 
 use super::args::{KanikoArgs, boolean};
@@ -42,8 +42,9 @@ impl Place {
             Some(("http" | "https" | "s3" | "gs", _)) => Self::Http(text),
             Some(_) => {
                 return Err(CommandError::usage(format!(
-                    "`{text}` is no context: it begins with none of dir://, tar://, git://, s3://, \
-                     gs:// and https://"
+                    "`{}` is no context: it begins with none of dir://, tar://, git://, s3://, gs:// and \
+                     https://",
+                    without_secrets(&text)
                 )));
             }
         };
