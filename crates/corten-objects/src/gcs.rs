@@ -63,7 +63,10 @@ pub(crate) fn bucket(place: &Place, settings: &Settings, http: Arc<dyn Http>) ->
         store: Box::new(store),
         exchange,
         place: place.clone(),
-        credentials: Credentials { used, looked_in },
+        credentials: Credentials {
+            used: Some(used),
+            looked_in,
+        },
     })
 }
 

@@ -11,6 +11,7 @@ use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore};
 use tokio::runtime::Runtime;
 
+use crate::azure::Asking;
 use crate::connector::Exchange;
 use crate::place::Service;
 use crate::{Error, Http, Place, Result, Settings, azure, gcs, s3};
@@ -42,8 +43,8 @@ pub(crate) struct Bucket {
 /// Where credentials are looked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Credentials {
-    /// What is used.
-    pub(crate) used: String,
+    /// What is used, if anything is.
+    pub(crate) used: Option<String>,
     /// Everything that was looked at.
     pub(crate) looked_in: Vec<String>,
 }
@@ -63,17 +64,29 @@ pub fn open(place: &Place, settings: &Settings, http: Arc<dyn Http>) -> Result<O
     let bucket = match &place.service {
         Service::S3 => s3::bucket(place, settings, None, Arc::clone(&http))?,
         Service::Gcs => gcs::bucket(place, settings, Arc::clone(&http))?,
-        Service::Azure { host } => azure::bucket(place, host, settings, Arc::clone(&http))?,
+        Service::Azure { host } => {
+            let asking = Asking::first(host, settings);
+            azure::bucket(place, host, asking, settings, Arc::clone(&http))?
+        }
     };
-    let region = match bucket.get(&runtime) {
+    let error = match bucket.get(&runtime) {
         Ok(got) => return Ok(Object::new(got, runtime, bucket)),
-        // S3 says where a bucket is to who asks elsewhere.
-        Err(error) => match bucket.exchange.seen().region.take() {
-            Some(region) if place.service == Service::S3 => region,
-            _ => return Err(error),
-        },
+        Err(error) => error,
     };
-    let bucket = s3::bucket(place, settings, Some(&region), http)?;
+    let other = match &place.service {
+        // S3 says where a bucket is to who asks elsewhere.
+        Service::S3 => {
+            let region = bucket.exchange.seen().region.take();
+            region.map(|region| s3::bucket(place, settings, Some(&region), http))
+        }
+        Service::Gcs => None,
+        Service::Azure { host } => {
+            let next = Asking::first(host, settings).next(settings);
+            let next = next.filter(|_| error.is_about_credentials());
+            next.map(|asking| azure::bucket(place, host, asking, settings, http))
+        }
+    };
+    let bucket = other.ok_or(error)??;
     let got = bucket.get(&runtime)?;
     Ok(Object::new(got, runtime, bucket))
 }
@@ -108,12 +121,18 @@ impl Bucket {
                     (None, None) => Box::new(error),
                 }),
             },
-            Some(answer) => match answer.status {
-                404 => Error::NotFound { place, answer },
-                401 | 403 => Error::Refused {
+            Some(answer) => match (answer.status, &self.credentials.used) {
+                // Azure hides from nobody in particular what is there.
+                (401 | 403 | 404 | 409, None) => Error::NoCredentials {
+                    place,
+                    looked_in: self.credentials.looked_in.join(", "),
+                    source: Some(answer.to_string().into()),
+                },
+                (404, _) => Error::NotFound { place, answer },
+                (401 | 403, Some(used)) => Error::Refused {
                     place,
                     answer,
-                    credentials: self.credentials.used.clone(),
+                    credentials: used.clone(),
                 },
                 _ => Error::Answered { place, answer },
             },

@@ -66,7 +66,10 @@ pub(crate) fn bucket(
         store: Box::new(store),
         exchange,
         place: place.clone(),
-        credentials: Credentials { used, looked_in },
+        credentials: Credentials {
+            used: Some(used),
+            looked_in,
+        },
     })
 }
 

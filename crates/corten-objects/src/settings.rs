@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use object_store::{BackoffConfig, RetryConfig};
 
+use crate::azure;
+use crate::place::{Place, Service};
+
 /// The environment variables that [`Settings`] heed.
 pub const VARIABLES: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
@@ -85,16 +88,16 @@ impl Settings {
         }
     }
 
-    /// Tells whether anything says who asks Azure.
-    pub fn has_azure_credentials(&self) -> bool {
-        let names = [
-            "AZURE_STORAGE_ACCESS_KEY",
-            "AZURE_STORAGE_KEY",
-            "AZURE_STORAGE_SAS_TOKEN",
-            "AZURE_CLIENT_ID",
-            "IDENTITY_ENDPOINT",
-        ];
-        names.iter().any(|name| self.value(name).is_some())
+    /// Takes keys and signatures of Azure for those of the account of `place`, if it is of one and no
+    /// variable names another: for programs that have no other object than this.
+    #[must_use]
+    pub fn for_account_of(mut self, place: &Place) -> Self {
+        if let Service::Azure { host } = &place.service {
+            let account = azure::account(host).to_owned();
+            let name = "AZURE_STORAGE_ACCOUNT".to_owned();
+            self.variables.entry(name).or_insert(account);
+        }
+        self
     }
 
     pub(crate) fn value(&self, name: &str) -> Option<&str> {

@@ -100,7 +100,8 @@ fn objects_of_emulators() {
     assert_eq!(whole(object.unwrap()), b"content");
     let place = "https://devstoreaccount1.blob.core.windows.net/box/a.tar";
     let variables = format!(
-        "AZURE_STORAGE_SERVICE_ENDPOINT={}/devstoreaccount1 AZURE_STORAGE_ACCESS_KEY=c2VjcmV0",
+        "AZURE_STORAGE_SERVICE_ENDPOINT={}/devstoreaccount1 AZURE_STORAGE_ACCESS_KEY=c2VjcmV0 \
+         AZURE_STORAGE_ACCOUNT=devstoreaccount1",
         server.url()
     );
     assert_eq!(whole(open_at(place, &variables).unwrap()), b"content");
@@ -378,19 +379,71 @@ fn where_credentials_were_looked_for() {
         told(&error).ends_with("$AWS_EC2_METADATA_DISABLED (true)"),
         "{error}"
     );
-    let azure = "https://acct.blob.core.windows.net/box/a";
-    let error = open_at(azure, &format!("IDENTITY_ENDPOINT={url}/msi")).unwrap_err();
-    assert!(
-        told(&error).contains("$AZURE_STORAGE_ACCESS_KEY (unset)"),
-        "{error}"
+}
+
+/// Who asks Azure for a blob, and whom: `ACCOUNT.blob.core.windows.net` is a server here.
+#[test]
+fn who_asks_azure() {
+    const KEY: &str = "AZURE_STORAGE_ACCESS_KEY=c2VjcmV0";
+    const SAS: &str = "AZURE_STORAGE_SAS_TOKEN=sig=SESSIONSECRET";
+    const IDENTITY: &str = "IDENTITY_ENDPOINT=http://identity/msi";
+    let check = |variables: &str, expected: &str| {
+        // Blobs of `open` are for everyone, others for whoever says a word.
+        let server = Server::new(|asked| match asked[0].split(' ').nth(1).unwrap() {
+            line if line.starts_with("/msi") => {
+                ok(br#"{"access_token": "SESSIONSECRET", "expires_on": "32503680000"}"#)
+            }
+            "/open/a" => ok(b"open"),
+            line if line.contains("sig=") => ok(b"by signature"),
+            _ => match header(asked, "authorization") {
+                Some(header) => ok(header.split(':').next().unwrap().as_bytes()),
+                None => Reply::Whole(
+                    404,
+                    "x-ms-error-code: ResourceNotFound\r\n".to_owned(),
+                    vec![],
+                ),
+            },
+        });
+        let found = ["open", "box"].map(|container| {
+            let place = format!("https://acct.blob.core.windows.net/{container}/a");
+            let place = Place::parse(&place).unwrap().unwrap();
+            let client = Client::to(&server.authority);
+            match open(&place, &settings(variables, None), client) {
+                Ok(object) => String::from_utf8(whole(object)).unwrap(),
+                Err(error) => told(&error),
+            }
+        });
+        let found = found.join(" ").replace("SESSIONSECRET", "***");
+        assert!(found.contains(expected), "{variables}\n{found}");
+        let heard = server.asked().concat().join("\n");
+        (found, heard)
+    };
+    let named = "AZURE_STORAGE_ACCOUNT=acct";
+    check(&format!("{KEY} {named}"), "open SharedKey acct");
+    check(&format!("{SAS} {named}"), "by signature by signature");
+    check(&format!("{KEY} {IDENTITY} {named}"), "open SharedKey acct");
+    let refused = "open there are no credentials for `https://acct.blob.core.windows.net/box/a`";
+    check("", refused);
+    for account in ["", "AZURE_STORAGE_ACCOUNT=other"] {
+        let (found, heard) = check(&format!("{KEY} {SAS} {account}"), refused);
+        assert!(found.contains("$AZURE_STORAGE_ACCESS_KEY (set)"), "{found}");
+        assert!(
+            found.contains("those are only used if it is acct"),
+            "{found}"
+        );
+        assert!(found.ends_with("status 404 ResourceNotFound"), "{found}");
+        assert!(!heard.contains("sig=") && !heard.contains("SharedKey"));
+        let (_, heard) = check(&format!("{SAS} {IDENTITY} {account}"), "open Bearer ***");
+        assert_eq!(heard.matches("Bearer").count(), 1, "{heard}");
+        assert!(!heard.contains("sig="));
+    }
+    check(
+        &format!("AZURE_STORAGE_ACCESS_KEY=! {named}"),
+        "`AZURE_STORAGE_ACCESS_KEY` cannot be used",
     );
-    let error = open_at(azure, "AZURE_STORAGE_ACCOUNT=other").unwrap_err();
-    assert!(told(&error).contains("of the account `acct`"), "{error}");
-    let error = open_at(azure, "AZURE_STORAGE_ACCESS_KEY=!").unwrap_err();
-    assert!(
-        told(&error).starts_with("`AZURE_STORAGE_ACCESS_KEY` cannot be used"),
-        "{error}"
-    );
+    let place = Place::parse("https://acct.blob.core.windows.net/box/a").unwrap();
+    let settings = settings(KEY, None).for_account_of(&place.unwrap());
+    assert!(format!("{settings:?}").contains("AZURE_STORAGE_ACCOUNT"));
 }
 
 #[test]

@@ -107,10 +107,23 @@ fn serve(mut stream: &TcpStream, answer: &dyn Fn(&Asked) -> Reply, noted: &Mutex
 
 /// Speaks HTTP, and waits not long.
 #[derive(Debug)]
-pub(crate) struct Client(ureq::Agent);
+pub(crate) struct Client {
+    agent: ureq::Agent,
+    /// Where all requests go, whatever they name.
+    to: Option<String>,
+}
 
 impl Client {
     pub(crate) fn new() -> Arc<Self> {
+        Self::with(None)
+    }
+
+    /// Returns one for which all hosts are that of `authority`, without TLS.
+    pub(crate) fn to(authority: &str) -> Arc<Self> {
+        Self::with(Some(authority.to_owned()))
+    }
+
+    fn with(to: Option<String>) -> Arc<Self> {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -118,13 +131,22 @@ impl Client {
             .timeout_recv_response(Some(Duration::from_millis(300)))
             .timeout_per_read(Some(Duration::from_millis(300)))
             .timeout_connect(Some(Duration::from_millis(300)));
-        Arc::new(Self(config.build().new_agent()))
+        Arc::new(Self {
+            agent: config.build().new_agent(),
+            to,
+        })
     }
 }
 
 impl Http for Client {
     fn send(&self, request: HttpRequest, _: Patience) -> Result<HttpAnswer, Failure> {
-        let answer = self.0.run(request).map_err(|error| Failure {
+        let (mut parts, body) = request.into_parts();
+        if let Some(to) = &self.to {
+            let path = parts.uri.path_and_query().unwrap();
+            parts.uri = format!("http://{to}{path}").parse().unwrap();
+        }
+        let request = HttpRequest::from_parts(parts, body);
+        let answer = self.agent.run(request).map_err(|error| Failure {
             may_pass: true,
             source: Box::new(error),
         })?;

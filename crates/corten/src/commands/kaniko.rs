@@ -51,7 +51,7 @@ pub(crate) fn run(args: &KanikoArgs, ctx: &Context) -> Result<ExitCode, CommandE
             now: now.unwrap_or_default().as_secs(),
         },
     )?;
-    let ctx = &surroundings(args, &translation, ctx);
+    let ctx = &surroundings(args, &place, &translation, ctx);
     for (flag, reason) in idle {
         ctx.output
             .note(&format!("`{flag}` is without effect: {reason}"));
@@ -74,8 +74,19 @@ pub(crate) fn run(args: &KanikoArgs, ctx: &Context) -> Result<ExitCode, CommandE
 }
 
 /// Returns the context in which the build runs.
-fn surroundings(args: &KanikoArgs, translation: &Translation, ctx: &Context) -> Context {
+fn surroundings(
+    args: &KanikoArgs,
+    place: &Place,
+    translation: &Translation,
+    ctx: &Context,
+) -> Context {
     let mut env = ctx.env.clone();
+    // kaniko takes the key for that of the account in the URL, which alone names one there.
+    if let Place::Http(url) = place
+        && let Ok(Some(object)) = corten_objects::Place::parse(url)
+    {
+        env.objects = env.objects.for_account_of(&object);
+    }
     let directory = args.last("kaniko-dir").or(ctx.env.kaniko.dir.as_deref());
     let directory = directory.filter(|directory| *directory != "/kaniko");
     let own = directory.map(|directory| Path::new(directory).join(".docker"));

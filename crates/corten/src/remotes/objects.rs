@@ -24,23 +24,17 @@ pub(crate) fn is_object(text: &str) -> Result<bool, CommandError> {
     Ok(place.is_some_and(|place| matches!(place.service, Service::S3 | Service::Gcs)))
 }
 
-/// Opens what `url` names if it is an object: one of Azure only where something says who asks, since
-/// others can be public and need nothing but HTTP.
+/// Opens what `url` names if it is an object.
 pub(crate) fn object(
     url: &str,
     ctx: &Context,
     registry: &RegistryArgs,
 ) -> Result<Option<Object>, CommandError> {
-    let settings = &ctx.env.objects;
-    let place = Place::parse(url).map_err(CommandError::caused)?;
-    let Some(place) = place.filter(|place| match place.service {
-        Service::S3 | Service::Gcs => true,
-        Service::Azure { .. } => settings.has_azure_credentials(),
-    }) else {
+    let Some(place) = Place::parse(url).map_err(CommandError::caused)? else {
         return Ok(None);
     };
-    let client = Client::new(&registry.settings(ctx))?;
-    let object = open(&place, settings, Arc::new(client)).map_err(CommandError::caused)?;
+    let client = Arc::new(Client::new(&registry.settings(ctx))?);
+    let object = open(&place, &ctx.env.objects, client).map_err(CommandError::caused)?;
     Ok(Some(object))
 }
 
