@@ -46,13 +46,18 @@ impl<'a> Elsewhere<'a> {
 
 impl LayerSource for Elsewhere<'_> {
     fn bring(&self, store: &Store, blob: &Descriptor) -> corten_content::Result<()> {
-        if let Some(bases) = self.bases {
-            bases.bring(store, blob)?;
-            if store.contains(blob)? {
-                return Ok(());
-            }
+        let refused = match self.bases.map(|bases| bases.bring(store, blob)) {
+            Some(Ok(())) if store.contains(blob)? => return Ok(()),
+            // A cache may have it, though the registry of a base is out of reach.
+            Some(Err(error)) => Some(error),
+            Some(Ok(())) | None => None,
+        };
+        if let Some(caches) = self.caches {
+            caches.bring(store, blob)?;
         }
-        self.caches
-            .map_or(Ok(()), |caches| caches.bring(store, blob))
+        match refused {
+            Some(error) if !store.contains(blob)? => Err(error),
+            _ => Ok(()),
+        }
     }
 }

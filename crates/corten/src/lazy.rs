@@ -92,9 +92,10 @@ impl LazyImages {
         Box::new(WithLazyImages { here, images })
     }
 
-    fn holder(&self, blob: &Digest) -> Option<Arc<LazyImage>> {
+    fn holders(&self, blob: &Digest) -> Vec<Arc<LazyImage>> {
         let images = self.lock();
-        images.iter().find(|image| image.has(blob)).cloned()
+        let holders = images.iter().filter(|image| image.has(blob));
+        holders.cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<LazyImage>>> {
@@ -145,10 +146,15 @@ pub(crate) struct Bringing<'a> {
 
 impl LayerSource for Bringing<'_> {
     fn bring(&self, store: &Store, blob: &Descriptor) -> corten_content::Result<()> {
-        match self.images.holder(&blob.digest) {
-            Some(image) => image.bring(self.ctx, store, self.jobs),
-            None => Ok(()),
+        let mut failed = None;
+        for image in self.images.holders(&blob.digest) {
+            match image.bring(self.ctx, store, self.jobs) {
+                Err(error) => failed = Some(error),
+                Ok(()) if store.contains(blob)? => return Ok(()),
+                Ok(()) => {}
+            }
         }
+        failed.map_or(Ok(()), Err)
     }
 }
 
@@ -183,13 +189,19 @@ impl Source for WithLazyImages {
         content: &Descriptor,
         offset: u64,
     ) -> corten_content::Result<Box<dyn Read + Send + '_>> {
-        let missing = match self.here.fetch(content, offset) {
-            Err(error) if error.is_not_found() => error,
+        let mut missing = match self.here.fetch(content, offset) {
+            // A cache that refuses is not the last that may have it.
+            Err(error) => error,
             found => return found,
         };
-        let mut holders = self.holders(&content.digest);
-        let found = holders.find_map(|image| image.opened.source.fetch(content, offset).ok());
-        found.ok_or(missing)
+        for image in self.holders(&content.digest) {
+            match image.opened.source.fetch(content, offset) {
+                Err(error) if error.is_not_found() => {}
+                Err(error) => missing = error,
+                found => return found,
+            }
+        }
+        Err(missing)
     }
 
     fn referrers(&self, subject: &Digest) -> corten_content::Result<Vec<Descriptor>> {
@@ -203,5 +215,94 @@ impl Source for WithLazyImages {
         let mut holders = self.holders(&content.digest);
         let mountable = holders.find_map(|image| image.opened.source.mountable());
         mountable.or_else(|| self.here.mountable_for(content))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corten_build::caches::Caches;
+    use corten_content::{Error, IngestPlan, Memory};
+
+    use super::*;
+
+    /// A registry that lets nobody in.
+    struct Refusing;
+
+    impl Source for Refusing {
+        fn place(&self) -> String {
+            "registry".to_owned()
+        }
+
+        fn resolve(&self, _: &str) -> corten_content::Result<Descriptor> {
+            Err(refusal())
+        }
+
+        fn fetch(
+            &self,
+            _: &Descriptor,
+            _: u64,
+        ) -> corten_content::Result<Box<dyn Read + Send + '_>> {
+            Err(refusal())
+        }
+
+        fn referrers(&self, _: &Digest) -> corten_content::Result<Vec<Descriptor>> {
+            Err(refusal())
+        }
+    }
+
+    fn refusal() -> Error {
+        Error::Place {
+            place: "registry".to_owned(),
+            source: "401".into(),
+        }
+    }
+
+    #[test]
+    fn layers_are_asked_for_wherever_they_may_be() {
+        let layer = Descriptor::of("", b"layer");
+        let full = || -> Box<dyn Source> {
+            let full = Memory::new();
+            let mut ingest = full.ingest(&IngestPlan::of(&layer).unwrap()).unwrap();
+            std::io::Write::write_all(&mut ingest, b"layer").unwrap();
+            ingest.commit(None).unwrap();
+            Box::new(full)
+        };
+        let refusing = || -> Box<dyn Source> { Box::new(Refusing) };
+        let empty = || -> Box<dyn Source> { Box::new(Memory::new()) };
+        let check = |holders: Vec<Box<dyn Source>>, expected: &str| {
+            let images = holders.into_iter().map(|source| {
+                Arc::new(LazyImage {
+                    name: "registry/a".parse().unwrap(),
+                    root: layer.clone(),
+                    layers: vec![layer.clone()],
+                    opened: Opened {
+                        source,
+                        name: String::new(),
+                        client: None,
+                    },
+                    is_here: Mutex::default(),
+                })
+            });
+            let dir = tempfile::tempdir().unwrap();
+            let images = WithLazyImages {
+                here: WithCaches {
+                    store: Store::open(dir.path()).unwrap(),
+                    caches: Arc::new(Caches::default()),
+                    pushed_to: None,
+                },
+                images: images.collect(),
+            };
+            let found = match images.fetch(&layer, 0) {
+                Ok(mut reader) => std::io::read_to_string(&mut reader).unwrap(),
+                Err(error) if error.is_not_found() => "not found".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            assert_eq!(found, expected);
+        };
+        check(vec![], "not found");
+        check(vec![empty()], "not found");
+        check(vec![refusing(), empty()], "registry failed");
+        check(vec![empty(), refusing()], "registry failed");
+        check(vec![refusing(), full()], "layer");
     }
 }

@@ -33,13 +33,18 @@ impl Source for WithCaches {
     }
 
     fn fetch(&self, content: &Descriptor, offset: u64) -> Result<Box<dyn Read + Send + '_>> {
-        let missing = match self.store.fetch(content, offset) {
+        let mut missing = match self.store.fetch(content, offset) {
             Err(error) if error.is_not_found() => error,
             found => return found,
         };
-        let mut holders = self.caches.holders(&content.digest);
-        let found = holders.find_map(|holder| holder.place.fetch(content, offset).ok());
-        found.ok_or(missing)
+        for holder in self.caches.holders(&content.digest) {
+            match holder.place.fetch(content, offset) {
+                Err(error) if error.is_not_found() => {}
+                Err(error) => missing = error,
+                found => return found,
+            }
+        }
+        Err(missing)
     }
 
     fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {

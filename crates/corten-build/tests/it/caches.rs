@@ -5,17 +5,18 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use corten_build::Built;
 use corten_build::caches::{
     CONFIG_TYPE, CacheSource, Caches, Exported, MANIFEST_TYPE, Mode, WithCaches, export,
 };
 use corten_build::request::LayersOf;
+use corten_build::{Built, Named};
 use corten_content::{
     CopyOptions, Durability, Error, IngestPlan, Layout, Memory, Sink, Store, copy, load,
 };
+use corten_snapshot::LayerSource;
 use corten_spec::{Descriptor, Manifest, document, media_type};
 
-use crate::site::Site;
+use crate::site::{Site, chain};
 use crate::sketch;
 
 const DOCKERFILE: &str = "
@@ -153,6 +154,47 @@ fn layers_come_when_they_are_needed() {
     let changed = second.build(DOCKERFILE);
     assert_eq!(cached(&second), 3);
     assert_eq!(layers_here(&second, &changed), 3);
+}
+
+/// The registry of a base that lets nobody in any more.
+#[derive(Debug)]
+struct Refusing;
+
+impl LayerSource for Refusing {
+    fn bring(&self, _: &Store, _: &Descriptor) -> Result<(), Error> {
+        Err(Error::Place {
+            place: "the registry".to_owned(),
+            source: "401".into(),
+        })
+    }
+}
+
+#[test]
+fn what_a_registry_refuses_comes_from_a_cache() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, _) = site(Vec::new());
+    let built = first.build(DOCKERFILE);
+    send(&first, &Mode::Max, &directory(dir.path())).unwrap();
+    let (mut second, _) = site(vec![directory(dir.path())]);
+    second.layers = Some(&Refusing);
+    assert_eq!(second.build(DOCKERFILE), built);
+    assert_eq!(cached(&second), 4, "{:?}", second.events());
+
+    // Where nobody else has it, the refusal is what is told.
+    let (mut third, _) = site(Vec::new());
+    third.layers = Some(&Refusing);
+    let Named::Image(base) = third.named("base") else {
+        panic!("the base is an image");
+    };
+    let base = &base.documents.manifest.value.layers[0];
+    let path = third.store.root().join("blobs/sha256");
+    fs::remove_file(path.join(base.digest.encoded())).unwrap();
+    let error = third.try_build(DOCKERFILE).unwrap_err();
+    assert!(
+        chain(&error).contains("the registry failed"),
+        "{}",
+        chain(&error)
+    );
 }
 
 #[test]

@@ -14,7 +14,7 @@ use corten_content::{Durability, IngestPlan, Sink, Store, load_image};
 use corten_dockerfile::Ignore;
 use corten_layer::bytes::TreeContents;
 use corten_layer::{Tree, emit};
-use corten_snapshot::{Bytes, LayerRef, PackOptions, Packer, Snapshots, layers_of};
+use corten_snapshot::{Bytes, LayerRef, LayerSource, PackOptions, Packer, Snapshots, layers_of};
 use corten_spec::{Descriptor, ImageConfig, Manifest, Platform, document, media_type};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -29,6 +29,8 @@ pub(crate) struct Site {
     pub(crate) request: BuildRequest,
     names: HashMap<String, Named>,
     pub(crate) web: Web,
+    /// What has layers that are not in the store.
+    pub(crate) layers: Option<&'static dyn LayerSource>,
     happened: Mutex<Happened>,
     /// Which names were asked for.
     asked: Mutex<Vec<String>>,
@@ -79,6 +81,7 @@ impl Site {
             request,
             names: HashMap::new(),
             web: Web::default(),
+            layers: None,
             happened: Mutex::default(),
             asked: Mutex::default(),
         };
@@ -330,6 +333,10 @@ impl Bases for Site {
         self.asked.lock().unwrap().push(name.to_owned());
         let named = self.names.get(name).cloned();
         named.ok_or_else(|| format!("there is no image `{name}`").into())
+    }
+
+    fn layers(&self) -> Option<&dyn LayerSource> {
+        self.layers
     }
 
     fn remotes(&self) -> &dyn Remotes {
