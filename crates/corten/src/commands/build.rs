@@ -109,13 +109,14 @@ pub(crate) struct One {
 /// Builds the one target of `args` for a command that reports it itself.
 pub(crate) fn one(args: &BuildArgs, ctx: &Context) -> Result<One, CommandError> {
     let nothing = || CommandError::failed("nothing was built");
+    let detail = metadata::provenance(ctx)?;
     let Executed::Built(outcomes, store) = execute(args, ctx)? else {
         return Err(nothing());
     };
     let root = outcomes.first().ok_or_else(nothing)?;
     Ok(One {
         digest: root.root.digest.clone(),
-        metadata: metadata::of(&outcomes, metadata::provenance(ctx)?),
+        metadata: metadata::of(&outcomes, detail),
         store,
     })
 }
@@ -138,6 +139,9 @@ enum Executed {
 
 fn execute(args: &BuildArgs, ctx: &Context) -> Result<Executed, CommandError> {
     check(args)?;
+    if args.outputs.metadata_file.is_some() {
+        metadata::provenance(ctx)?;
+    }
     let wanted = several::wanted(args)?;
     let first = args.image.platforms().into_iter().next();
     let first = first.unwrap_or_else(Platform::host);

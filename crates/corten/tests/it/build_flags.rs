@@ -142,7 +142,11 @@ fn metadata_is_that_of_buildx() {
     assert_eq!(completeness["parameters"], true, "{long}");
     let (_, none) = with("disabled");
     assert_eq!(none["buildx.build.provenance"], Value::Null);
-    assert!(!with("some").0);
+    // Before anything is built.
+    let mut command = program.command(&["build", "dir", "-t", "unbuilt", "--metadata-file", "m"]);
+    let output = command.env("BUILDX_METADATA_PROVENANCE", "some").output();
+    assert_eq!(output.unwrap().status.code(), Some(2));
+    assert!(!program.ok(&["images"]).contains("unbuilt"));
 }
 
 #[test]
