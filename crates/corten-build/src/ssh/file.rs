@@ -1,9 +1,13 @@
 //! Files of private keys: those of OpenSSH, PKCS#8, and PKCS#1 for RSA.
+//!
+//! What is copied of a key is wiped when it is not needed any more: a build goes on for long, and runs what
+//! others wrote. No such buffer grows, for what it grows out of is not wiped.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::SystemRandom;
 use ring::signature::{EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair};
+use zeroize::Zeroizing;
 
 use super::SshKey;
 use super::sign::{Curve, Pair};
@@ -59,13 +63,17 @@ fn refused(reason: &'static str) -> Error {
     Error::SshKey { reason }
 }
 
-fn pem(text: &str, name: &str) -> Result<Vec<u8>> {
+fn pem(text: &str, name: &str) -> Result<Zeroizing<Vec<u8>>> {
     let inside = text
         .split_once(&format!("-----BEGIN {name}-----"))
         .and_then(|(_, rest)| rest.split_once(&format!("-----END {name}-----")));
     let (inside, _) = inside.ok_or_else(|| refused(DAMAGED))?;
-    let digits: String = inside.split_whitespace().collect();
-    STANDARD.decode(digits).map_err(|_| refused(DAMAGED))
+    let mut digits = Zeroizing::new(String::with_capacity(inside.len()));
+    digits.extend(inside.split_whitespace());
+    let mut bytes = Zeroizing::new(Vec::with_capacity(digits.len()));
+    let decoded = STANDARD.decode_vec(digits.as_bytes(), &mut bytes);
+    decoded.map_err(|_| refused(DAMAGED))?;
+    Ok(bytes)
 }
 
 /// Reads the format of OpenSSH (its file PROTOCOL.key), without a passphrase.
@@ -126,8 +134,9 @@ fn of_ecdsa(curve: Curve, private: &mut Reading<'_>) -> Option<Pair> {
     let (_curve, point) = (private.string()?, private.string()?);
     let digits = without_zeros(private.string()?);
     // One number in 256 is shorter than the others.
-    let mut scalar = vec![0; curve.length().checked_sub(digits.len())?];
-    scalar.extend(digits);
+    let mut scalar = Zeroizing::new(vec![0; curve.length()]);
+    let n_zeros = scalar.len().checked_sub(digits.len())?;
+    scalar.get_mut(n_zeros..)?.copy_from_slice(digits);
     let random = SystemRandom::new();
     let algorithm = curve.algorithm();
     let pair = EcdsaKeyPair::from_private_key_and_public_key(algorithm, &scalar, point, &random);
@@ -178,21 +187,22 @@ fn of_pkcs8(der: &[u8]) -> Result<Pair> {
 const MOST_BYTES: usize = 1024;
 
 /// Returns `d` mod (`prime` - 1), which files of OpenSSH leave to be computed.
-fn exponent(d: &[u8], prime: &[u8]) -> Result<Vec<u8>> {
+fn exponent(d: &[u8], prime: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
     if d.len() > MOST_BYTES || prime.len() > MOST_BYTES {
         return Err(refused(RSA_REFUSED));
     }
+    // One more byte, for what is shifted out.
+    let mut modulus = Zeroizing::new(vec![0; prime.len() + 1]);
+    let (_, own) = modulus.split_at_mut(1);
+    own.copy_from_slice(prime);
     // A prime of RSA is odd.
-    let mut modulus = prime.to_vec();
-    if let Some(last) = modulus.last_mut() {
+    if let Some(last) = own.last_mut() {
         *last &= 0xfe;
     }
     if without_zeros(&modulus).is_empty() {
         return Err(refused(DAMAGED));
     }
-    // One more byte, for what is shifted out.
-    modulus.insert(0, 0);
-    let mut rest = vec![0; modulus.len()];
+    let mut rest = Zeroizing::new(vec![0; modulus.len()]);
     for bit in d
         .iter()
         .flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1))
@@ -201,16 +211,16 @@ fn exponent(d: &[u8], prime: &[u8]) -> Result<Vec<u8>> {
         for byte in rest.iter_mut().rev() {
             (*byte, carry) = (*byte << 1 | carry, *byte >> 7);
         }
-        if rest >= modulus {
+        if *rest >= *modulus {
             let mut borrow = false;
-            for (byte, other) in rest.iter_mut().zip(&modulus).rev() {
+            for (byte, other) in rest.iter_mut().zip(modulus.iter()).rev() {
                 let (less, first) = byte.overflowing_sub(*other);
                 let (less, second) = less.overflowing_sub(u8::from(borrow));
                 (*byte, borrow) = (less, first || second);
             }
         }
     }
-    Ok(without_zeros(&rest).to_vec())
+    Ok(Zeroizing::new(without_zeros(&rest).to_vec()))
 }
 
 #[cfg(test)]
@@ -224,7 +234,7 @@ mod tests {
             let expected = d % (prime - 1);
             let found = exponent(&d.to_be_bytes(), &prime.to_be_bytes()).unwrap();
             let expected = without_zeros(&expected.to_be_bytes()).to_vec();
-            assert_eq!(found, expected, "{d} {prime}");
+            assert_eq!(*found, expected, "{d} {prime}");
         }
         check(0, 3);
         check(1, 3);

@@ -6,12 +6,13 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 
 use corten_build::{SshAgent, SshKey};
+use zeroize::Zeroizing;
 
 use crate::env;
 use crate::error::CommandError;
 
 /// No key is longer, and BuildKit reads no more.
-const LONGEST_KEY: u64 = 100 << 10;
+const LONGEST_KEY: usize = 100 << 10;
 
 /// Returns the id and the agent that `--ssh` names: `ID`, `ID=SOCKET` or `ID=KEY[,KEY…]`.
 pub(super) fn agent(text: &str) -> Result<(String, SshAgent), CommandError> {
@@ -80,11 +81,12 @@ fn socket_of_user(id: &str) -> Result<PathBuf, CommandError> {
 }
 
 fn read(path: &PathBuf) -> Result<SshKey, CommandError> {
-    let mut bytes = Vec::new();
+    // It is wiped, and never grows, which would leave a copy.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST_KEY + 1));
     let file = fs::File::open(path).map_err(CommandError::caused)?;
-    let mut file = file.take(LONGEST_KEY + 1);
+    let mut file = file.take(LONGEST_KEY as u64 + 1);
     file.read_to_end(&mut bytes).map_err(CommandError::caused)?;
-    if bytes.len() as u64 > LONGEST_KEY {
+    if bytes.len() > LONGEST_KEY {
         return Err(CommandError::failed("it is too long for a key"));
     }
     SshKey::read(&bytes).map_err(CommandError::caused)
