@@ -74,8 +74,11 @@ impl LazyImages {
             opened,
             is_here: Mutex::default(),
         };
-        // What is there only has to get its name.
-        if image.is_whole(store).map_err(CommandError::caused)? {
+        // What is there only has to get its name. What another image has the name of comes at once, lest the
+        // next build goes back to that.
+        let is_other = |other: Descriptor| other.digest != image.root.digest;
+        let named = store.resolve_for(&name.to_string(), &wanted.platform);
+        if named.is_ok_and(is_other) || image.is_whole(store).map_err(CommandError::caused)? {
             let named = image.bring(ctx, store, registry.jobs);
             named.map_err(CommandError::caused)?;
         }
@@ -84,6 +87,22 @@ impl LazyImages {
             content: root,
             documents,
         })
+    }
+
+    /// Names the images whose layers came another way: with another image, or from a cache.
+    pub(crate) fn name_whole(
+        &self,
+        ctx: &Context,
+        store: &Store,
+        jobs: usize,
+    ) -> corten_content::Result<()> {
+        let images = self.lock().clone();
+        for image in images {
+            if image.is_whole(store)? {
+                image.bring(ctx, store, jobs)?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns `here` with the layers of the images found so far beside it.

@@ -180,6 +180,8 @@ fn execute(args: &BuildArgs, ctx: &Context) -> Result<Executed, CommandError> {
         return reproducible::run(args, request, &bases, place).map(Executed::Ended);
     }
     let outcomes = build(args, ctx, (&store, &bases), &prepared.request, wanted)?;
+    lazy.name_whole(ctx, &store, prepared.registry.jobs)
+        .map_err(|error| CommandError::doing("cannot name the base images", error))?;
     let images = outcomes.iter().flat_map(|outcome| &outcome.images);
     let materials: Vec<_> = images.flat_map(|image| &image.built.materials).collect();
     args.sourcing.write(args, &materials, &rules, ctx)?;

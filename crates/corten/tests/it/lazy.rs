@@ -22,7 +22,7 @@ struct Registry {
 type Contents = BTreeMap<String, (&'static str, Vec<u8>)>;
 
 impl Registry {
-    /// Starts one that has the image `base:1` of two layers.
+    /// Starts one that has the image `base:1`, which is `base:2`, too, of two layers.
     fn start() -> Self {
         let mut contents = Contents::new();
         let mut add = |kind: &'static str, bytes: Vec<u8>| {
@@ -43,7 +43,8 @@ impl Registry {
         let config = add(media_type::OCI_CONFIG, document::to_bytes(&config));
         let manifest = document::to_bytes(&Manifest::oci(config, layers.to_vec()));
         let digest = Descriptor::of("", &manifest).digest;
-        for name in ["manifests/1".to_owned(), format!("manifests/{digest}")] {
+        let names = ["manifests/1", "manifests/2"].map(str::to_owned);
+        for name in names.into_iter().chain([format!("manifests/{digest}")]) {
             contents.insert(name, (media_type::OCI_MANIFEST, manifest.clone()));
         }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -158,6 +159,44 @@ fn a_cached_build_downloads_and_unpacks_nothing() {
     assert_ne!(built(&program), first);
     assert_eq!(registry.n_layers_sent(), 2);
     assert!(program.ok(&["images"]).contains("base:1"));
+}
+
+/// Whoever asks for the registry's image does not go back to an older one without.
+#[test]
+fn a_name_is_that_of_the_image_that_was_asked_for() {
+    let (program, registry) = (Program::with_base(), Registry::start());
+    let base = registry.base();
+    program.write("context/f", "F");
+    let dockerfile = format!("FROM {base} AS one\nCOPY f /f\nFROM scratch\nCOPY --from=one /f /\n");
+    program.write("context/Dockerfile", &dockerfile);
+    let first = built(&program);
+    // An older image has the name.
+    program.write_tar("old.tar", &[("etc/motd", b"old\n", 0o644)]);
+    program.ok(&["import", "old.tar", "-t", &base]);
+    program.ok(&["gc"]);
+    assert_eq!(program.ok(&["cat", &base, "/etc/motd"]), "old");
+    let mut args = BUILD.to_vec();
+    args.push("--pull");
+    assert_eq!(program.ok(&args), first);
+    assert_eq!(program.ok(&["cat", &base, "/etc/motd"]), "hello");
+}
+
+#[test]
+fn an_image_whose_layers_came_with_another_has_its_name() {
+    let (program, registry) = (Program::new(), Registry::start());
+    let base = registry.base();
+    let other = base.replace("base:1", "base:2");
+    program.write("context/f", "F");
+    let dockerfile =
+        format!("FROM {base} AS one\nFROM {other}\nCOPY --from=one /etc/motd /x\nCOPY f /f\n");
+    program.write("context/Dockerfile", &dockerfile);
+    built(&program);
+    assert_eq!(registry.n_layers_sent(), 2);
+    let images = program.ok(&["images"]);
+    assert!(
+        images.contains("base:1") && images.contains("base:2"),
+        "{images}"
+    );
 }
 
 /// What an image in the store is made of is in the store, whether a step needed it or not.
