@@ -261,6 +261,9 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
                 .to_owned(),
         );
     }
+    if let Some(corten_build::Error::Base { name, source }) = as_error(error) {
+        return out_of_reach_hint(name, &**source);
+    }
     if let Some(corten_build::Error::Run { status, .. }) = as_error(error) {
         return status_hint(status).map(str::to_owned);
     }
@@ -279,6 +282,28 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Says what to do where there is no network: a build that found all steps in the cache left the base image
+/// where it was.
+fn out_of_reach_hint(name: &str, error: &(dyn StdError + 'static)) -> Option<String> {
+    let is_out_of_reach = |error| {
+        let error = as_error(error);
+        matches!(
+            error,
+            Some(
+                corten_registry::Error::Connect { .. }
+                    | corten_registry::Error::Broken { .. }
+                    | corten_registry::Error::Stalled { .. }
+            )
+        )
+    };
+    levels(error).any(is_out_of_reach).then(|| {
+        format!(
+            "a base image comes into the local store only when a step needs it; `corten pull {name}`, \
+             where its registry can be reached, brings it for builds without"
+        )
+    })
 }
 
 /// Says how full the disk is that `error` was about. Libraries name the path on the level above the

@@ -181,6 +181,21 @@ fn a_name_is_that_of_the_image_that_was_asked_for() {
     assert_eq!(program.ok(&["cat", &base, "/etc/motd"]), "hello");
 }
 
+/// A build without network is told how to have what it needs.
+#[test]
+fn a_base_out_of_reach() {
+    let program = Program::new();
+    program.write("context/Dockerfile", "FROM 127.0.0.1:1/base:1\nENV A=1\n");
+    let ran = program.run(&["build", "context"]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.stderr.contains("which is not in the local store")
+            && ran.stderr.contains("`corten pull 127.0.0.1:1/base:1`"),
+        "{}",
+        ran.stderr
+    );
+}
+
 #[test]
 fn an_image_whose_layers_came_with_another_has_its_name() {
     let (program, registry) = (Program::new(), Registry::start());
