@@ -102,6 +102,7 @@ pub(crate) fn bucket(
     Ok(Bucket {
         store: Box::new(store),
         exchange,
+        region: None,
         place: place.clone(),
         credentials,
     })

@@ -62,6 +62,7 @@ pub(crate) fn bucket(place: &Place, settings: &Settings, http: Arc<dyn Http>) ->
     Ok(Bucket {
         store: Box::new(store),
         exchange,
+        region: None,
         place: place.clone(),
         credentials: Credentials {
             used: Some(used),

@@ -34,6 +34,8 @@ pub struct Object {
 pub(crate) struct Bucket {
     pub(crate) store: Box<dyn ObjectStore>,
     pub(crate) exchange: Arc<Exchange>,
+    /// The region that is asked, of S3.
+    pub(crate) region: Option<String>,
     /// The object that is wanted.
     pub(crate) place: Place,
     /// Where the credentials are from, or all places where there could have been some.
@@ -77,7 +79,9 @@ pub fn open(place: &Place, settings: &Settings, http: Arc<dyn Http>) -> Result<O
         // S3 says where a bucket is to who asks elsewhere.
         Service::S3 => {
             let region = bucket.exchange.seen().region.take();
-            region.map(|region| s3::bucket(place, settings, Some(&region), http))
+            // It says so with every refusal, also of what is in the right one.
+            let other = region.filter(|region| bucket.region.as_ref() != Some(region));
+            other.map(|region| s3::bucket(place, settings, Some(&region), http))
         }
         Service::Gcs => None,
         Service::Azure { host } => {

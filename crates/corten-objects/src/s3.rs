@@ -65,6 +65,7 @@ pub(crate) fn bucket(
     Ok(Bucket {
         store: Box::new(store),
         exchange,
+        region: Some(region.to_owned()),
         place: place.clone(),
         credentials: Credentials {
             used: Some(used),

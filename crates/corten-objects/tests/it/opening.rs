@@ -131,7 +131,9 @@ fn objects_of_emulators() {
 fn what_servers_refuse() {
     #[track_caller]
     fn check(status: u16, code: &'static str, expected: &str) {
-        let server = Server::new(move |_| xml(status, code, ""));
+        // The region is the one that was asked.
+        let region = "x-amz-bucket-region: eu-central-1\r\n";
+        let server = Server::new(move |_| xml(status, code, region));
         let variables = format!("{KEYS} S3_ENDPOINT={}", server.url());
         let error = open_at("s3://box/a.tar", &variables).unwrap_err();
         assert_eq!(told(&error), expected);
