@@ -6,7 +6,6 @@ use object_store::azure::{AzureConfigKey as Key, MicrosoftAzureBuilder};
 
 use crate::connector::{Connector, Exchange};
 use crate::object::{Bucket, Credentials};
-use crate::s3::authority;
 use crate::{Error, Http, Place, Result, Settings};
 
 /// What says who asks for the blobs of any account: tokens are for the service, and it knows who may read.
@@ -68,7 +67,7 @@ pub(crate) fn bucket(
         Some(endpoint) if is_named(host, settings) => endpoint.trim_end_matches('/').to_owned(),
         _ => format!("https://{host}"),
     };
-    let exchange = Exchange::new(http, authority(&endpoint).to_owned());
+    let exchange = Exchange::new(http, &endpoint);
     let mut builder = MicrosoftAzureBuilder::new()
         .with_account(account(host))
         .with_container_name(&place.bucket)

@@ -27,8 +27,8 @@ const LONGEST_CREDENTIALS: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Exchange {
     http: Arc<dyn Http>,
-    /// The host of the object, with its port.
-    authority: String,
+    /// What the URL of the object begins with.
+    base: Uri,
     seen: Mutex<Seen>,
 }
 
@@ -50,10 +50,12 @@ pub(crate) struct Seen {
 pub(crate) struct Connector(pub(crate) Arc<Exchange>);
 
 impl Exchange {
-    pub(crate) fn new(http: Arc<dyn Http>, authority: String) -> Arc<Self> {
+    /// Returns what asks for an object whose URL begins with `base`.
+    pub(crate) fn new(http: Arc<dyn Http>, base: &str) -> Arc<Self> {
         Arc::new(Self {
             http,
-            authority,
+            // Nothing is there if it is no URL.
+            base: base.parse().unwrap_or_default(),
             seen: Mutex::default(),
         })
     }
@@ -62,15 +64,32 @@ impl Exchange {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells whether `url` is on the server that has the object.
+    fn is_there(&self, url: &Uri) -> bool {
+        let place = |url: &Uri| {
+            let usual = if url.scheme_str() == Some("https") {
+                443
+            } else {
+                80
+            };
+            let host = url.host().map(str::to_ascii_lowercase);
+            (host, url.port_u16().unwrap_or(usual))
+        };
+        place(url) == place(&self.base)
+    }
+
+    /// A server that has objects may give out credentials, too: some do at their root.
     fn is_object(&self, url: &Uri) -> bool {
-        url.authority()
-            .is_some_and(|to| to.as_str() == self.authority)
+        let rest = url
+            .path()
+            .strip_prefix(self.base.path().trim_end_matches('/'));
+        self.is_there(url) && rest.is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// Services that hand out credentials to machines of a cloud have no TLS; all others of that kind do.
-    fn patience(url: &Uri, is_object: bool) -> Patience {
+    fn patience(&self, url: &Uri) -> Patience {
         match url.scheme_str() {
-            Some("http") if !is_object => Patience::Little,
+            Some("http") if !self.is_there(url) => Patience::Little,
             _ => Patience::Usual,
         }
     }
@@ -86,7 +105,7 @@ impl Exchange {
         if is_object {
             self.seen().has_asked = true;
         }
-        let patience = Self::patience(&parts.uri, is_object);
+        let patience = self.patience(&parts.uri);
         let Some(body) = body.as_bytes().map(|bytes| bytes.to_vec()) else {
             return Err(HttpError::new(HttpErrorKind::Unknown, InParts));
         };

@@ -8,7 +8,6 @@ use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder, GoogleConfigKe
 
 use crate::connector::{Connector, Exchange};
 use crate::object::{Bucket, Credentials};
-use crate::s3::authority;
 use crate::{Error, Http, Place, Result, Settings};
 
 /// What signs in where nothing else says it, below the home.
@@ -22,7 +21,7 @@ pub(crate) fn bucket(place: &Place, settings: &Settings, http: Arc<dyn Http>) ->
         Some(host) => format!("http://{host}"),
         None => "https://storage.googleapis.com".to_owned(),
     };
-    let exchange = Exchange::new(http, authority(&base).to_owned());
+    let exchange = Exchange::new(http, &base);
     let builder = GoogleCloudStorageBuilder::new()
         .with_bucket_name(&place.bucket)
         .with_base_url(&base)

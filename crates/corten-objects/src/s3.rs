@@ -23,7 +23,7 @@ pub(crate) fn bucket(
         .or_else(in_profile)
         .unwrap_or("us-east-1");
     let endpoint = endpoint(settings, &place.bucket, region)?;
-    let exchange = Exchange::new(http, authority(&endpoint).to_owned());
+    let exchange = Exchange::new(http, &endpoint);
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&place.bucket)
         .with_region(region)
@@ -240,6 +240,13 @@ fn endpoint(settings: &Settings, bucket: &str, region: &str) -> Result<String> {
         });
     };
     let host = authority(given);
+    if host.contains('@') {
+        return Err(Error::Setting {
+            name: name.to_owned(),
+            reason: "it has a user or a password, and there are other variables for those"
+                .to_owned(),
+        });
+    }
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
     let has_no_names =
         host.starts_with('[') || host == "localhost" || host.parse::<std::net::Ipv4Addr>().is_ok();
@@ -254,7 +261,7 @@ fn endpoint(settings: &Settings, bucket: &str, region: &str) -> Result<String> {
 }
 
 /// Returns the host of a URL, with its port.
-pub(crate) fn authority(url: &str) -> &str {
+fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split('/').next().unwrap_or_default()
 }
@@ -322,5 +329,8 @@ mod tests {
         );
         let refused = "`S3_ENDPOINT` cannot be used: it is no `http://` or `https://` URL";
         check("S3_ENDPOINT=minio:9000", "b", "r", refused);
+        let refused = "`S3_ENDPOINT` cannot be used: it has a user or a password, and there are other \
+                       variables for those";
+        check("S3_ENDPOINT=http://u:p@minio:9000", "b", "r", refused);
     }
 }

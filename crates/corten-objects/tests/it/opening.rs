@@ -362,6 +362,29 @@ fn whose_credentials_are_taken() {
     );
 }
 
+/// Some servers of objects give out credentials at their root.
+#[test]
+fn a_service_for_credentials_beside_the_object() {
+    let server = Server::new(|_| xml(403, "AccessDenied", ""));
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    let mut file = std::fs::File::create(&token).unwrap();
+    std::io::Write::write_all(&mut file, b"token").unwrap();
+    let url = server.url();
+    let variables = format!(
+        "S3_ENDPOINT={url} AWS_ENDPOINT_URL_STS={url} AWS_ROLE_ARN=arn AWS_WEB_IDENTITY_TOKEN_FILE={}",
+        token.display()
+    );
+    let error = open_at("s3://box/a", &variables).unwrap_err();
+    let told = told(&error);
+    assert!(told.starts_with("there are no credentials for"), "{told}");
+    assert!(
+        told.ends_with("status 403 AccessDenied, \"said\""),
+        "{told}"
+    );
+    assert!(server.lines().iter().all(|line| line.starts_with("POST")));
+}
+
 #[test]
 fn where_credentials_were_looked_for() {
     let server = Server::new(|_| Reply::Whole(404, String::new(), Vec::new()));
