@@ -18,6 +18,7 @@ use object_store::client::{
 
 use crate::error::Answer;
 use crate::http::{Failure, Http, Patience};
+use crate::sent::Sent;
 
 /// What answers with credentials may hold, in bytes: a document of some hundred. More is cut off, and then
 /// is no document.
@@ -109,6 +110,7 @@ impl Exchange {
         let Some(body) = body.as_bytes().map(|bytes| bytes.to_vec()) else {
             return Err(HttpError::new(HttpErrorKind::Unknown, InParts));
         };
+        let sent = Sent::of(&parts, &body);
         let request = http::Request::from_parts(parts, body);
         let answer = self.http.send(request, patience).map_err(|failure| {
             // Where there is no such service, asking again takes time and changes nothing.
@@ -134,21 +136,27 @@ impl Exchange {
             };
             return Ok(Response::from_parts(parts, HttpResponseBody::new(body)));
         }
-        self.note(parts.status.as_u16(), &parts.headers, body);
+        self.note(parts.status.as_u16(), &parts.headers, body, &sent);
         Ok(Response::from_parts(
             parts,
             HttpResponseBody::from(Bytes::new()),
         ))
     }
 
-    fn note(&self, status: u16, headers: &http::HeaderMap, body: Box<dyn Read + Send>) {
+    fn note(
+        &self,
+        status: u16,
+        headers: &http::HeaderMap,
+        body: Box<dyn Read + Send>,
+        sent: &Sent,
+    ) {
         /// More is no message.
         const LONGEST: u64 = 64 << 10;
         let mut text = Vec::new();
         // What came is looked at, though it may have broken off.
         body.take(LONGEST).read_to_end(&mut text).ok();
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let mut answer = Answer::read(status, &text);
+        let mut answer = Answer::read(status, &text, sent);
         if answer.code.is_empty() {
             // Azure has no body where there is no permission to read one.
             let code = header("x-ms-error-code").unwrap_or_default();

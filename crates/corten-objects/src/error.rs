@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::sent::Sent;
+
 /// The result of what this crate does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -129,10 +131,11 @@ impl Answer {
     /// Reads the code and the message of an answer, in XML as S3, Azure and Google Cloud Storage have it
     /// or in JSON as the services for tokens have it.
     ///
-    /// The rest may repeat what was signed, a session's token among it, and is not looked at.
-    pub(crate) fn read(status: u16, body: &[u8]) -> Self {
+    /// The rest may repeat what was signed, a session's token among it, and is not looked at. What of it
+    /// was `sent` as a secret is hidden.
+    pub(crate) fn read(status: u16, body: &[u8], sent: &Sent) -> Self {
         let text = String::from_utf8_lossy(body);
-        let any = |names: &[&str]| names.iter().find_map(|name| field(&text, name));
+        let any = |names: &[&str]| names.iter().find_map(|name| field(&text, name, sent));
         Self {
             status,
             code: any(&["Code", "error"]).unwrap_or_default(),
@@ -155,7 +158,7 @@ impl fmt::Display for Answer {
 }
 
 /// Finds `<NAME>…</NAME>` or `"NAME": "…"`.
-fn field(text: &str, name: &str) -> Option<String> {
+fn field(text: &str, name: &str, sent: &Sent) -> Option<String> {
     let in_xml = || {
         let (_, after) = text.split_once(&format!("<{name}>"))?;
         Some(after.split_once("</")?.0)
@@ -168,6 +171,8 @@ fn field(text: &str, name: &str) -> Option<String> {
     let found = in_xml().or_else(in_json)?;
     // Azure writes several lines, the first of which says it.
     let line = found.lines().next().unwrap_or_default();
+    // Before it is cut: what is left of a secret would not be found.
+    let line = sent.hidden(line);
     let shown = line.chars().filter(|char| !char.is_control());
     Some(shown.take(LONGEST).collect())
 }
@@ -180,7 +185,8 @@ mod tests {
     fn what_servers_say() {
         #[track_caller]
         fn check(body: &str, expected: &str) {
-            assert_eq!(Answer::read(403, body.as_bytes()).to_string(), expected);
+            let answer = Answer::read(403, body.as_bytes(), &Sent::default());
+            assert_eq!(answer.to_string(), expected);
         }
         check("", "status 403");
         check(

@@ -29,6 +29,7 @@ mod object;
 mod place;
 mod profile;
 mod s3;
+mod sent;
 mod settings;
 
 pub use error::{Answer, Error, Result};

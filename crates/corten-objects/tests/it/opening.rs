@@ -166,6 +166,29 @@ fn what_servers_refuse() {
 }
 
 #[test]
+fn what_servers_say_back_is_hidden() {
+    let server = Server::new(|asked| {
+        let said = format!("<Message>{} {asked:?}</Message>", asked[0]);
+        Reply::Whole(403, String::new(), said.into_bytes())
+    });
+    let variables = format!(
+        "AZURE_STORAGE_SERVICE_ENDPOINT={} AZURE_STORAGE_ACCOUNT=account \
+         AZURE_STORAGE_SAS_TOKEN=sv=2024-01-01&sig=SECRET%2BTOKEN",
+        server.url()
+    );
+    let error = open_at(
+        "https://account.blob.core.windows.net/box/a.tar",
+        &variables,
+    );
+    let told = told(&error.unwrap_err());
+    assert!(
+        told.contains("GET /box/a.tar?sv=2024-01-01&sig=***"),
+        "{told}"
+    );
+    assert!(!told.contains("SECRET"), "{told}");
+}
+
+#[test]
 fn a_bucket_of_another_region() {
     let server = Server::new(|asked| {
         let signed = header(asked, "authorization").unwrap();
