@@ -39,12 +39,59 @@ impl GitHeader {
         let sent = value.split_once(' ').map_or(value, |(_, sent)| sent.trim());
         let pair = STANDARD.decode(sent).unwrap_or_default();
         let pair = String::from_utf8(pair).unwrap_or_default();
-        let password = pair.split_once(':').map_or("", |(_, password)| password);
-        // What is in another comes after it. Who copies Base64 may leave its end out.
-        let forms = [value, sent, sent.trim_end_matches('='), &pair, password];
-        let forms = forms.iter().filter(|form| !form.is_empty());
-        forms.fold(text.to_owned(), |text, form| text.replace(form, "***"))
+        let (user, password) = pair.split_once(':').unwrap_or_default();
+        // Who copies Base64 may leave its end out. Either half of a pair may be the token.
+        let forms = [
+            value,
+            sent,
+            sent.trim_end_matches('='),
+            &pair,
+            user,
+            password,
+        ];
+        let is_secret = |form: &&str| !form.is_empty() && !NO_TOKENS.contains(form);
+        let forms: Vec<&str> = forms.into_iter().filter(is_secret).collect();
+        let mut shown = Vec::new();
+        let mut rest = text.as_bytes();
+        while let Some((&first, after)) = rest.split_first() {
+            // What is in another is no longer than that.
+            let found = forms.iter().filter_map(|form| strip(rest, form.as_bytes()));
+            if let Some(after) = found.min_by_key(|after| after.len()) {
+                shown.extend_from_slice(b"***");
+                rest = after;
+            } else {
+                shown.push(first);
+                rest = after;
+            }
+        }
+        String::from_utf8_lossy(&shown).into_owned()
     }
+}
+
+/// What servers of git have in the other half of a pair than the token. Messages name such things for
+/// other reasons, as `git` in nearly all of them.
+const NO_TOKENS: [&str; 5] = [
+    "git",
+    "oauth2",
+    "x-access-token",
+    "x-oauth-basic",
+    "x-token-auth",
+];
+
+/// Returns what comes after `form` in `text`, if it begins with that as it is, or with any of its bytes
+/// percent-encoded (RFC 3986, 2.1).
+fn strip<'a>(text: &'a [u8], form: &[u8]) -> Option<&'a [u8]> {
+    let encoded = form.iter().try_fold(text, |rest, &byte| match rest {
+        [b'%', high, low, rest @ ..] if from_hex(*high, *low) == Some(byte) => Some(rest),
+        [first, rest @ ..] if *first == byte => Some(rest),
+        _ => None,
+    });
+    encoded.or_else(|| text.strip_prefix(form))
+}
+
+fn from_hex(high: u8, low: u8) -> Option<u8> {
+    let digit = |digit| char::from(digit).to_digit(16);
+    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
 /// How the value of `Authorization` is made of a secret.
@@ -280,6 +327,30 @@ mod tests {
         check("Bearer t", "Bearer t; t", "***; ***");
         check("plain", "a plain word", "a *** word");
         check("basic eDo=", "nothing", "nothing");
+        let basic = |pair: &str| format!("basic {}", STANDARD.encode(pair));
+        check(
+            &basic("tok1:x-oauth-basic"),
+            "tok1, x-oauth-basic",
+            "***, x-oauth-basic",
+        );
+        check(&basic("tok1:"), "for tok1", "for ***");
+        check(&basic("u:u1"), "u1 and u", "*** and ***");
+        check(
+            &basic("x-access-token:tok1"),
+            "for x-access-token",
+            "for x-access-token",
+        );
+        check(
+            &basic("u:a/b="),
+            "a%2Fb%3D a%2fb= a/b%3d u%3Aa/b=!",
+            "*** *** *** ***!",
+        );
+        check(&basic("u:a%2Fb"), "a%2Fb a%252Fb", "*** ***");
+        check(
+            "Bearer é",
+            "é %C3%A9 Bearer%20%c3%a9 100%",
+            "*** *** *** 100%",
+        );
     }
 
     #[test]
