@@ -95,13 +95,16 @@ pub(crate) fn derive(
     keep: Keep,
 ) -> Result<Vec<Located>> {
     let temporary = snapshots.unfinished()?;
-    let file = match keep {
+    let tar = match keep {
         Keep::Index => None,
-        Keep::Tar => Some(File::create(&*temporary).map_err(Error::system("create", &*temporary))?),
+        Keep::Tar => {
+            let file = File::create(&*temporary).map_err(Error::system("create", &*temporary))?;
+            Some((file, temporary.to_owned()))
+        }
     };
     let blob = snapshots.store().fetch(&layer.blob, 0)?;
     let read = hasher_of(&layer.diff_id)
-        .and_then(|hasher| read_layer(blob, file, hasher, snapshots.limits()))
+        .and_then(|hasher| read_layer(blob, tar, hasher, snapshots.limits()))
         .and_then(|read| read.checked(&layer.diff_id))
         .map_err(|error| blame(snapshots, layer, error))?;
     snapshots.put_seek_points(layer, &read.points)?;
@@ -154,13 +157,13 @@ impl ReadLayer {
     }
 }
 
-/// Reads a layer to its end, and writes its tar to `file`; `hasher` computes the DiffID.
+/// Reads a layer to its end, and writes its `tar` to that file; `hasher` computes the DiffID.
 ///
 /// One thread reads and decompresses, one writes the tar, one hashes and parses: whichever of these
 /// is the slowest on a machine, two processors stay busy.
 pub(crate) fn read_layer(
     blob: Box<dyn Read + Send + '_>,
-    file: Option<File>,
+    tar: Option<(File, PathBuf)>,
     hasher: Hasher,
     limits: &LayerLimits,
 ) -> Result<ReadLayer> {
@@ -170,13 +173,14 @@ pub(crate) fn read_layer(
     std::thread::scope(|scope| {
         let unpacked = ReadAhead::spawn(scope, decoder);
         let tee = Hashing {
-            inner: match file {
+            inner: match tar {
                 None => unpacked,
-                Some(file) => ReadAhead::spawn(
+                Some((file, path)) => ReadAhead::spawn(
                     scope,
                     Storing {
                         inner: unpacked,
                         file,
+                        path,
                     },
                 ),
             },
@@ -184,16 +188,29 @@ pub(crate) fn read_layer(
         };
         let mut reader = Reader::new(tee, limits.archive);
         let mut entries = Vec::new();
-        while let Some(located) = reader.next_entry().map_err(corten_layer::Error::from)? {
+        while let Some(located) = reader.next_entry().map_err(not_read)? {
             entries.push(located);
         }
-        let tee = reader.finish().map_err(corten_layer::Error::from)?;
+        let tee = reader.finish().map_err(not_read)?;
         Ok(ReadLayer {
             diff_id: DiffId(tee.hasher.finish()),
             entries,
             points: points.to_vec(),
         })
     })
+}
+
+/// Takes an error of ours that travelled through the reader out again: a tar that cannot be written is
+/// no fault of the layer's.
+fn not_read(error: corten_tar::Error) -> Error {
+    let error = match error {
+        corten_tar::Error::Read { offset, source } => match source.downcast() {
+            Ok(error) => return error,
+            Err(source) => corten_tar::Error::Read { offset, source },
+        },
+        error => error,
+    };
+    corten_layer::Error::from(error).into()
 }
 
 /// Hashes what is read through it.
@@ -214,12 +231,17 @@ impl Read for Hashing {
 struct Storing {
     inner: ReadAhead,
     file: File,
+    path: PathBuf,
 }
 
 impl Read for Storing {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n_read = self.inner.read(buf)?;
-        self.file.write_all(buf.get(..n_read).unwrap_or_default())?;
+        let written = self.file.write_all(buf.get(..n_read).unwrap_or_default());
+        let failed = |error: io::Error| {
+            io::Error::new(error.kind(), Error::system("write", &self.path)(error))
+        };
+        written.map_err(failed)?;
         Ok(n_read)
     }
 }

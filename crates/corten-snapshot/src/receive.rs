@@ -58,8 +58,9 @@ impl<'a> Receiving<'a> {
         };
         let limits = *self.snapshots.limits();
         let written = file.try_clone().ok()?;
+        let tar = (file, temporary.to_owned());
         let derive = move || {
-            let result = read_layer(Box::new(arriving), Some(file), hasher, &limits);
+            let result = read_layer(Box::new(arriving), Some(tar), hasher, &limits);
             if result.is_err() {
                 // The rest of the blob may need the room.
                 written.set_len(0).ok();

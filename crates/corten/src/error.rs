@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use corten_registry::refusal::Refusal;
@@ -60,7 +61,7 @@ impl CommandError {
         } else {
             Kind::Failed
         };
-        let hint = levels(&*error).find_map(hint);
+        let hint = full_disk_hint(&*error).or_else(|| levels(&*error).find_map(hint));
         Self { kind, error, hint }
     }
 
@@ -267,9 +268,6 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
     if let Some(corten_build::Error::Run { status, .. }) = as_error(error) {
         return status_hint(status).map(str::to_owned);
     }
-    if let Some(hint) = full_disk_hint(error) {
-        return Some(hint);
-    }
     if let Some(limit) = limit_of(error) {
         return Some(limit_hint(limit));
     }
@@ -306,37 +304,59 @@ fn out_of_reach_hint(name: &str, error: &(dyn StdError + 'static)) -> Option<Str
     })
 }
 
-/// Says how full the disk is that `error` was about. Libraries name the path on the level above the
-/// system's own error.
+/// Says how full the disk is, if one is what `error` is about.
 fn full_disk_hint(error: &(dyn StdError + 'static)) -> Option<String> {
-    let ((Some(corten_content::Error::System { path, .. }), ..)
-    | (_, Some(corten_snapshot::Error::System { path, .. }), ..)
-    | (_, _, Some(corten_layer::Error::System { path, .. }), _)
-    | (_, _, _, Some(corten_build::Error::System { path, .. }))) = (
-        as_error::<corten_content::Error>(error),
-        as_error::<corten_snapshot::Error>(error),
-        as_error::<corten_layer::Error>(error),
-        as_error::<corten_build::Error>(error),
-    )
-    else {
-        return None;
-    };
-    let source = error.source()?.downcast_ref::<io::Error>()?;
-    if !matches!(
-        source.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    ) {
+    if !levels(error).any(is_full_disk) {
         return None;
     }
-    let near = path.ancestors().find(|path| path.exists())?;
-    let free = rustix::fs::statvfs(near).ok()?;
+    // The innermost path is the one that the system was asked for.
+    let free = levels(error)
+        .filter_map(path_of)
+        .last()
+        .and_then(|path| path.ancestors().find(|path| path.exists()))
+        .and_then(|near| Some((near, rustix::fs::statvfs(near).ok()?)));
+    let what = match free {
+        None => "no space is left".to_owned(),
+        Some((near, free)) => format!(
+            "{} of {} are free on the file system of `{}`",
+            output::size(free.f_bavail * free.f_frsize),
+            output::size(free.f_blocks * free.f_frsize),
+            near.display()
+        ),
+    };
     Some(format!(
-        "{} of {} are free on the file system of `{}`; `corten df` says what takes space, `corten gc` \
-         gives back what nothing needs",
-        output::size(free.f_bavail * free.f_frsize),
-        output::size(free.f_blocks * free.f_frsize),
-        near.display()
+        "{what}; `corten df` says what takes space, `corten gc` gives back what nothing needs"
     ))
+}
+
+fn is_full_disk(error: &(dyn StdError + 'static)) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    })
+}
+
+/// Returns the path that a library's error about a system call names.
+fn path_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Path> {
+    if let Some(corten_build::Error::System { path, .. }) = as_error(error) {
+        return Some(path);
+    }
+    if let Some(corten_content::Error::System { path, .. }) = as_error(error) {
+        return Some(path);
+    }
+    if let Some(corten_layer::Error::System { path, .. }) = as_error(error) {
+        return Some(path);
+    }
+    if let Some(corten_snapshot::Error::System { path, .. }) = as_error(error) {
+        return Some(path);
+    }
+    match as_error(error)? {
+        corten_transport::Error::System { path, .. } => Some(path),
+        _ => None,
+    }
 }
 
 /// Says what shells and kernels mean by how a command ended.
@@ -430,19 +450,38 @@ hint: nothing of it was stored; it is damaged where it comes from",
     }
 
     #[test]
-    fn what_passes_for_another_is_found() {
-        let full = io::Error::from(io::ErrorKind::StorageFull);
-        let error = corten_content::Error::system("write", "/")(full);
-        let error = corten_build::Error::At {
-            location: "Dockerfile:2: `COPY a /` failed".to_owned(),
-            source: Box::new(corten_snapshot::Error::from(error).into()),
-        };
-        let shown = CommandError::caused(error).to_string();
-        assert!(shown.contains("hint: "), "{shown}");
-        assert!(
-            shown.contains("are free on the file system of `/`"),
-            "{shown}"
+    fn what_to_do_about_a_full_disk_is_said() {
+        #[track_caller]
+        fn check(error: impl Into<Cause>, expected: &str) {
+            let shown = CommandError::caused(error).to_string();
+            let (_, hint) = shown.split_once("hint: ").unwrap_or_default();
+            assert!(hint.contains(expected), "{shown}");
+        }
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let at_root = || corten_content::Error::system("write", "/")(full());
+        let of_root = "are free on the file system of `/`";
+        let error = corten_snapshot::Error::from(at_root());
+        check(
+            corten_build::Error::At {
+                location: "Dockerfile:2: `COPY a /` failed".to_owned(),
+                source: Box::new(error.into()),
+            },
+            of_root,
         );
+        // What fails beneath a reader is inside an error of the same kind.
+        let read = |source| corten_tar::Error::Read { offset: 9, source };
+        let within = read(io::Error::new(full().kind(), at_root()));
+        check(io::Error::from(within), of_root);
+        let quota = || io::ErrorKind::QuotaExceeded.into();
+        check(
+            corten_transport::Error::System {
+                action: "write",
+                path: "/".into(),
+                source: quota(),
+            },
+            of_root,
+        );
+        check(corten_layer::Error::from(read(quota())), "no space is left");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use corten_content::{IngestPlan, Sink, Source, Store};
-use corten_snapshot::{Receiving, Snapshots};
+use corten_snapshot::{Error, Receiving, Snapshots};
 use corten_spec::{Descriptor, Digest};
 
 use crate::{Place, content, tar};
@@ -160,6 +160,23 @@ fn a_blob_arrives_on_a_disk_too_small_for_its_tar() {
         let left = std::fs::read_dir(disk.0.path().join("layers").join(kind));
         assert_eq!(left.into_iter().flatten().count(), 0, "{kind}");
     }
+}
+
+/// The layer is as it should be: it is the disk that has a problem.
+#[test]
+fn a_disk_too_small_for_a_tar_is_told_as_that() {
+    let (layer, blob) = arriving(&[("zeros", &"0".repeat(16 << 20))]);
+    let disk = SmallDisk::new(c"size=3m");
+    let store = Store::open(disk.0.path()).unwrap();
+    let mut ingest = store.ingest(&IngestPlan::of(&layer.blob).unwrap()).unwrap();
+    ingest.write_all(&blob).unwrap();
+    ingest.commit(Some(&layer.blob)).unwrap();
+    let error = Snapshots::new(&store).tar(&layer).unwrap_err();
+    let Error::System { path, source, .. } = error else {
+        panic!("{error:?}");
+    };
+    assert!(path.starts_with(disk.0.path()), "{}", path.display());
+    assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
 }
 
 #[test]
