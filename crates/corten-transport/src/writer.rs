@@ -1,5 +1,6 @@
 //! Writing archives.
 
+use std::fmt;
 use std::fs::{self, File, Permissions};
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -17,22 +18,39 @@ use crate::{Error, Format, Result, pack};
 
 /// An archive of images in the making.
 ///
-/// Content is collected in a directory of its own beside the archive, which goes with this value;
-/// the archive appears as a whole when it is [finished](Self::finish). The same content and tags,
-/// in the same order of tags, make the same bytes.
+/// Content is collected in a directory of its own, which goes with this value; the archive appears
+/// as a whole when it is [finished](Self::finish). The same content and tags, in the same order of
+/// tags, make the same bytes.
 #[derive(Debug)]
 pub struct ArchiveWriter {
     layout: Layout,
     spool: TempDir,
     // After the directory, which is removed when it is dropped.
     _unfinished: Unfinished,
-    path: PathBuf,
+    target: Target,
     place: String,
     format: Format,
 }
 
+/// Where an archive goes.
+enum Target {
+    File(PathBuf),
+    /// With the name that messages have for it.
+    Stream(Box<dyn Write + Send + Sync>, String),
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Stream(_, name) => f.debug_tuple("Stream").field(name).finish_non_exhaustive(),
+        }
+    }
+}
+
 impl ArchiveWriter {
-    /// Starts an archive that will be at `path`, whatever file is there now.
+    /// Starts an archive that will be at `path`, whatever file is there now. What it will have is
+    /// collected beside it.
     ///
     /// # Errors
     /// Fails at once where the directory of `path` cannot be written to, or where `path` is there
@@ -43,14 +61,37 @@ impl ArchiveWriter {
                 path: path.to_owned(),
             });
         }
-        let parent = parent(path);
         let place = format!("{format}:{}", path.display());
+        Self::collect(parent(path), Target::File(path.to_owned()), place, format)
+    }
+
+    /// Starts an archive that will be written to `stream`, such as standard output, which messages
+    /// call `name`. What it will have is collected in a new directory in `scratch`.
+    ///
+    /// # Errors
+    /// Fails at once where `scratch` cannot be written to.
+    pub fn to_stream(
+        stream: Box<dyn Write + Send + Sync>,
+        name: &str,
+        scratch: &Path,
+        format: Format,
+    ) -> Result<Self> {
+        let place = format!("{format}:{name}");
+        Self::collect(
+            scratch,
+            Target::Stream(stream, name.to_owned()),
+            place,
+            format,
+        )
+    }
+
+    fn collect(scratch: &Path, target: Target, place: String, format: Format) -> Result<Self> {
         // Whoever makes a layout makes its directory: also one that was just removed.
         let create = || {
             let spool = tempfile::Builder::new()
                 .prefix(TEMPORARY)
-                .tempdir_in(parent)
-                .map_err(Error::system("create a directory in", parent))?;
+                .tempdir_in(scratch)
+                .map_err(Error::system("create a directory in", scratch))?;
             let layout = Layout::create(spool.path(), Durability::None);
             let layout = layout.map_err(Error::content(&place))?;
             Ok((spool.path().to_owned(), (spool, layout)))
@@ -60,7 +101,7 @@ impl ArchiveWriter {
             layout,
             spool,
             _unfinished: unfinished,
-            path: path.to_owned(),
+            target,
             place,
             format,
         })
@@ -85,31 +126,17 @@ impl ArchiveWriter {
         )
     }
 
-    /// Writes the archive to its path, where it appears as a whole; a failure leaves what was there
-    /// before. Blocks until it is on stable storage.
-    pub fn finish(self) -> Result<()> {
-        let parent = parent(&self.path);
-        let failed = |action| Error::system(action, self.path.clone());
-        // Who may read it is for the umask to say, as with any other file.
-        let create = || {
-            let file = tempfile::Builder::new()
-                .prefix(TEMPORARY)
-                .permissions(Permissions::from_mode(0o666))
-                .tempfile_in(parent)?;
-            Ok((file.path().to_owned(), file))
+    /// Writes the archive to its stream, or to its path, where it appears as a whole; a failure
+    /// leaves what was there before. Blocks until a file is on stable storage.
+    pub fn finish(mut self) -> Result<()> {
+        let write = |out: &mut dyn Write| {
+            let root = self.spool.path();
+            pack::write(&self.layout, root, self.format, &self.place, out)
         };
-        let (_unfinished, mut file) =
-            Unfinished::create(create).map_err(Error::system("create a file in", parent))?;
-        let mut out = BufWriter::with_capacity(BUFFER, file.as_file_mut());
-        self.write_to(&mut out)?;
-        out.flush().map_err(failed("write"))?;
-        drop(out);
-        file.as_file().sync_data().map_err(failed("sync"))?;
-        file.persist(&self.path)
-            .map_err(|error| failed("create")(error.error))?;
-        File::open(parent)
-            .and_then(|directory| directory.sync_all())
-            .map_err(Error::system("sync", parent))
+        match &mut self.target {
+            Target::File(path) => write_file(path, write),
+            Target::Stream(stream, name) => write_buffered(stream, Path::new(name), write),
+        }
     }
 
     /// Fails on what `docker load` could not make an image of.
@@ -177,6 +204,41 @@ fn docker_name(name: &str) -> ContentResult<Option<String>> {
     let reference = reference.or_latest();
     let tag = reference.tag();
     Ok(tag.map(|tag| format!("{}:{tag}", reference.name())))
+}
+
+/// Writes a file that appears as a whole.
+fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let parent = parent(path);
+    // Who may read it is for the umask to say, as with any other file.
+    let create = || {
+        let file = tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(parent)?;
+        Ok((file.path().to_owned(), file))
+    };
+    let (_unfinished, mut file) =
+        Unfinished::create(create).map_err(Error::system("create a file in", parent))?;
+    write_buffered(file.as_file_mut(), path, write)?;
+    file.as_file()
+        .sync_data()
+        .map_err(Error::system("sync", path))?;
+    file.persist(path)
+        .map_err(|error| Error::system("create", path)(error.error))?;
+    File::open(parent)
+        .and_then(|directory| directory.sync_all())
+        .map_err(Error::system("sync", parent))
+}
+
+/// Writes all of it to `out`, which messages call `name`.
+fn write_buffered(
+    out: impl Write,
+    name: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<()> {
+    let mut out = BufWriter::with_capacity(BUFFER, out);
+    write(&mut out)?;
+    out.flush().map_err(Error::system("write", name))
 }
 
 const TEMPORARY: &str = ".tmp-";

@@ -241,15 +241,11 @@ impl Place {
             }
             Self::Archive(format, path, name) => {
                 rootfs::refuse_terminal(path)?;
-                let is_stdout = self.is_stdout();
-                let collected = ctx.scratch().join("corten-archive.tar");
-                let path = if is_stdout { &collected } else { path };
-                let writer = ArchiveWriter::create(path, *format);
+                let writer = archive_writer(ctx, path, *format);
                 let writer = writer.map_err(|error| CommandError::doing(doing(), error))?;
                 Destination::Archive {
                     writer: Box::new(writer),
                     name: name.clone(),
-                    is_stdout,
                 }
             }
         })
@@ -276,6 +272,19 @@ pub(crate) fn open_archive(
     archive.map_err(|error| CommandError::doing(format!("cannot open `{}`", path.display()), error))
 }
 
+/// Starts an archive; `-` is standard output.
+pub(crate) fn archive_writer(
+    ctx: &Context,
+    path: &Path,
+    format: Format,
+) -> corten_transport::Result<ArchiveWriter> {
+    if rootfs::is_stdout(path) {
+        let stdout = Box::new(std::io::stdout());
+        return ArchiveWriter::to_stream(stdout, "-", &ctx.scratch(), format);
+    }
+    ArchiveWriter::create(path, format)
+}
+
 /// A place that is open for writing, with what the image will be called there.
 pub(crate) enum Destination {
     /// The local store.
@@ -288,7 +297,6 @@ pub(crate) enum Destination {
     Archive {
         writer: Box<ArchiveWriter>,
         name: String,
-        is_stdout: bool,
     },
 }
 
@@ -343,23 +351,14 @@ impl Destination {
                 };
                 named.map_err(failed(Sink::place(&*layout)))
             }
-            Self::Archive {
-                writer,
-                name,
-                is_stdout,
-            } => {
+            Self::Archive { writer, name } => {
                 let named = if name.is_empty() {
                     writer.add(content)
                 } else {
                     writer.tag(&name, content)
                 };
                 named.map_err(failed(Sink::place(&*writer)))?;
-                let finished = if is_stdout {
-                    writer.write_to(&mut std::io::stdout().lock())
-                } else {
-                    writer.finish()
-                };
-                finished.map_err(CommandError::caused)
+                writer.finish().map_err(CommandError::caused)
             }
         }
     }

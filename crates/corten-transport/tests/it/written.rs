@@ -217,3 +217,39 @@ fn what_an_archive_does_not_replace() {
     let error = ArchiveWriter::create(&path, Format::Oci).unwrap_err();
     assert!(matches!(error, Error::System { .. }), "{error:?}");
 }
+
+#[test]
+fn an_archive_can_be_a_stream() {
+    let image = Image::builder().layer(b"one").build();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.tar");
+    write(&path, Format::Oci, &image, &["v1"]);
+    let stream = tempfile::NamedTempFile::new().unwrap();
+    let start = |out| ArchiveWriter::to_stream(out, "-", dir.path(), Format::Oci).unwrap();
+    let writer = start(Box::new(stream.reopen().unwrap()));
+    assert_eq!(writer.place(), "oci-archive:-");
+    copy(
+        &image.content,
+        &writer,
+        &image.manifest,
+        &CopyOptions::default(),
+    )
+    .unwrap();
+    writer.tag("v1", &image.manifest).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(
+        std::fs::read(stream.path()).unwrap(),
+        std::fs::read(&path).unwrap()
+    );
+    assert_eq!(names_in(dir.path()), ["a.tar"]);
+
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let error = start(Box::new(full)).finish().unwrap_err();
+    assert!(
+        matches!(&error, Error::System { path, .. } if path == Path::new("-")),
+        "{error:?}"
+    );
+}

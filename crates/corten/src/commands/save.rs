@@ -1,6 +1,6 @@
 //! `corten save`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -10,7 +10,7 @@ use corten_transport::{ArchiveWriter, Format};
 
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::places::{Name, store_name};
+use crate::places::{Name, archive_writer, store_name};
 use crate::transfer::{Part, fetch};
 
 /// Write images of the local store to an archive
@@ -52,13 +52,7 @@ fn save(args: &SaveArgs, ctx: &Context) -> Result<(), CommandError> {
         Kind::OciArchive => Format::Oci,
         Kind::DockerArchive => Format::Docker,
     };
-    let is_stdout = args.output == Path::new("-");
-    let path = if is_stdout {
-        ctx.scratch().join("corten-saved.tar")
-    } else {
-        args.output.clone()
-    };
-    let writer = ArchiveWriter::create(&path, format).map_err(CommandError::caused)?;
+    let writer = archive_writer(ctx, &args.output, format).map_err(CommandError::caused)?;
     let part = match (&args.platform, format) {
         (None, Format::Oci) => Part::All,
         (platform, _) => Part::chosen(false, platform.as_ref()),
@@ -66,12 +60,6 @@ fn save(args: &SaveArgs, ctx: &Context) -> Result<(), CommandError> {
     for name in &args.names {
         add(ctx, &store, &writer, name, &part)
             .map_err(|error| CommandError::doing(format!("cannot use `{name}`"), error))?;
-    }
-    if is_stdout {
-        // It may be a pipe that ends early, which is for its reader to know.
-        return writer
-            .write_to(&mut std::io::stdout().lock())
-            .map_err(CommandError::caused);
     }
     writer.finish().map_err(CommandError::caused)
 }

@@ -54,6 +54,10 @@ fn what_is_saved_can_be_loaded() {
 fn saved_bytes_are_the_same_on_standard_output() {
     let program = Program::with_base();
     program.ok(&["save", "base", "-o", "saved.tar"]);
+    // Names in a directory for temporary files are for anybody to take.
+    for taken in ["corten-archive.tar", "corten-saved.tar"] {
+        std::fs::create_dir(program.path(taken)).unwrap();
+    }
     let output = program
         .command(&["save", "base", "-o", "-"])
         .output()
@@ -62,6 +66,8 @@ fn saved_bytes_are_the_same_on_standard_output() {
         output.stdout,
         std::fs::read(program.path("saved.tar")).unwrap()
     );
+    let copy = program.command(&["copy", "base", "oci-archive:-"]).output();
+    assert!(copy.unwrap().stdout.ends_with(&[0; 1024]));
 }
 
 #[test]
