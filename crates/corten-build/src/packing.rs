@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use corten_sandbox::Held;
+use corten_sandbox::{Cancel, Held};
 use corten_snapshot::{ComingLayers, LayerRef, Room, SpooledPack, SpooledTar, spooled};
 use corten_spec::{DiffId, Digest};
 
@@ -260,15 +260,16 @@ impl Drop for Closing<'_> {
     }
 }
 
-/// Loses all layers that wait where one who packs them panics: the build ends with the panic once
-/// nobody waits for them any more.
-struct Alarm<'a>(&'a Packing);
+/// Loses all layers that wait where one who packs them panics, and ends commands that run: the build
+/// ends with the panic once nobody waits any more.
+struct Alarm<'a>(&'a Packing, &'a Cancel);
 
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             return;
         }
+        self.1.request();
         let mut queue = self.0.lock();
         queue.is_closed = true;
         let jobs = std::mem::take(&mut queue.jobs);
@@ -310,7 +311,7 @@ impl Builder<'_> {
     }
 
     fn pack_all(&self) {
-        let _alarm = Alarm(&self.packing);
+        let _alarm = Alarm(&self.packing, &self.cancel);
         while let Some(job) = self.packing.next() {
             let Job {
                 number,
@@ -332,7 +333,7 @@ impl Builder<'_> {
 
     fn pack_one(&self, pack: SpooledPack, coming: &Coming) -> Result<()> {
         let whole = self.request.cancel.as_ref();
-        let is_stopped = || whole.is_some_and(corten_sandbox::Cancel::is_cancelled);
+        let is_stopped = || whole.is_some_and(Cancel::is_cancelled);
         let Some(layer) = pack.pack(self.store, &is_stopped)? else {
             coming.end(Progress::Lost);
             return Ok(());
@@ -407,7 +408,6 @@ impl StartedLayer {
 #[cfg(test)]
 mod tests {
     use corten_content::Store;
-    use corten_sandbox::Cancel;
     use corten_snapshot::{PackOptions, Snapshots};
 
     use super::*;
@@ -418,20 +418,23 @@ mod tests {
         let store = Store::open(directory.path()).unwrap();
         let snapshots = Snapshots::new(&store);
         let (packing, cancel) = (Packing::default(), Cancel::new().unwrap());
-        let add = || {
+        // Of a build that ends nothing more is held.
+        let [first, second] = [(); 2].map(|()| cancel.hold().unwrap());
+        let add = |held| {
             let (_, pack) = spooled(&snapshots, &PackOptions::default(), &packing.room).unwrap();
-            packing.add(pack, cancel.hold().unwrap())
+            packing.add(pack, held)
         };
-        let waiting = add();
+        let waiting = add(first);
         let worker = std::thread::scope(|scope| {
             let panics = || {
-                let _alarm = Alarm(&packing);
+                let _alarm = Alarm(&packing, &cancel);
                 panic!("as is tested");
             };
             scope.spawn(panics).join()
         });
         worker.unwrap_err();
+        assert!(cancel.is_cancelled());
         assert!(waiting.wait().is_none());
-        assert!(add().wait().is_none());
+        assert!(add(second).wait().is_none());
     }
 }
