@@ -20,6 +20,8 @@ const WORKERS: usize = 2;
 const MOST_COMING: usize = 16;
 /// How many bytes of tars wait in memory; the rest waits on the disk.
 const ROOM: usize = 4 << 20;
+/// How many bytes of the disk those leave to blobs that are being packed, and to commands beside them.
+const LEFT_FREE: u64 = 256 << 20;
 
 /// A layer of a stage, whose blob may still be on its way.
 #[derive(Debug, Clone)]
@@ -192,7 +194,7 @@ impl Default for Packing {
         Self {
             queue: Mutex::default(),
             changed: Condvar::new(),
-            room: Arc::new(Room::new(ROOM)),
+            room: Arc::new(Room::new(ROOM, LEFT_FREE)),
         }
     }
 }

@@ -16,22 +16,23 @@ const PIECE: usize = 256 << 10;
 const FILE: usize = 4 << 20;
 /// How many bytes the files of all spools of a build have. With [`FILE`], it bounds how many are open.
 const ON_DISK: usize = 512 << 20;
-/// How much space is left to the blobs that are being packed, and to commands that run beside them.
-const LEFT_FREE: u64 = 256 << 20;
 
 /// The memory and the disk that all spools of a build share.
 #[derive(Debug)]
 pub struct Room {
     memory: AtomicUsize,
     disk: AtomicUsize,
+    left_free: u64,
 }
 
 impl Room {
-    /// Returns room for so many bytes in memory, and for 512 MiB on the disk.
-    pub fn new(bytes: usize) -> Self {
+    /// Returns room for so many bytes in memory, and for 512 MiB on the disk where that leaves
+    /// `left_free` bytes of it to others.
+    pub fn new(bytes: usize, left_free: u64) -> Self {
         Self {
             memory: AtomicUsize::new(bytes),
             disk: AtomicUsize::new(ON_DISK),
+            left_free,
         }
     }
 
@@ -219,7 +220,7 @@ impl SpoolFile {
     fn append(&self, bytes: &[u8]) -> io::Result<Option<u64>> {
         let disk = rustix::fs::fstatvfs(&self.file)?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        if free < LEFT_FREE || !take(&self.room.disk, bytes.len()) {
+        if free < self.room.left_free || !take(&self.room.disk, bytes.len()) {
             return Ok(None);
         }
         // Counted before it is written: half of it may be there after an error.
@@ -374,7 +375,7 @@ mod tests {
         #[track_caller]
         fn check(bytes_of_room: usize) {
             let directory = tempfile::tempdir().unwrap();
-            let room = Arc::new(Room::new(bytes_of_room));
+            let room = Arc::new(Room::new(bytes_of_room, 0));
             let (mut writer, mut reader) = spool(Arc::clone(&room), directory.path().join("a"));
             writer.write_all(&content()).unwrap();
             writer.finish("end").unwrap();
@@ -394,7 +395,7 @@ mod tests {
     #[test]
     fn memory_is_used_again_after_the_file() {
         let directory = tempfile::tempdir().unwrap();
-        let room = Arc::new(Room::new(PIECE));
+        let room = Arc::new(Room::new(PIECE, 0));
         let (mut writer, mut reader) = spool(room, directory.path().join("a"));
         // The last piece stays with the writer until it knows that more comes.
         writer.write_all(&vec![7; PIECE]).unwrap();
@@ -417,6 +418,7 @@ mod tests {
             let room = Arc::new(Room {
                 memory: AtomicUsize::new(0),
                 disk: AtomicUsize::new(bytes_on_disk),
+                left_free: 0,
             });
             let (mut writer, mut reader) = spool(Arc::clone(&room), directory.path().join("a"));
             let mut read = Vec::new();
@@ -439,7 +441,7 @@ mod tests {
     #[test]
     fn a_file_is_gone_once_it_is_read() {
         let directory = tempfile::tempdir().unwrap();
-        let room = Arc::new(Room::new(0));
+        let room = Arc::new(Room::new(0, 0));
         let (mut writer, mut reader) = spool(Arc::clone(&room), directory.path().join("a"));
         writer.write_all(&vec![7; 2 * FILE + 2 * PIECE]).unwrap();
         let left = || ON_DISK - room.disk.load(Ordering::Relaxed);
@@ -454,7 +456,7 @@ mod tests {
     #[test]
     fn who_reads_hears_that_the_writer_gave_up() {
         let directory = tempfile::tempdir().unwrap();
-        let room = Arc::new(Room::new(1 << 20));
+        let room = Arc::new(Room::new(1 << 20, 0));
         let (mut writer, mut reader) = spool::<()>(Arc::clone(&room), directory.path().join("a"));
         writer.write_all(&content()).unwrap();
         drop(writer);
@@ -468,7 +470,7 @@ mod tests {
     #[test]
     fn who_writes_goes_on_without_a_reader() {
         let directory = tempfile::tempdir().unwrap();
-        let room = Arc::new(Room::new(1 << 20));
+        let room = Arc::new(Room::new(1 << 20, 0));
         let (mut writer, reader) = spool(Arc::clone(&room), directory.path().join("a"));
         writer.write_all(&content()).unwrap();
         drop(reader);

@@ -24,7 +24,7 @@ fn check(content: &str, room: usize, compression: Compression) {
 
     let place = Place::new();
     let snapshots = Snapshots::new(&place.store);
-    let room = Arc::new(Room::new(room));
+    let room = Arc::new(Room::new(room, 0));
     let (mut spool, pack) = spooled(&snapshots, &options(compression), &room).unwrap();
     spool.write_all(&tar).unwrap();
     let diff_id = spool.finish().unwrap();
@@ -57,7 +57,7 @@ proptest! {
 fn what_is_not_finished_leaves_nothing() {
     let place = Place::new();
     let snapshots = Snapshots::new(&place.store);
-    let room = Arc::new(Room::new(0));
+    let room = Arc::new(Room::new(0, 0));
     let start = || spooled(&snapshots, &options(Compression::Gzip), &room).unwrap();
     let content = "x".repeat(1 << 20);
 
@@ -84,7 +84,7 @@ fn a_layer_is_packed_on_a_disk_too_small_for_its_tar() {
     let disk = SmallDisk::new(c"size=3500k");
     let store = Store::open(disk.0.path()).unwrap();
     let snapshots = Snapshots::new(&store);
-    let room = Arc::new(Room::new(0));
+    let room = Arc::new(Room::new(0, 256 << 20));
     let tar = tar(&[("noise", &noise().repeat(2))]);
     let (mut spool, pack) = spooled(&snapshots, &options(Compression::Gzip), &room).unwrap();
     let free = || rustix::fs::statvfs(disk.0.path()).unwrap().f_bfree;
