@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 
 use corten_sandbox::{Signals, Stdio, run};
 use corten_testing::harness::Test;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
@@ -28,8 +29,11 @@ pub(crate) fn show(script: &str) -> ExitCode {
     ExitCode::from(u8::try_from(outcome.status.code()).unwrap())
 }
 
+/// What is typed may arrive before the new size, which was there first.
 const SCRIPT: &str = "tty; stty size; stat -c %t:%T /dev/console; \
-    read line; echo got $line; stty size; exit 4";
+    read line; echo got $line; \
+    n=0; while [ \"$(stty size)\" = '33 99' ] && [ $n -lt 1000 ]; do n=$((n + 1)); sleep 0.01; done; \
+    stty size; exit 4";
 
 fn size(rows: u16, columns: u16) -> Winsize {
     Winsize {
@@ -40,13 +44,18 @@ fn size(rows: u16, columns: u16) -> Winsize {
     }
 }
 
-/// Reads until the text ends in `end`.
+/// Reads until the text ends in `end`, which comes at once.
 #[track_caller]
 fn read_until(master: &mut File, text: &mut String, end: &str) {
+    const PATIENCE: Timespec = Timespec {
+        tv_sec: 60,
+        tv_nsec: 0,
+    };
     let mut byte = [0];
     while !text.ends_with(end) {
+        let n_ready = poll(&mut [PollFd::new(master, PollFlags::IN)], Some(&PATIENCE));
         assert!(
-            matches!(master.read(&mut byte), Ok(1)),
+            n_ready == Ok(1) && matches!(master.read(&mut byte), Ok(1)),
             "{text:?} does not end in {end:?}"
         );
         text.push(char::from(byte[0]));
@@ -78,7 +87,6 @@ fn a_terminal_is_passed_on() -> Result<(), String> {
         Signal::WINCH,
     )
     .unwrap();
-    // Written before, a line would be read before the size has changed: both come in order.
     master.write_all(b"typed\r").unwrap();
     read_until(&mut master, &mut text, "55\r\n");
     assert_eq!(
