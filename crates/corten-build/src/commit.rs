@@ -60,6 +60,9 @@ impl Builder<'_> {
         if cache == CacheUse::Ignore {
             return Ok(None);
         }
+        if let Some(outcome) = self.packing.recorded(key) {
+            return Ok(Some(Made::before(outcome)));
+        }
         let here = cache::look_up(self.store, key)?;
         let caches = self.request.caches.as_ref();
         let outcome = here.or_else(|| caches?.look_up(self.store, key));

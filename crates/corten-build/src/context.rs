@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use corten_dockerfile::Ignore;
 use corten_layer::beneath::{Links, Root};
@@ -143,11 +144,36 @@ impl HostTree {
             return Ok(None);
         }
         let (tree, found) = (part.tree.finish(), part.found);
+        settle(&found);
         Ok(Some(Self {
             tree: Arc::new(tree),
             files: HostFiles::Directory(DirectoryFiles { root, found }),
             reach,
         }))
+    }
+}
+
+/// The longest tick of the clock that Linux takes times of files from: that of a kernel with 100 Hz.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Waits until no file can change any more without getting another ctime than it was examined with.
+///
+/// A file is read twice: for the key of its step, and for the layer. Two changes within one tick leave one
+/// ctime, so that the key could be that of the first content and the layer hold the second, for as long
+/// as the record of it lives. Times of the future are those of a clock that was set back, and tell nothing.
+fn settle(found: &[HostFile]) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let Ok(now) = now else {
+        return;
+    };
+    let changed = found.iter().filter_map(|file| {
+        let seconds = u64::try_from(file.ctime.0).ok()?;
+        Some(Duration::new(seconds, file.ctime.1))
+    });
+    let latest = changed.filter(|changed| *changed <= now).max();
+    let left = latest.and_then(|latest| latest.saturating_add(TICK).checked_sub(now));
+    if let Some(left) = left {
+        std::thread::sleep(left);
     }
 }
 
@@ -432,6 +458,20 @@ mod tests {
             "{n_bytes} of {len}"
         );
         assert!(host.files.open(found).is_err());
+    }
+
+    #[test]
+    fn files_are_not_read_in_the_tick_in_which_they_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f");
+        fs::File::create(&path).unwrap();
+        HostTree::scan(directory.path(), &Ignore::default(), Reach::all()).unwrap();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let stat = rustix::fs::stat(&path).unwrap();
+        let (seconds, nanoseconds) = ctime_of(&stat);
+        let changed = Duration::new(seconds.cast_unsigned(), nanoseconds);
+        let age = now.unwrap().checked_sub(changed).unwrap();
+        assert!(age >= TICK, "{age:?}");
     }
 
     #[test]

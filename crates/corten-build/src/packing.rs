@@ -3,7 +3,7 @@
 //! A step ends once its tar is written and hashed, since the DiffID is all that the next one needs. What is
 //! recorded of it waits for the blob, so that no record and no manifest names one that is not there.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use corten_sandbox::{Cancel, Held};
@@ -166,6 +166,8 @@ pub(crate) struct Packing {
     queue: Mutex<Queue>,
     changed: Condvar,
     room: Arc<Room>,
+    /// What is to be recorded once its layer is there, by key.
+    recorded: Mutex<HashMap<Digest, Outcome<Layer>>>,
 }
 
 #[derive(Debug, Default)]
@@ -195,6 +197,7 @@ impl Default for Packing {
             queue: Mutex::default(),
             changed: Condvar::new(),
             room: Arc::new(Room::new(ROOM, LEFT_FREE)),
+            recorded: Mutex::default(),
         }
     }
 }
@@ -231,6 +234,20 @@ impl Packing {
         let waited = self.changed.wait_while(self.lock(), is_waiting);
         let mut queue = waited.unwrap_or_else(PoisonError::into_inner);
         queue.jobs.pop_front()
+    }
+
+    /// Returns what is recorded under `key` in this build, whether its layer is packed or not: a hit must not
+    /// depend on which was quicker.
+    pub(crate) fn recorded(&self, key: &Digest) -> Option<Outcome<Layer>> {
+        self.lock_recorded().get(key).cloned()
+    }
+
+    fn note(&self, key: &Digest, outcome: &Outcome<Layer>) {
+        self.lock_recorded().insert(key.clone(), outcome.clone());
+    }
+
+    fn lock_recorded(&self) -> MutexGuard<'_, HashMap<Digest, Outcome<Layer>>> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -376,6 +393,7 @@ impl Builder<'_> {
                 match &state.progress {
                     Progress::Coming => {
                         state.records.push(record);
+                        self.packing.note(key, outcome);
                         return Ok(());
                     }
                     Progress::Here(layer) => Some(Arc::clone(layer)),
@@ -413,6 +431,23 @@ mod tests {
     use corten_snapshot::{PackOptions, Snapshots};
 
     use super::*;
+
+    #[test]
+    fn what_is_recorded_is_found_before_its_layer_is_packed() {
+        let packing = Packing::default();
+        let (key, other) = (Digest::sha256(b"key"), Digest::sha256(b"other"));
+        let coming = StartedLayer(Arc::new(Coming::new()));
+        let diff_id = DiffId(Digest::sha256(b"tar"));
+        let outcome = Outcome {
+            layer: Some(coming.written(diff_id.clone())),
+            created: String::new(),
+            also: Vec::new(),
+        };
+        packing.note(&key, &outcome);
+        let found = packing.recorded(&key).and_then(|outcome| outcome.layer);
+        assert_eq!(found.map(|layer| layer.diff_id), Some(diff_id));
+        assert!(packing.recorded(&other).is_none());
+    }
 
     #[test]
     fn nobody_waits_for_who_panicked() {
