@@ -322,6 +322,7 @@ fn notes(store: &Store) -> Result<Vec<PathBuf>> {
     let mut paths = list(&crate::digests::directory(store))?;
     paths.extend(list(&crate::downloads::directory(store))?);
     paths.extend(list(&crate::explain::directory(store))?);
+    paths.extend(list(&crate::remembered::directory(store))?);
     Ok(paths)
 }
 

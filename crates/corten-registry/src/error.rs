@@ -133,6 +133,14 @@ impl Error {
         matches!(self, Self::NoCredentials { .. }) || matches!(self.status(), Some(401 | 403))
     }
 
+    /// Tells whether no answer came that says anything about what was asked for.
+    pub fn is_out_of_reach(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Broken { .. } | Self::Stalled { .. } => true,
+            _ => self.status().is_some_and(|status| status >= 500),
+        }
+    }
+
     /// Returns the error as `place` reports it, where `name` was looked for.
     pub(crate) fn into_content(self, place: &str, name: &str) -> corten_content::Error {
         if matches!(self, Self::Cancelled) {

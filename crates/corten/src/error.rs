@@ -265,6 +265,9 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
     if let Some(corten_build::Error::Base { name, source }) = as_error(error) {
         return out_of_reach_hint(name, &**source);
     }
+    if let Some(crate::lazy::LayersNeeded { name, source }) = as_error(error) {
+        return out_of_reach_hint(name, &**source);
+    }
     if let Some(corten_build::Error::Run { status, .. }) = as_error(error) {
         return status_hint(status).map(str::to_owned);
     }

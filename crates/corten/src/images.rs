@@ -141,7 +141,7 @@ fn find_named(
         }
     }
     if let (Some(lazy), Name::Reference(reference)) = (pulling.lazily, name) {
-        let found = lazy.find((ctx, registry), store, reference, wanted);
+        let found = lazy.find((ctx, registry), store, reference, (wanted, pull));
         return found.map_err(|error| error.while_doing(doing));
     }
     ctx.output.note(&format!("pulling {name}"));

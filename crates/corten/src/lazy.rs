@@ -8,13 +8,14 @@ use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use corten_build::caches::WithCaches;
-use corten_content::{MountSource, Sink as _, Source, Store, load_image};
+use corten_build::{recall_base, remember_base};
+use corten_content::{ImageDocuments, MountSource, Sink as _, Source, Store, load_image};
 use corten_snapshot::{LayerSource, Receiving};
 use corten_spec::{Descriptor, Digest, Platform, Reference};
 
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::images::Found;
+use crate::images::{Found, Pull};
 use crate::places::{Opened, Place};
 use crate::registry::{RegistryArgs, show_warnings};
 use crate::transfer::{Part, fetch};
@@ -34,6 +35,16 @@ struct LazyImage {
     is_here: Mutex<bool>,
 }
 
+/// Layers of a base image that a step or the image needs, and that could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("the layers of `{name}` are needed, and are not in the local store")]
+pub(crate) struct LayersNeeded {
+    /// The image.
+    pub(crate) name: String,
+    /// Why they could not be had.
+    pub(crate) source: Box<dyn std::error::Error + Send + Sync>,
+}
+
 impl fmt::Debug for LazyImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LazyImage")
@@ -45,28 +56,41 @@ impl fmt::Debug for LazyImage {
 
 impl LazyImages {
     /// Finds the `wanted` image that a registry has as `name`, and reads its documents alone.
+    ///
+    /// Where the registry is out of reach, what it had when it was last asked is taken, unless it is to be
+    /// asked every time.
     pub(crate) fn find(
         &self,
         (ctx, registry): (&Context, &RegistryArgs),
         store: &Store,
         name: &Reference,
-        wanted: &Wanted,
+        (wanted, pull): (&Wanted, Pull),
     ) -> Result<Found, CommandError> {
         let opened = Place::Registry(name.clone()).open(ctx, registry)?;
-        let find = || {
-            let part = Part::Platform(wanted.clone());
-            let root = part.choose(&*opened.source, &opened.name)?.root;
-            let documents = load_image(&*opened.source, &root, &wanted.platform)?;
-            if wanted.is_asked || name.digest().is_none() {
-                wanted.require(&documents.config.value, &name.to_string())?;
-            }
-            Ok((root, documents))
-        };
-        let found: corten_content::Result<_> = find();
+        let found = ask(&opened, name, wanted);
         if let Some(client) = &opened.client {
             show_warnings(ctx, client);
         }
-        let (root, documents) = found.map_err(CommandError::caused)?;
+        let text = name.to_string();
+        let (root, documents) = match found {
+            Ok((root, documents)) => {
+                remember_base(store, (&text, &wanted.platform), &root, &documents);
+                (root, documents)
+            }
+            Err(error) => {
+                let known = is_out_of_reach(&error) && pull != Pull::Always;
+                let known = known.then(|| recall_base(store, &text, &wanted.platform));
+                let Some(known) = known.flatten() else {
+                    return Err(CommandError::caused(error));
+                };
+                ctx.output.warn(&format!(
+                    "{} cannot be reached: `{name}` is taken to be what it was the last time, `{}`",
+                    opened.source.place(),
+                    known.root.digest
+                ));
+                (known.root, known.documents)
+            }
+        };
         let image = LazyImage {
             name: name.clone(),
             root: root.clone(),
@@ -122,6 +146,29 @@ impl LazyImages {
     }
 }
 
+/// Reads the documents of the `wanted` image.
+fn ask(
+    opened: &Opened,
+    name: &Reference,
+    wanted: &Wanted,
+) -> corten_content::Result<(Descriptor, ImageDocuments)> {
+    let part = Part::Platform(wanted.clone());
+    let root = part.choose(&*opened.source, &opened.name)?.root;
+    let documents = load_image(&*opened.source, &root, &wanted.platform)?;
+    if wanted.is_asked || name.digest().is_none() {
+        wanted.require(&documents.config.value, &name.to_string())?;
+    }
+    Ok((root, documents))
+}
+
+fn is_out_of_reach(error: &corten_content::Error) -> bool {
+    let corten_content::Error::Place { source, .. } = error else {
+        return false;
+    };
+    let error = source.downcast_ref::<corten_registry::Error>();
+    error.is_some_and(corten_registry::Error::is_out_of_reach)
+}
+
 impl LazyImage {
     fn has(&self, blob: &Digest) -> bool {
         self.layers.iter().any(|layer| layer.digest == *blob)
@@ -144,10 +191,20 @@ impl LazyImage {
         }
         ctx.output.note(&format!("pulling {}", self.name));
         let receiving = Receiving::new(ctx.snapshots(store));
-        fetch(ctx, &*self.opened.source, &receiving, &self.root, jobs)?;
+        let fetched = fetch(ctx, &*self.opened.source, &receiving, &self.root, jobs);
         if let Some(client) = &self.opened.client {
             show_warnings(ctx, client);
         }
+        fetched.map_err(|error| match error {
+            corten_content::Error::Place { place, source } => corten_content::Error::Place {
+                place,
+                source: Box::new(LayersNeeded {
+                    name: self.name.to_string(),
+                    source,
+                }),
+            },
+            other => other,
+        })?;
         store.tag(&self.name.to_string(), &self.root)?;
         *is_here = true;
         Ok(())

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use corten_spec::{Descriptor, DiffId, ImageConfig, Manifest, Platform, document, media_type};
@@ -17,6 +18,8 @@ struct Registry {
     /// How often each blob was sent.
     sent: Arc<Mutex<BTreeMap<String, usize>>>,
     layers: Vec<String>,
+    is_stopped: Arc<AtomicBool>,
+    listening: Option<std::thread::JoinHandle<()>>,
 }
 
 type Contents = BTreeMap<String, (&'static str, Vec<u8>)>;
@@ -51,9 +54,14 @@ impl Registry {
         let address = listener.local_addr().unwrap().to_string();
         let sent = Arc::new(Mutex::new(BTreeMap::new()));
         let (shared, contents) = (Arc::clone(&sent), Arc::new(contents));
-        // It ends with the test's process.
-        std::thread::spawn(move || {
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&is_stopped);
+        // It ends with the test's process, if not before.
+        let listening = std::thread::spawn(move || {
             for stream in listener.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
                 let (contents, shared) = (Arc::clone(&contents), Arc::clone(&shared));
                 std::thread::spawn(move || serve(&stream.unwrap(), &contents, &shared));
             }
@@ -62,7 +70,16 @@ impl Registry {
             address,
             sent,
             layers: layers.map(|layer| layer.digest.to_string()).to_vec(),
+            is_stopped,
+            listening: Some(listening),
         }
+    }
+
+    /// Lets nobody connect any more.
+    fn stop(&mut self) {
+        self.is_stopped.store(true, Ordering::SeqCst);
+        TcpStream::connect(&self.address).unwrap();
+        self.listening.take().unwrap().join().unwrap();
     }
 
     fn base(&self) -> String {
@@ -159,6 +176,47 @@ fn a_cached_build_downloads_and_unpacks_nothing() {
     assert_ne!(built(&program), first);
     assert_eq!(registry.n_layers_sent(), 2);
     assert!(program.ok(&["images"]).contains("base:1"));
+}
+
+/// BuildKit asks for a tag every time: <https://github.com/moby/buildkit/issues/1904>
+#[test]
+fn a_cached_build_needs_no_network() {
+    let (program, mut registry) = (Program::new(), Registry::start());
+    let base = registry.base();
+    program.write("context/f", "F");
+    let dockerfile =
+        format!("FROM {base} AS one\nCOPY --chown=app f /f\nFROM scratch\nCOPY --from=one /f /\n");
+    program.write("context/Dockerfile", &dockerfile);
+    let first = built(&program);
+    program.ok(&["rm", &base]);
+    program.ok(&["gc"]);
+    registry.stop();
+    let ran = program.run(&BUILD);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(
+        ran.stderr.contains("is taken to be what it was"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(built(&program), first);
+
+    let mut args = BUILD.to_vec();
+    args.push("--pull");
+    assert_eq!(program.run(&args).code, 1);
+    // A step that needs a layer says so, and how to have it.
+    program.write("context/f", "G");
+    let ran = program.run(&BUILD);
+    assert_eq!(ran.code, 1);
+    let hint = format!(
+        "hint: a base image comes into the local store only when a step needs it; `corten pull {base}`"
+    );
+    assert!(
+        ran.stderr
+            .contains(&format!("the layers of `{base}` are needed"))
+            && ran.stderr.contains(&hint),
+        "{}",
+        ran.stderr
+    );
 }
 
 /// Whoever asks for the registry's image does not go back to an older one without.
