@@ -85,7 +85,7 @@ pub fn build_all(
     listener: &Listener<'_>,
 ) -> Result<Vec<Built>> {
     let dockerfile = parsed(request)?;
-    let plan = planned(request, &dockerfile)?;
+    let plan = planned(store, request, &dockerfile)?;
     for note in &dockerfile.notes {
         listener(Event::Warning(&note.message));
     }
@@ -277,7 +277,8 @@ impl Builder<'_> {
     }
 }
 
-/// Refuses what [`build`] would refuse before it does anything, as far as the Dockerfile and the machine tell.
+/// Refuses what [`build`] would refuse before it does anything, as far as the Dockerfile, the machine and what
+/// `store` has of earlier builds tell.
 ///
 /// Who builds for several platforms asks this for each of them first.
 ///
@@ -285,9 +286,9 @@ impl Builder<'_> {
 ///
 /// Those of [`graph`], an instruction or a flag that is not supported or not allowed, and
 /// [`Error::Foreign`].
-pub fn preflight(request: &BuildRequest) -> Result<()> {
+pub fn preflight(store: &Store, request: &BuildRequest) -> Result<()> {
     let dockerfile = parsed(request)?;
-    planned(request, &dockerfile).map(drop)
+    planned(store, request, &dockerfile).map(drop)
 }
 
 /// Returns the graph of stages that [`build`] would build; nothing is done.
@@ -323,7 +324,7 @@ fn planned_only(request: &BuildRequest, dockerfile: &Dockerfile) -> Result<Plan>
 }
 
 /// Plans what is built, and refuses what cannot be.
-fn planned(request: &BuildRequest, dockerfile: &Dockerfile) -> Result<Plan> {
+fn planned(store: &Store, request: &BuildRequest, dockerfile: &Dockerfile) -> Result<Plan> {
     let plan = planned_only(request, dockerfile)?;
     check_uncached(request, &plan)?;
     let mut problems = unsupported(&plan);
@@ -337,7 +338,7 @@ fn planned(request: &BuildRequest, dockerfile: &Dockerfile) -> Result<Plan> {
     if !problems.is_empty() {
         return Err(refused(request, &problems));
     }
-    crate::run::foreign::check(request, &plan)?;
+    crate::run::foreign::check(store, request, &plan)?;
     Ok(plan)
 }
 

@@ -77,6 +77,7 @@ impl Builder<'_> {
         if let Some(key) = &by_layers
             && let Some(made) = self.cached(stage.cache, key)?
         {
+            self.note_foreign(task.platform);
             return Ok(made);
         }
         let key = self.run_key(stage, run, &taken, Naming::Contents)?;
@@ -102,6 +103,7 @@ impl Builder<'_> {
             removed?;
             Ok(made)
         })?;
+        self.note_foreign(task.platform);
         if let Some(key) = &by_layers {
             self.record(key, &made.outcome, stage.diff_ids())?;
         }

@@ -1,7 +1,10 @@
 //! Commands for other systems and processors: refused before anything runs, where nothing runs them.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
 
+use corten_content::Store;
 use corten_dockerfile::{Instruction, Kind, Plan};
 use corten_sandbox::{Missing, Runs, emulation};
 use corten_spec::Platform;
@@ -14,20 +17,30 @@ use crate::{BuildRequest, Error, Result};
 
 /// Refuses the stages of `plan` whose commands nothing here can run.
 ///
-/// A cache elsewhere may know what a command makes, and then it needs no emulator: with one that knows
-/// anything, commands for other processors are refused only where they would be run. Commands for other
-/// systems are refused in any case: what they make is never known, since nothing here ran them.
-pub(crate) fn check(request: &BuildRequest, plan: &Plan) -> Result<()> {
+/// A cache may know what a command makes, and then it needs no emulator: with one elsewhere that knows
+/// anything, or where results for the platform were used here before, commands for other processors are
+/// refused only where they would be run. Commands for other systems are refused in any case: what they
+/// make is never known, since nothing here ran them.
+pub(crate) fn check(store: &Store, request: &BuildRequest, plan: &Plan) -> Result<()> {
     let is_known = |caches: &Caches| caches.n_records() > 0;
-    let may_be_cached =
-        request.cache == CacheUse::Use && request.caches.as_deref().is_some_and(is_known);
+    let is_elsewhere = request.caches.as_deref().is_some_and(is_known);
     for platform in platforms_that_run(plan) {
         check_system(&platform)?;
+        let may_be_cached =
+            request.cache == CacheUse::Use && (is_elsewhere || note_of(store, &platform).exists());
         if !may_be_cached {
             check_processor(&platform)?;
         }
     }
     Ok(())
+}
+
+/// Returns where it is noted that the store has results of commands for `platform`:
+/// `cache/foreign/OS-ARCHITECTURE[-VARIANT]`, an empty file.
+fn note_of(store: &Store, platform: &corten_dockerfile::Platform) -> PathBuf {
+    // What is no name of a platform is no path, either.
+    let name = platform.to_string().replace(['/', '.'], "-");
+    store.cache_dir().join("foreign").join(name)
 }
 
 /// Refuses a command that nothing here can run.
@@ -37,6 +50,17 @@ pub(crate) fn check_platform(platform: &corten_dockerfile::Platform) -> Result<(
 }
 
 impl Builder<'_> {
+    /// Notes that what a command for `platform` made is known here, also where nothing runs it later.
+    pub(crate) fn note_foreign(&self, platform: &corten_dockerfile::Platform) {
+        let note = note_of(self.store, platform);
+        if Runs::Directly == emulation(&platform.architecture) || note.exists() {
+            return;
+        }
+        // Without it a command is refused that might be known, before anything is done.
+        fs::create_dir_all(note.parent().unwrap_or(&note)).ok();
+        fs::File::create(&note).ok();
+    }
+
     /// Tells what runs the commands of each platform.
     pub(crate) fn tell_of_emulation(&self) {
         for platform in platforms_that_run(self.plan) {

@@ -217,7 +217,7 @@ fn build(
     if requests.len() > 1 {
         let mut requests = requests.iter();
         requests
-            .try_for_each(corten_build::preflight)
+            .try_for_each(|request| corten_build::preflight(store, request))
             .map_err(CommandError::caused)?;
     }
     for request in requests {

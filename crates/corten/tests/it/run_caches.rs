@@ -26,6 +26,47 @@ fn ids(program: &Program) -> Vec<String> {
     ids
 }
 
+/// Whatever ran a command for another processor need not be here for what is known of it.
+#[test]
+fn what_is_known_of_another_processor_needs_no_emulator() {
+    let Some(program) = program("what_is_known_of_another_processor_needs_no_emulator") else {
+        return;
+    };
+    // The same files for a processor that nothing emulates: what runs on them is the same step.
+    program.write("all/Dockerfile", "FROM tools\nRUN echo a >/a\n");
+    program.write("one/Dockerfile", "FROM tools\n");
+    program.ok(&["build", "one", "-o", "type=tar,dest=tools.tar"]);
+    let import = |platform: &str| {
+        let ends = ["-t", "tools", "--timestamp", "1000", "--platform", platform];
+        program.ok(&[&["import", "tools.tar"], &ends[..]].concat());
+    };
+    let build = |platform: &str, args: &[&str]| {
+        let all = ["build", "all", "--platform", platform];
+        program.run(&[&all, args].concat())
+    };
+    import(&corten_spec::Platform::host().to_string());
+    let host = corten_spec::Platform::host().to_string();
+    let cache = ["--cache-to", "type=local,dest=cache,mode=max"];
+    assert_eq!(build(&host, &cache).code, 0);
+    import("linux/wasm");
+    let refused = |ran: crate::program::Ran, is_begun: bool| {
+        let is_refused = ran.stderr.contains("there is a RUN for linux/wasm, which");
+        assert!(
+            ran.code == 1 && is_refused && ran.stderr.contains("#1") == is_begun,
+            "{ran:?}"
+        );
+    };
+    // Nobody knows that it is known.
+    refused(build("linux/wasm", &[]), false);
+    let ran = build("linux/wasm", &["--cache-from", "type=local,src=cache"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let ran = build("linux/wasm", &[]);
+    assert!(ran.code == 0 && ran.stderr.contains("CACHED"), "{ran:?}");
+    refused(build("linux/wasm", &["--no-cache"]), false);
+    program.write("all/Dockerfile", "FROM tools\nRUN echo b >/a\n");
+    refused(build("linux/wasm", &[]), true);
+}
+
 #[test]
 fn mounts_are_listed_and_removed() {
     let Some(program) = program("mounts_are_listed_and_removed") else {
