@@ -117,6 +117,9 @@ impl Builder<'_> {
 
     /// Writes `changes` to `stage` as a layer, which is packed while other steps go on, and has it
     /// recorded under every one of `keys`.
+    ///
+    /// No changes are a layer, too, as for BuildKit: which layers an image has is a matter of its Dockerfile
+    /// alone.
     pub(crate) fn commit(
         &self,
         stage: &mut Stage,
@@ -127,21 +130,16 @@ impl Builder<'_> {
         if let Some(clamp) = self.clamp {
             changes.clamp(clamp);
         }
-        let (layer, entries) = if changes.is_empty() {
-            (None, None)
-        } else {
-            let lower = stage.tree(&self.snapshots)?;
-            let (layer, entries) = self.write_layer(&lower, &changes, contents)?;
-            (Some(layer), Some(entries))
-        };
+        let lower = stage.tree(&self.snapshots)?;
+        let (layer, entries) = self.write_layer(&lower, &changes, contents)?;
         let outcome = Outcome {
-            layer,
+            layer: Some(layer),
             created: self.created.clone(),
             also: Vec::new(),
         };
         let made = Made {
             outcome,
-            entries,
+            entries: Some(entries),
             is_cached: false,
         };
         for key in keys {

@@ -17,7 +17,7 @@ pub(crate) struct Key {
 }
 
 /// Changed whenever the meaning of a key, or the layer that a step makes, changes.
-pub(crate) const VERSION: &str = "corten build 2";
+pub(crate) const VERSION: &str = "corten build 3";
 
 impl Key {
     /// Starts the key of a step called `kind`, which is entered into `ledger` when it is complete.

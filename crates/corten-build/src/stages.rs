@@ -105,7 +105,8 @@ impl Builder<'_> {
     }
 
     fn on_nothing(&self, index: usize, planned: &PlannedStage) -> Beginning {
-        let config = ImageConfig::scratch(&spec_platform(&planned.platform));
+        let mut config = ImageConfig::scratch(&spec_platform(&planned.platform));
+        "/".clone_into(&mut config.config.working_dir);
         let stage = Stage::new(Vec::new(), config, None);
         let state = self.plan.begin(index, &BaseConfig::default());
         Beginning::Image(Box::new((stage, state)))

@@ -115,6 +115,8 @@ impl Builder<'_> {
         match step {
             Step::Copy(copy) => self.copy(stage, copy, task.span()).map(Some),
             Step::Run(run) => self.run(stage, run, shown.unwrap_or("RUN"), task).map(Some),
+            // The root is always there: BuildKit makes no layer to say so.
+            Step::Workdir { path } if path == "/" => Ok(None),
             Step::Workdir { path } => self.workdir(stage, path, task.span()).map(Some),
             Step::Arg(_)
             | Step::Cmd(_)
@@ -142,8 +144,7 @@ impl Builder<'_> {
         let key = key.finish();
         self.once(stage.cache, &key, || {
             let owner = self.with_contents(stage, |tree, contents| {
-                let user = corten_layer::users::resolve_user(tree, contents, &user)?;
-                Ok((user.uid, user.gid))
+                corten_layer::users::resolve_maker(tree, contents, &user)
             })?;
             let tree = stage.tree(&self.snapshots)?;
             let changes = crate::workdir::directories(&tree, path, owner, self.now, span)?;

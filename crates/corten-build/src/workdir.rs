@@ -1,6 +1,7 @@
 //! WORKDIR: a directory that is made if it is not there.
 
 use corten_layer::tree::Kind;
+use corten_layer::users::Owner;
 use corten_layer::{Changeset, Meta, Put, Tree, path};
 use corten_tar::Timestamp;
 
@@ -12,7 +13,7 @@ use crate::error::{StepError, StepResult};
 pub(crate) fn directories(
     tree: &Tree,
     dest: &str,
-    owner: (u32, u32),
+    owner: Owner,
     now: Timestamp,
     span: corten_dockerfile::Span,
 ) -> StepResult<Changeset> {
@@ -23,7 +24,9 @@ pub(crate) fn directories(
             format!("`{dest}` leads through something that is no directory"),
         )
     };
-    let Some(real) = tree.real_path(dest.as_bytes())? else {
+    // As for BuildKit, `..` takes back what is written before it, wherever that leads.
+    let cleaned = path::components(dest.as_bytes()).names.join(&b'/');
+    let Some(real) = tree.real_path(&cleaned)? else {
         return Err(blocked());
     };
     let mut here = Vec::new();
@@ -37,7 +40,7 @@ pub(crate) fn directories(
             Some(_) => return Err(blocked()),
             None => changes.put(
                 &here,
-                Put::directory(Meta::new(0o755, owner.0, owner.1, now)),
+                Put::directory(Meta::new(0o755, owner.uid, owner.gid, now)),
             )?,
         }
     }

@@ -12,16 +12,18 @@ pub(crate) fn join(parent: &str, path: &str) -> String {
 }
 
 /// Like [`join`], keeping the slash at the end that makes a destination a directory.
+///
+/// Absolute paths are cleaned, too: `/link/..` is the root wherever the link leads, as for BuildKit.
 pub(crate) fn join_destination(parent: &str, path: &str) -> String {
     let path = if path.is_empty() || path == "." {
         "./"
     } else {
         path
     };
-    let mut joined = join(parent, path);
+    let mut joined = clean(&join(parent, path));
     if path.ends_with('/') && !joined.ends_with('/') {
         joined.push('/');
-    } else if path.ends_with("/.") && !path.starts_with('/') {
+    } else if path.ends_with("/.") {
         if joined != "/" {
             joined.push('/');
         }
@@ -88,7 +90,10 @@ mod tests {
         check("/app", "../../../x", "/x");
         check("", "x", "/x");
         check("/", "./", "/");
-        check("/app", "/x/../y/", "/x/../y/");
+        check("/app", "/x/../y/", "/y/");
+        check("/app", "/x//y/../.", "/x/.");
+        check("/app", "/..", "/");
+        check("/app", "/.", "/.");
     }
 
     #[test]

@@ -93,6 +93,21 @@ pub fn resolve_owner(tree: &Tree, contents: &dyn Contents, text: &str) -> Result
     })
 }
 
+/// Returns the ids that a directory gets which is made for the user `text`: that of a WORKDIR.
+///
+/// As [`resolve_owner`], but as in `BuildKit` a user of whom nothing is known is root, and a group of which
+/// nothing is known is left to the user: a `USER` may stand before the step that adds it.
+///
+/// # Errors
+/// [`Error::User`] if a number is no id.
+pub fn resolve_maker(tree: &Tree, contents: &dyn Contents, text: &str) -> Result<Owner> {
+    let tables = Tables::read(tree, contents)?;
+    tables.maker(text).map_err(|problem| Error::User {
+        text: text.to_owned(),
+        problem,
+    })
+}
+
 /// 2^32 - 1 means "leave it" to chown(2) and setuid(2).
 const MAX_ID: u32 = u32::MAX - 1;
 /// The largest table that is read, in bytes; real ones have a few KiB.
@@ -165,6 +180,26 @@ impl Tables {
                 .map(|account| (account.uid, account.gid))?,
         };
         let gid = group.map_or(Ok(own_gid), |group| self.gid(group))?;
+        Ok(Owner { uid, gid })
+    }
+
+    fn maker(&self, text: &str) -> std::result::Result<Owner, UserProblem> {
+        let (user, group) = text.split_once(':').unwrap_or((text, ""));
+        let (uid, own_gid) = match (user, number(user)?) {
+            (_, Some(uid)) => (uid, uid),
+            ("root", None) => (0, 0),
+            (name, None) => self
+                .account(name)
+                .map_or((0, 0), |account| (account.uid, account.gid)),
+        };
+        let gid = match (group, number(group)?) {
+            (_, Some(gid)) => gid,
+            ("root", None) => 0,
+            (name, None) => self
+                .groups()
+                .find(|found| found.name == name.as_bytes())
+                .map_or(own_gid, |found| found.gid),
+        };
         Ok(Owner { uid, gid })
     }
 

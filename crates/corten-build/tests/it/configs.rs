@@ -169,7 +169,7 @@ fn the_documents() {
         "os": "linux",
         "author": "someone",
         "created": time,
-        "config": {"Env": [PATH, "A=b"], "Labels": {"a": "b", "given": "by the user"}},
+        "config": {"Env": [PATH, "A=b"], "WorkingDir": "/", "Labels": {"a": "b", "given": "by the user"}},
         "history": [entry("MAINTAINER someone"), entry("ENV A=b"), copy, entry("LABEL a=b")],
         "rootfs": null,
     });

@@ -60,6 +60,8 @@ fn what_a_layer_has_entries_for() {
         ["home/", "home/app/", "home/app/b"]
             .map(str::to_owned)
             .to_vec(),
+        // Nothing was to be done, and that is a layer.
+        Vec::new(),
     ];
     assert_eq!(found, expected);
 }

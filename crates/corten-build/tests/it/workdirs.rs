@@ -15,7 +15,12 @@ fn directories_that_are_made() {
         "USER app\nWORKDIR /a/b",
         "dir 755 1000:1001 a\ndir 755 1000:1001 a/b",
     );
-    check("USER 7\nWORKDIR /a", "dir 755 7:0 a");
+    check("USER 7\nWORKDIR /a", "dir 755 7:7 a");
+    // Nobody needs to know who a USER is before something is run.
+    check("USER who\nWORKDIR /a", "dir 755 a");
+    check("USER app:which\nWORKDIR /a", "dir 755 1000:1001 a");
+    check("USER 7:staff\nWORKDIR /a", "dir 755 7:50 a");
+    check("WORKDIR /lib/../a", "dir 755 a");
     check("USER 7:8\nWORKDIR /home/app/x", "dir 755 7:8 home/app/x");
     check("ENV D=x\nWORKDIR /$D", "dir 755 x");
     check("WORKDIR /lib/x", "dir 755 usr/lib/x");
@@ -43,9 +48,9 @@ fn a_file_in_the_way() {
 #[test]
 fn config_and_history() {
     let site = Site::new("");
-    let built = site.build("FROM base\nWORKDIR /a\nWORKDIR b\nWORKDIR /etc\n");
+    let built = site.build("FROM base\nWORKDIR /a\nWORKDIR b\nWORKDIR /etc\nWORKDIR /\n");
     let config = site.config(&built);
-    assert_eq!(config["config"]["WorkingDir"], "/etc");
+    assert_eq!(config["config"]["WorkingDir"], "/");
     let empty: Vec<_> = config["history"]
         .as_array()
         .unwrap()
@@ -62,16 +67,22 @@ fn config_and_history() {
         [
             ("WORKDIR /a", false),
             ("WORKDIR /a/b", false),
-            ("WORKDIR /etc", true)
+            ("WORKDIR /etc", false),
+            ("WORKDIR /", true)
         ]
     );
-    assert_eq!(site.layers(&built).len(), 3);
+    assert_eq!(site.layers(&built).len(), 4);
     // A second build finds the same, also that nothing was to be done.
     assert_eq!(
-        site.build("FROM base\nWORKDIR /a\nWORKDIR b\nWORKDIR /etc\n")
+        site.build("FROM base\nWORKDIR /a\nWORKDIR b\nWORKDIR /etc\nWORKDIR /\n")
             .manifest
             .platform,
         built.manifest.platform
     );
-    assert!(site.events().iter().all(|event| event.ends_with("CACHED")));
+    let is_cached: Vec<_> = site
+        .events()
+        .iter()
+        .map(|event| event.ends_with("CACHED"))
+        .collect();
+    assert_eq!(is_cached, [true, true, true, false]);
 }
