@@ -28,8 +28,9 @@ struct Spool(fs::File);
 /// Why an archive cannot be unpacked.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// How much is looked at to tell an archive from another file.
-const PROBE: usize = 512;
+/// How much is looked at to tell an archive from another file: one header, unless that is only about the
+/// next one.
+const BLOCK: u64 = 512;
 
 impl Archive {
     /// Returns the archive that `content` is, or `None` if it is none.
@@ -44,13 +45,14 @@ impl Archive {
             return Ok(None);
         };
         let mut start = Vec::new();
-        if decoder
-            .by_ref()
-            .take(PROBE as u64)
-            .read_to_end(&mut start)
-            .is_err()
-            || !is_header(&start)
-        {
+        let mut read = |n_bytes, start: &mut Vec<u8>| {
+            let part = decoder.by_ref().take(n_bytes);
+            { part }.read_to_end(start).is_ok() && is_header(start)
+        };
+        let is_archive = read(BLOCK, &mut start)
+            || (is_extension(&start)
+                && read(limits.archive.pax_bytes.saturating_mul(2), &mut start));
+        if !is_archive {
             return Ok(None);
         }
         let failed = |source| crate::Error::System {
@@ -82,7 +84,12 @@ impl Archive {
         let mut entries = Vec::new();
         while let Some(located) = reader.next_entry()? {
             // In a layer such a name would delete another: what is a file here has no place there.
-            check_names(&path::components(&located.entry.path).names.join(&b'/'))?;
+            let name = path::components(&located.entry.path).names.join(&b'/');
+            check_names(&name)?;
+            // Of the root there is nothing to take, whatever it pretends to be: tar and BuildKit skip it.
+            if name.is_empty() && located.entry.kind != EntryKind::Directory {
+                continue;
+            }
             entries.push(located);
         }
         drop(reader);
@@ -123,6 +130,13 @@ impl LayerBytes for Spool {
         };
         self.0.read_exact_at(buf, offset).map_err(failed)
     }
+}
+
+/// Tells whether `start` begins with what describes another header: PAX records of one file or of all, or
+/// a long name of GNU tar. `git archive` and Python begin that way.
+fn is_extension(start: &[u8]) -> bool {
+    const TYPE: usize = 156;
+    start.get(TYPE).is_some_and(|kind| b"xgLK".contains(kind))
 }
 
 fn is_header(start: &[u8]) -> bool {

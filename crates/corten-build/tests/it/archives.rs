@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use corten_layer::{Tree, emit};
-use corten_tar::{Compression, Encoder, Entry, EntryKind};
+use corten_tar::{Compression, Encoder, Entry, EntryKind, Timestamp};
 
 use crate::site::{Site, check, check_in};
 use crate::sketch;
@@ -145,6 +145,84 @@ fn what_entries_meet() {
         dir 700 tmp
         file 700 usr/lib/new
         ",
+    );
+}
+
+#[test]
+fn what_begins_with_records_about_the_first_file() {
+    let mut named = Entry::new(EntryKind::File, format!("{0}/{0}/{0}", "n".repeat(90)));
+    named.mode = 0o600;
+    let mut timed = Entry::new(EntryKind::File, "f");
+    (timed.mode, timed.mtime) = (
+        0o600,
+        Timestamp {
+            seconds: 1,
+            nanoseconds: 500_000_000,
+        },
+    );
+    for entry in [named, timed] {
+        let mut writer = corten_tar::Writer::new(Vec::new());
+        writer.entry(&entry, &mut std::io::empty()).unwrap();
+        let bytes = writer.finish().unwrap();
+        assert!(b"xL".contains(&bytes[156]));
+        let site = site_with("a.tar", &bytes);
+        let name = String::from_utf8(entry.path).unwrap();
+        let mut expected: Vec<_> = name
+            .match_indices('/')
+            .map(|(at, _)| format!("dir 755 {}\n", name.split_at(at).0))
+            .collect();
+        expected.push(format!("file 600 {name}"));
+        check_in(&site, "ADD a.tar /", &expected.concat());
+    }
+}
+
+#[test]
+fn ways_through_links_stay_in_the_destination() {
+    let mut writer = corten_tar::Writer::new(Vec::new());
+    let mut link = Entry::new(EntryKind::Symlink, "up");
+    link.link = b"..".to_vec();
+    let mut absolute = Entry::new(EntryKind::Symlink, "abs");
+    absolute.link = b"/in".to_vec();
+    let (mut one, mut two) = (
+        Entry::new(EntryKind::File, "up/d/one"),
+        Entry::new(EntryKind::File, "abs/two"),
+    );
+    (one.mode, two.mode) = (0o600, 0o600);
+    for entry in [link, absolute, one, two] {
+        writer.entry(&entry, &mut std::io::empty()).unwrap();
+    }
+    let site = site_with("a.tar", &writer.finish().unwrap());
+    check_in(
+        &site,
+        "ADD a.tar /home/app",
+        "
+        link home/app/abs /in
+        dir 755 home/app/d
+        file 600 home/app/d/one
+        dir 755 home/app/in
+        file 600 home/app/in/two
+        link home/app/up ..
+        ",
+    );
+}
+
+#[test]
+fn a_file_without_a_name_is_left_out() {
+    let mut writer = corten_tar::Writer::new(Vec::new());
+    for name in ["0", "f"] {
+        let mut entry = Entry::new(EntryKind::File, name);
+        entry.mode = 0o600;
+        writer.entry(&entry, &mut std::io::empty()).unwrap();
+    }
+    let mut bytes = writer.finish().unwrap();
+    bytes[0] = 0;
+    bytes[148..156].fill(b' ');
+    let sum: u32 = bytes[..512].iter().map(|&byte| u32::from(byte)).sum();
+    bytes[148..154].copy_from_slice(format!("{sum:06o}").as_bytes());
+    check_in(
+        &site_with("a.tar", &bytes),
+        "ADD a.tar /home/app",
+        "file 600 home/app/f",
     );
 }
 
