@@ -43,6 +43,9 @@ pub(crate) struct DirectoryFiles {
     found: Vec<HostFile>,
 }
 
+/// The number of what has no content to be read.
+const NO_FILE: u64 = u64::MAX;
+
 #[derive(Debug)]
 struct HostFile {
     path: Vec<u8>,
@@ -98,7 +101,7 @@ impl HostTree {
     /// tree at hand, following links is a matter of the tree alone.
     ///
     /// Files belong to root in the tree, as they will in the image; sockets, which no layer can hold,
-    /// are left out.
+    /// are empty files.
     fn scan(path: &Path, ignore: &Ignore, reach: Reach) -> Result<Self> {
         match Self::scan_part(path, ignore, reach)? {
             Some(part) => Ok(part),
@@ -257,7 +260,12 @@ impl Scan<'_> {
         let meta = (self.meta)(&found);
         let group = (found.n_links > 1 && !is_directory).then(|| self.group_of(&found));
         let item = match found.kind {
-            FoundKind::Socket => return Ok(Descend::Past),
+            // BuildKit copies an empty file in its place.
+            FoundKind::Socket => Item::File(File {
+                size: 0,
+                data: Data::External(NO_FILE),
+                sparse: None,
+            }),
             FoundKind::Directory => Item::Directory,
             FoundKind::Symlink(target) => {
                 self.is_left |= !self.is_whole && !self.reach.holds_target(path, &target);
@@ -376,6 +384,9 @@ impl Contents for HostFiles {
 impl Contents for DirectoryFiles {
     /// Opens a file, and fails if it is not the one that was examined.
     fn open<'a>(&'a self, file: &'a File) -> io::Result<Box<dyn Read + Send + 'a>> {
+        if file.data == Data::External(NO_FILE) {
+            return Ok(Box::new(io::empty()));
+        }
         let found = self.found_of(file);
         let found = found.ok_or_else(|| io::Error::other("the file is not in the context"))?;
         // Opening a pipe that took the file's place must not wait for a writer.

@@ -89,6 +89,40 @@ fn times() {
     );
 }
 
+/// Whatever is copied into a directory, it keeps its owner and mode; its time becomes that of what is copied,
+/// as for BuildKit.
+#[test]
+fn the_time_of_a_destination_that_is_there() {
+    let site = Site::new("file 644 d/f F\nfile 644 d/sub/g G\nfile 644 f F");
+    let past = std::time::UNIX_EPOCH + std::time::Duration::from_secs(77);
+    std::fs::File::open(site.path("d"))
+        .unwrap()
+        .set_modified(past)
+        .unwrap();
+    let check = |instruction: &str, expected: i64| {
+        let built = site.build(&format!("FROM base\n{instruction}\n"));
+        let tree = Snapshots::new(&site.store)
+            .tree(&site.layers(&built))
+            .unwrap();
+        let meta = &tree.node(tree.exact(b"home/app").unwrap()).meta;
+        let found = (meta.uid, meta.mode, meta.mtime);
+        let time = Timestamp::from_seconds(expected);
+        assert_eq!(found, (1000, 0o700, time), "{instruction}");
+    };
+    check("COPY d /home/app", 77);
+    check("COPY --exclude=* d /home/app/", 77);
+    check("COPY --chown=7 --chmod=755 d /home/app", 77);
+    check("COPY --parents d/./f /home/app", 77);
+    check("ADD d /home/app", 77);
+    for instruction in [
+        "COPY . /home/app",
+        "COPY f /home/app",
+        "COPY --parents d/f /home/app",
+    ] {
+        check(instruction, sketch::TIME);
+    }
+}
+
 #[test]
 fn the_clamp_is_part_of_the_key() {
     let site = Site::new(CONTEXT).clamp(CLAMP);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufReader, Read};
+use std::os::unix::fs::PermissionsExt as _;
 
 use corten_spec::Digest;
 use corten_tar::{DecodeLimits, Decoder, EntryKind, Limits, Reader};
@@ -83,8 +84,13 @@ fn names_that_would_be_whiteouts() {
 }
 
 #[test]
-fn sockets_are_left_out() {
+fn sockets_are_empty_files() {
     let site = Site::new("file 644 d/f F");
     let _socket = std::os::unix::net::UnixListener::bind(site.path("d/s")).unwrap();
-    crate::site::check_in(&site, "COPY d /x", "dir 755 x\nfile 644 x/f F");
+    fs::set_permissions(site.path("d/s"), fs::Permissions::from_mode(0o640)).unwrap();
+    crate::site::check_in(
+        &site,
+        "COPY d /x",
+        "dir 755 x\nfile 644 x/f F\nfile 640 x/s",
+    );
 }
