@@ -12,7 +12,11 @@ pub(crate) fn apply(config: &mut ImageConfig, step: &Step) {
             .iter()
             .for_each(|(name, value)| set_env(&mut run.env, name, value)),
         Step::Label(pairs) => run.labels.extend(pairs.iter().cloned()),
-        Step::Cmd(command) => run.cmd = Some(command.clone()),
+        Step::Cmd(command) => {
+            run.cmd = Some(command.clone());
+            // It means something on Windows only, and BuildKit says it everywhere.
+            run.extra.insert("ArgsEscaped".to_owned(), true.into());
+        }
         Step::Entrypoint { command, clear_cmd } => {
             run.entrypoint = (!command.is_empty()).then(|| command.clone());
             if *clear_cmd {

@@ -62,8 +62,17 @@ fn environment_and_labels() {
 
 #[test]
 fn commands() {
-    check("CMD [\"a\", \"b\"]", &[("Cmd", json!(["a", "b"]))]);
-    check("CMD a $b", &[("Cmd", json!(["/bin/sh", "-c", "a $b"]))]);
+    check(
+        "CMD [\"a\", \"b\"]",
+        &[("Cmd", json!(["a", "b"])), ("ArgsEscaped", json!(true))],
+    );
+    check(
+        "CMD a $b",
+        &[
+            ("Cmd", json!(["/bin/sh", "-c", "a $b"])),
+            ("ArgsEscaped", json!(true)),
+        ],
+    );
     // An entry point removes the command of the base, and not one of this file.
     check(
         "ENTRYPOINT [\"e\"]",
@@ -71,11 +80,19 @@ fn commands() {
     );
     check(
         "CMD [\"a\"]\nENTRYPOINT [\"e\"]",
-        &[("Entrypoint", json!(["e"])), ("Cmd", json!(["a"]))],
+        &[
+            ("Entrypoint", json!(["e"])),
+            ("Cmd", json!(["a"])),
+            ("ArgsEscaped", json!(true)),
+        ],
     );
     check(
         "ENTRYPOINT [\"e\"]\nCMD [\"a\"]",
-        &[("Entrypoint", json!(["e"])), ("Cmd", json!(["a"]))],
+        &[
+            ("Entrypoint", json!(["e"])),
+            ("Cmd", json!(["a"])),
+            ("ArgsEscaped", json!(true)),
+        ],
     );
     check(
         "ENTRYPOINT []",
@@ -86,6 +103,7 @@ fn commands() {
         &[
             ("Shell", json!(["/bin/bash", "-ec"])),
             ("Cmd", json!(["/bin/bash", "-ec", "x"])),
+            ("ArgsEscaped", json!(true)),
         ],
     );
     check(
