@@ -63,9 +63,7 @@ impl StageState {
             config_env.push(("PATH".to_owned(), DEFAULT_PATH.to_owned()));
         }
         let mut env = Vec::new();
-        for (name, value) in &config_env {
-            scope::set(&mut env, name, value);
-        }
+        scope::set_all(&mut env, &config_env);
         let default_shell = || match scope.platform.os.as_str() {
             "windows" => vec!["cmd".to_owned(), "/S".to_owned(), "/C".to_owned()],
             _ => vec!["/bin/sh".to_owned(), "-c".to_owned()],
@@ -105,9 +103,7 @@ impl StageState {
             cmd_set: false,
             ..base.clone()
         };
-        for (name, value) in &base.config_env {
-            scope::set(&mut state.env, name, value);
-        }
+        scope::set_all(&mut state.env, &base.config_env);
         state
     }
 }

@@ -1,6 +1,6 @@
 //! What every stage of a plan knows: names of stages, build arguments, global arguments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::diagnostic::{Diagnostic, Span};
 use crate::expand::{self, Expanded};
@@ -117,8 +117,57 @@ pub(crate) fn refused(error: &crate::error::Error, word: &Word) -> Diagnostic {
     Diagnostic::new(message, word.span)
 }
 
+/// Gives each name of `pairs` its value, one after the other as [`set`] does.
+///
+/// The time is linear in both: how many variables there are is for whoever made the base image to say.
+pub(crate) fn set_all(env: &mut Vec<(String, String)>, pairs: &[(String, String)]) {
+    let mut given = HashSet::new();
+    let mut newest: Vec<_> = pairs
+        .iter()
+        .rev()
+        .filter(|(name, _)| given.insert(name.as_str()))
+        .cloned()
+        .collect();
+    newest.reverse();
+    env.retain(|(name, _)| !given.contains(name.as_str()));
+    env.append(&mut newest);
+}
+
 /// Gives `name` a value, as the newest of `env`.
 pub(crate) fn set(env: &mut Vec<(String, String)>, name: &str, value: &str) {
     env.retain(|(key, _)| key != name);
     env.push((name.to_owned(), value.to_owned()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(text: &str) -> Vec<(String, String)> {
+        text.split_whitespace()
+            .map(|word| word.split_once('=').unwrap())
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn many_values_at_once_are_as_one_after_the_other() {
+        #[track_caller]
+        fn check(env: &str, given: &str, expected: &str) {
+            let mut at_once = pairs(env);
+            set_all(&mut at_once, &pairs(given));
+            let mut singly = pairs(env);
+            for (name, value) in pairs(given) {
+                set(&mut singly, &name, &value);
+            }
+            assert_eq!(at_once, pairs(expected), "{env:?} {given:?}");
+            assert_eq!(at_once, singly, "{env:?} {given:?}");
+        }
+
+        check("", "", "");
+        check("a=1 b=2", "", "a=1 b=2");
+        check("a=1 b=2", "a=3", "b=2 a=3");
+        check("", "a=1 b=2 a=3", "b=2 a=3");
+        check("c=0 b=1", "a=1 b=2 a=3 d=", "c=0 b=2 a=3 d=");
+    }
 }

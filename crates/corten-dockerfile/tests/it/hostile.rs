@@ -167,3 +167,27 @@ fn long_inputs_end() {
     everything(&format!("FROM a\n{}", "ENV a=$a$a$a$a\n".repeat(200)));
     everything(&format!("FROM a\nEXPOSE {}", "0-65535 ".repeat(5_000)));
 }
+
+/// A base image may have as many variables as its config has room for.
+#[test]
+fn a_base_with_many_variables_takes_linear_time() {
+    let env = (0..200_000).map(|number| (format!("A{number}"), String::new()));
+    let config = BaseConfig {
+        env: env.collect(),
+        ..BaseConfig::default()
+    };
+    let dockerfile = parse("FROM a AS b\nFROM b\n").unwrap();
+    let platform = Platform::new("linux", "amd64", "");
+    let plan = plan(
+        &dockerfile,
+        &PlanOptions {
+            target: None,
+            build_args: &BTreeMap::new(),
+            platform: &platform,
+            build_platform: &platform,
+            contexts: &BTreeSet::new(),
+        },
+    );
+    let state = plan.unwrap().begin(0, &config);
+    assert_eq!(state.env.len(), 200_001);
+}
