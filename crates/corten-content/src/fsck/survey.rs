@@ -67,14 +67,16 @@ pub struct Ingest {
 }
 
 /// What belongs into the directory of a store; everything else is a stray.
-const OWN: [&str; 7] = [
+const OWN: [&str; 9] = [
     Header::FILE,
     Header::INDEX_FILE,
     "blobs",
     "cache",
+    "contexts",
     "ingest",
     "layers",
     "locks",
+    "run-caches",
 ];
 
 impl Default for Survey {

@@ -76,6 +76,8 @@ fn mounts_are_listed_and_removed() {
     --mount=type=cache,target=/c dd if=/dev/zero of=/a/f bs=100k count=1 2>&1 && echo >/x/f && echo >/done";
     succeeds(&program, lines, &[]);
     assert_eq!(ids(&program), ["//a", "//c", "/b"]);
+    // They are the store's own.
+    assert_eq!(json(&program, &["fsck"])["findings"], serde_json::json!([]));
     let listed = json(&program, &["cache", "ls"]);
     let mount = |id: &str| {
         let mounts = listed["mounts"].as_array().unwrap().iter();
