@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::context::Context;
 use crate::error::CommandError;
 
-/// A directory that is removed when this goes; after a crash, by the next command that makes one.
+/// A directory that is removed when this goes; after a crash, by `gc` and the next command that makes one.
 ///
 /// ```text
 /// ROOT/contexts/lock       held while directories are made and swept
@@ -26,7 +26,7 @@ pub(crate) struct ScratchDir {
 impl ScratchDir {
     /// Makes a directory, and removes those whose process is gone.
     pub(crate) fn new(ctx: &Context) -> Result<Self, CommandError> {
-        let parent = ctx.root().join("contexts");
+        let parent = parent(ctx);
         Self::below(&parent).map_err(|error| {
             CommandError::doing(
                 format!("cannot make a directory in `{}`", parent.display()),
@@ -37,9 +37,7 @@ impl ScratchDir {
 
     fn below(parent: &Path) -> io::Result<Self> {
         fs::create_dir_all(parent)?;
-        let making = fs::File::create(parent.join("lock"))?;
-        flock(&making, FlockOperation::LockExclusive)?;
-        sweep(parent)?;
+        let _making = sweep(parent)?;
         let dir = TempDir::with_prefix_in("", parent)?;
         let lock = fs::File::open(dir.path())?;
         flock(&lock, FlockOperation::LockExclusive)?;
@@ -52,7 +50,26 @@ impl ScratchDir {
     }
 }
 
-fn sweep(parent: &Path) -> io::Result<()> {
+fn parent(ctx: &Context) -> PathBuf {
+    ctx.root().join("contexts")
+}
+
+/// Removes the directories of processes that are gone.
+pub(crate) fn remove_abandoned(ctx: &Context) -> Result<(), CommandError> {
+    let parent = parent(ctx);
+    match sweep(&parent) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CommandError::doing(
+            format!("cannot look through `{}`", parent.display()),
+            error,
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Removes directories whose process is gone; nobody makes one while what this returns is there.
+fn sweep(parent: &Path) -> io::Result<fs::File> {
+    let making = fs::File::create(parent.join("lock"))?;
+    flock(&making, FlockOperation::LockExclusive)?;
     for entry in fs::read_dir(parent)? {
         let entry = entry?;
         if !entry.file_type()?.is_dir() {
@@ -66,7 +83,7 @@ fn sweep(parent: &Path) -> io::Result<()> {
             fs::remove_dir_all(entry.path()).ok();
         }
     }
-    Ok(())
+    Ok(making)
 }
 
 #[cfg(test)]

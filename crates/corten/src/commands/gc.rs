@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::output::{self, Format};
+use crate::scratch;
 
 /// Remove what no name, no build record and no running process needs
 #[derive(Debug, Args)]
@@ -66,6 +67,7 @@ struct Report {
 
 pub(crate) fn run(args: &GcArgs, ctx: &Context) -> Result<ExitCode, CommandError> {
     let store = ctx.store()?;
+    scratch::remove_abandoned(ctx)?;
     let report = gc(args, &store).map_err(|error| error.while_doing("cannot collect garbage"))?;
     for problem in &report.problems {
         ctx.output.warn(problem);

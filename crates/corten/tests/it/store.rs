@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
 use crate::program::Program;
@@ -154,4 +155,18 @@ fn a_damaged_blob_is_told_as_such() {
     check("gzip", |bytes| bytes[30] ^= 1);
     check("zstd", Vec::clear);
     check("zstd", |bytes| *bytes = b"neither".to_vec());
+}
+
+/// A build that was killed leaves what it fetched, which may be all of a repository that is private.
+#[test]
+fn gc_takes_contexts_whose_build_is_gone() {
+    let program = Program::with_base();
+    program.write("store/contexts/abandoned/checkout/file", "private");
+    program.write("store/contexts/used/file", "private");
+    let used = fs::File::open(program.path("store/contexts/used")).unwrap();
+    flock(&used, FlockOperation::LockExclusive).unwrap();
+    program.ok(&["gc"]);
+    assert!(!program.path("store/contexts/abandoned").exists());
+    assert!(program.path("store/contexts/used/file").exists());
+    program.ok(&["fsck"]);
 }
