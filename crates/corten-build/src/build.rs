@@ -148,6 +148,7 @@ fn attempt(
     let is_judged = checks::refuse(&builder)?;
     builder.prepare_isolation()?;
     builder.tell_of_emulation();
+    builder.sources.find_bases(plan)?;
     let board = Board::new(&plan.needed, cancel.clone());
     let worked = builder.while_packing(|| board.work(|board, next| builder.perform(board, next)));
     if !is_judged {
@@ -277,18 +278,19 @@ impl Builder<'_> {
     }
 }
 
-/// Refuses what [`build`] would refuse before it does anything, as far as the Dockerfile, the machine and what
-/// `store` has of earlier builds tell.
+/// Refuses what [`build`] would refuse before it does anything, as far as the Dockerfile, the machine, what
+/// `store` has of earlier builds and `bases` tell.
 ///
 /// Who builds for several platforms asks this for each of them first.
 ///
 /// # Errors
 ///
-/// Those of [`graph`], an instruction or a flag that is not supported or not allowed, and
-/// [`Error::Foreign`].
-pub fn preflight(store: &Store, request: &BuildRequest) -> Result<()> {
+/// Those of [`graph`], an instruction or a flag that is not supported or not allowed,
+/// [`Error::Foreign`], and [`Error::Base`] where an image that a stage is based on is not to be had.
+pub fn preflight(store: &Store, request: &BuildRequest, bases: &dyn Bases) -> Result<()> {
     let dockerfile = parsed(request)?;
-    planned(store, request, &dockerfile).map(drop)
+    let plan = planned(store, request, &dockerfile)?;
+    Sources::new(request, bases).find_bases(&plan)
 }
 
 /// Returns the graph of stages that [`build`] would build; nothing is done.

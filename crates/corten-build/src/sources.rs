@@ -1,12 +1,14 @@
 //! What stages are based on and copy from besides each other: images, the context, directories.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use corten_dockerfile::{Instruction, Source};
+use corten_dockerfile::{Base, Instruction, Plan, Source};
 use corten_snapshot::layers_of;
 use corten_spec::{Digest, Platform};
 
 use crate::base::{BaseImage, Bases, Named};
+use crate::build::spec_platform;
 use crate::context::HostTree;
 use crate::downloads::Download;
 use crate::memo::Memo;
@@ -41,6 +43,9 @@ pub(crate) enum Origin {
     /// Nowhere: there are no files.
     Nothing,
 }
+
+/// How many registries are asked at once.
+const ASKED_AT_ONCE: usize = 8;
 
 impl<'a> Sources<'a> {
     pub(crate) fn new(request: &'a BuildRequest, bases: &'a dyn Bases) -> Self {
@@ -105,6 +110,38 @@ impl<'a> Sources<'a> {
         let request = self.request;
         let host = HostTree::open(&request.context, &request.ignore, reach, &request.limits)?;
         Ok(Arc::clone(context.insert(Arc::new(host))))
+    }
+
+    /// Finds the images that the stages of `plan` are based on, side by side: one that is not to be had is an
+    /// error before anything is built, as for BuildKit.
+    pub(crate) fn find_bases(&self, plan: &Plan) -> Result<()> {
+        let needed = plan
+            .needed
+            .iter()
+            .filter_map(|&stage| plan.stages.get(stage));
+        let images: BTreeSet<_> = needed
+            .filter_map(|stage| match &stage.base {
+                Base::Image { name, platform } => Some((name, platform)),
+                Base::Stage(_) | Base::Scratch => None,
+            })
+            .collect();
+        let images: Vec<_> = images.into_iter().collect();
+        let find = |(name, platform): &(&String, &corten_dockerfile::Platform)| {
+            self.find(name, &spec_platform(platform)).map(drop)
+        };
+        for some in images.chunks(ASKED_AT_ONCE) {
+            std::thread::scope(|scope| {
+                let others = some.iter().skip(1);
+                let others: Vec<_> = others.map(|image| scope.spawn(|| find(image))).collect();
+                let first = some.first().map_or(Ok(()), find);
+                let others = others.into_iter().map(|thread| match thread.join() {
+                    Ok(found) => found,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                });
+                std::iter::once(first).chain(others).collect::<Result<()>>()
+            })?;
+        }
+        Ok(())
     }
 
     /// Returns what a name that is no stage stands for.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use corten_build::rules::{RuledImage, SourceRules};
 use corten_build::{BaseImage, Bases, Named, Remotes};
@@ -114,6 +114,8 @@ pub(crate) struct StoreBases<'a> {
     pub(crate) registry: &'a RegistryArgs,
     /// Keeps what was fetched for named contexts until the build is done.
     pub(crate) fetched: Mutex<Vec<OpenContext>>,
+    /// What was found, by name and platform: builds for several platforms ask for it again.
+    pub(crate) found: Mutex<BTreeMap<(String, String), Named>>,
     /// What may be used, and what is used instead.
     pub(crate) rules: &'a SourceRules,
     /// What `ADD` fetches with.
@@ -126,7 +128,14 @@ impl Bases for StoreBases<'_> {
         name: &str,
         platform: &Platform,
     ) -> Result<Named, Box<dyn StdError + Send + Sync>> {
-        self.named(name, platform).map_err(CommandError::into_cause)
+        let key = (name.to_owned(), platform.to_string());
+        if let Some(found) = self.found().get(&key) {
+            return Ok(found.clone());
+        }
+        let named = self.named(name, platform);
+        let named = named.map_err(CommandError::into_cause)?;
+        self.found().insert(key, named.clone());
+        Ok(named)
     }
 
     fn layers(&self) -> Option<&dyn LayerSource> {
@@ -139,6 +148,10 @@ impl Bases for StoreBases<'_> {
 }
 
 impl StoreBases<'_> {
+    fn found(&self) -> MutexGuard<'_, BTreeMap<(String, String), Named>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn pulling(&self, when: Pull) -> Pulling<'_> {
         let lazily = self.lazily.map(|bringing| bringing.images);
         Pulling { when, lazily }

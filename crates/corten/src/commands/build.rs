@@ -166,6 +166,7 @@ fn execute(args: &BuildArgs, ctx: &Context) -> Result<Executed, CommandError> {
         lazily: (!args.reproducible.is_asked()).then_some(&bringing),
         registry: &prepared.registry,
         fetched: Mutex::default(),
+        found: Mutex::default(),
         rules: &rules,
         fetcher: Fetcher::new(ctx, &prepared.registry, &rules),
     };
@@ -217,7 +218,7 @@ fn build(
     if requests.len() > 1 {
         let mut requests = requests.iter();
         requests
-            .try_for_each(|request| corten_build::preflight(store, request))
+            .try_for_each(|request| corten_build::preflight(store, request, bases))
             .map_err(CommandError::caused)?;
     }
     for request in requests {

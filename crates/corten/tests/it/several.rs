@@ -366,6 +366,13 @@ fn every_platform_is_checked_before_the_first_is_built() {
     check(run, &format!("{host},linux/wasm"), expected);
     let text = "FROM scratch AS stage\nCOPY tool /\nFROM ${TARGETVARIANT:+stage}\n";
     check(text, "linux/arm/v7,linux/s390x", "Dockerfile:3");
+    // What is no stage for a platform is an image, which is asked for before anything is built.
+    let text = "FROM scratch AS to-arm64\nCOPY tool /\nFROM 127.0.0.1:1/x AS to-s390x\n\
+        FROM to-${TARGETARCH}\nCOPY tool /\n";
+    check(text, "linux/arm64,linux/s390x", "`127.0.0.1:1/x`");
+    let program = program();
+    program.write("context/Dockerfile", text);
+    program.ok(&["build", "context", "--platform", "linux/arm64"]);
 }
 
 #[test]
