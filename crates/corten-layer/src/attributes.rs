@@ -113,11 +113,12 @@ impl Attributes<'_> {
             .map_err(failed("set the time of"))
     }
 
-    /// Returns the mode to set. What runs as its owner must not run as whoever wrote it instead.
+    /// Returns the mode to set. What runs as its owner must not run as whoever wrote it instead; where owners
+    /// are marked nobody else gets at it, and who may is already whom it would run as.
     fn mode(&self, meta: &Meta, kind: Opened) -> u32 {
         let is_owner = match self.owners {
-            Owners::Set | Owners::Leave => true,
-            Owners::Record | Owners::Mark => {
+            Owners::Set | Owners::Leave | Owners::Mark => true,
+            Owners::Record => {
                 meta.uid == rustix::process::geteuid().as_raw()
                     && meta.gid == rustix::process::getegid().as_raw()
             }

@@ -43,8 +43,9 @@ pub enum Owners {
     /// Likewise, and what the tree says instead is [recorded](crate::owners). Files that would run as
     /// another owner lose their set-id bits on the disk, since they would run as whoever writes.
     Record,
-    /// Likewise, and what the tree says instead is noted on each file and directory, for
-    /// [`read_marked_upper`](crate::upper::read_marked_upper). It is for root of a user namespace.
+    /// Everything belongs to whoever writes, with all bits of its mode, and the owner that the tree says is noted
+    /// on each file and directory, for [`read_marked_upper`](crate::upper::read_marked_upper). It is for
+    /// root of a user namespace, beneath a directory that nobody else may enter.
     Mark,
 }
 

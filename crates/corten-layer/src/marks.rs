@@ -8,7 +8,6 @@
 
 use std::collections::HashSet;
 
-use crate::owners::SET_ID;
 use crate::scan::{Found, FoundKind};
 use crate::tree::{Kind, Node};
 use crate::{Error, Meta, Result, Tree, path};
@@ -17,12 +16,12 @@ use crate::{Error, Meta, Result, Tree, path};
 pub(crate) const NAME: &[u8] = b"user.corten.owner";
 const SET_GID: u32 = 0o2000;
 
-/// Who owns a file in the tree, and its mode there.
+/// Who owns a file in the tree. Its mode is that on the disk, set-id bits included: a command has to find
+/// them to take them off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    mode: u32,
 }
 
 impl Mark {
@@ -31,7 +30,6 @@ impl Mark {
         let mark = Self {
             uid: meta.uid,
             gid: meta.gid,
-            mode: meta.mode,
         };
         ((meta.uid, meta.gid) != (0, 0)).then_some(mark)
     }
@@ -44,7 +42,7 @@ impl Mark {
     }
 
     pub(crate) fn encode(self) -> Vec<u8> {
-        format!("{}:{}:{:o}", self.uid, self.gid, self.mode).into_bytes()
+        format!("{}:{}", self.uid, self.gid).into_bytes()
     }
 
     /// Returns what a value says; a command can have written anything.
@@ -53,19 +51,8 @@ impl Mark {
         let mark = Self {
             uid: fields.next()?.parse().ok()?,
             gid: fields.next()?.parse().ok()?,
-            mode: u32::from_str_radix(fields.next()?, 8).ok()? & 0o7777,
         };
         fields.next().is_none().then_some(mark)
-    }
-
-    /// Returns the mode that a file found with `found` has: what ran as another owner lost its set-id bits
-    /// on the disk, and has them still unless its mode was changed.
-    pub(crate) fn mode(self, found: u32) -> u32 {
-        if found | (self.mode & SET_ID) == self.mode {
-            self.mode
-        } else {
-            found
-        }
     }
 }
 
@@ -100,7 +87,7 @@ impl Others {
         });
         let hands_on = |found: &Found| {
             let mark = Mark::found_on(found);
-            mark.is_some_and(|mark| mark.gid != 0 && mark.mode(found.meta.mode) & SET_GID != 0)
+            mark.is_some_and(|mark| mark.gid != 0 && found.meta.mode & SET_GID != 0)
         };
         let directories = found
             .iter()
@@ -176,11 +163,8 @@ mod tests {
         let meta = |mode, uid, gid| Meta::new(mode, uid, gid, Timestamp::from_seconds(1));
         assert_eq!(Mark::of(&meta(0o4755, 0, 0)), None);
         let mark = Mark::of(&meta(0o2755, 0, 42)).unwrap();
-        assert_eq!(mark.encode(), b"0:42:2755");
-        assert_eq!(Mark::decode(b"0:42:2755"), Some(mark));
-        assert_eq!(mark.mode(0o755), 0o2755);
-        assert_eq!(mark.mode(0o700), 0o700);
-        assert_eq!(mark.mode(0o2755), 0o2755);
+        assert_eq!(mark.encode(), b"0:42");
+        assert_eq!(Mark::decode(b"0:42"), Some(mark));
     }
 
     #[test]
@@ -190,11 +174,10 @@ mod tests {
             assert_eq!(Mark::decode(value), None, "{value:?}");
         }
         check(b"");
-        check(b"1:2");
-        check(b"1:2:8");
-        check(b"1:2:7:3");
-        check(b"-1:2:7");
-        check(b"4294967296:2:7");
-        check(b"\xff:2:7");
+        check(b"1");
+        check(b"1:2:7");
+        check(b"-1:2");
+        check(b"4294967296:2");
+        check(b"\xff:2");
     }
 }

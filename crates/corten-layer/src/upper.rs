@@ -306,8 +306,7 @@ impl<'a> Reader<'a> {
                 others.owner_of(lower, path, entry)?
             }
         };
-        let mode = mark.map_or(entry.meta.mode, |mark| mark.mode(entry.meta.mode));
-        let meta = Meta::new(mode, uid, gid, entry.meta.mtime)
+        let meta = Meta::new(entry.meta.mode, uid, gid, entry.meta.mtime)
             .with_extended(own, records.unwrap_or_default());
         let names = groups.get(&entry.inode).filter(|names| names.len() > 1);
         let node = Node {

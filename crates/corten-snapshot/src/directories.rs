@@ -150,7 +150,7 @@ pub(crate) fn name_of(stack: &[DiffId], devices: Devices, owners: Owners) -> Dig
         Owners::Set => "",
         Owners::Leave => " left",
         Owners::Record => " recorded",
-        Owners::Mark => " marked",
+        Owners::Mark => " marked with all modes",
     };
     Digest::sha256(format!("dir {RULES} {VERSION} {devices}{owners}\n{chain}\n").as_bytes())
 }

@@ -4,7 +4,7 @@
 # corpus DIR: contexts whose builds repeat bit for bit, one a directory. Files with several names are left
 # alone, since overlayfs parts them (docs/reference/isolation.md).
 corpus() {
-    mkdir -p "$1"/{users,package,files,script,stages,plain}
+    mkdir -p "$1"/{users,package,files,hardened,script,stages,plain}
     cat >"$1/users/Dockerfile" <<'DOCKERFILE'
 FROM base
 ARG SOURCE_DATE_EPOCH
@@ -64,6 +64,12 @@ SCRIPT
 RUN --network=none ! perl -MIO::Socket::INET -e 'IO::Socket::INET->new("127.0.0.1:1") or exit 1'
 RUN (setsid sleep 4711 &) ; (sleep 4711 </dev/null >/dev/null 2>&1 &) ; echo left >/left
 DOCKERFILE
+    # Set-id bits of other owners' files have to be seen to be taken off.
+    cat >"$1/hardened/Dockerfile" <<'DOCKERFILE'
+FROM base
+RUN find / -xdev -type f -perm /6000 | sort >/found && grep -q . /found
+RUN find / -xdev -type f -perm /6000 -exec chmod a-s {} +
+DOCKERFILE
     cat >"$1/plain/Dockerfile" <<'DOCKERFILE'
 FROM base
 COPY --chown=7:8 Dockerfile /given/file
@@ -88,7 +94,7 @@ DOCKERFILE
 }
 
 # Contexts whose commands are root and give nothing to anybody else, but do change what is not root's.
-OF_ROOT='package script stages plain'
+OF_ROOT='hardened package script stages plain'
 
 # builds HOW STORE COMMAND...: digests of the corpus, built by `COMMAND... build`. That HOW it is isolated
 # is told, and shows in what a command sees.
