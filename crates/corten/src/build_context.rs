@@ -171,8 +171,8 @@ fn open_git(
     let held = cancel.hold().map_err(CommandError::caused)?;
     let scratch = ScratchDir::new(ctx)?;
     let access = git::Access {
-        env: &ctx.env,
-        secrets: &registry.server_secrets,
+        ctx,
+        registry: Some(registry),
         cancel: &cancel,
     };
     let checkout = git::checkout(&url, scratch.path(), &access)?;

@@ -21,7 +21,6 @@ use crate::commands::build;
 use crate::context::Context;
 use crate::env;
 use crate::error::CommandError;
-use crate::remotes::authorization::ServerSecrets;
 use crate::remotes::git;
 use crate::scratch::ScratchDir;
 use crate::signals;
@@ -120,8 +119,8 @@ fn command_line(
             // Its files are those of a directory here: an ignore file among them counts.
             let cancel = signals::cancelled_by_signals()?;
             let access = git::Access {
-                env: &ctx.env,
-                secrets: &ServerSecrets::default(),
+                ctx,
+                registry: None,
                 cancel: &cancel,
             };
             let checkout = git::checkout(&url, &into, &access)?;

@@ -115,8 +115,8 @@ impl<'a> Fetcher<'a> {
 
     fn access<'b>(&'b self, cancel: &'b Cancel) -> Access<'b> {
         Access {
-            env: &self.ctx.env,
-            secrets: &self.registry.server_secrets,
+            ctx: self.ctx,
+            registry: Some(self.registry),
             cancel,
         }
     }
@@ -197,7 +197,7 @@ impl Remotes for Fetcher<'_> {
         let check_out = || -> Result<GitFiles, CommandError> {
             let scratch = ScratchDir::new(self.ctx)?;
             let into = scratch.path();
-            let checkout = git::checkout_of(&ruled, Some(resolved), into, &self.access(cancel))?;
+            let checkout = git::checkout_of(&ruled, Some(&resolved), into, &self.access(cancel))?;
             Ok(GitFiles {
                 path: checkout.path,
                 keeper: Box::new(scratch),

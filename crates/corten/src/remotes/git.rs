@@ -5,6 +5,7 @@
 //! are known. It never asks.
 
 mod process;
+mod redirects;
 mod references;
 mod tree;
 
@@ -13,11 +14,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use corten_dockerfile::{GitTimes, GitUrl, is_commit, without_credentials, without_secrets};
+use corten_registry::Wire;
 use corten_sandbox::Cancel;
 
-use crate::env::Environment;
+use crate::context::Context;
 use crate::error::CommandError;
-use crate::remotes::authorization::{GitHeader, ServerSecrets};
+use crate::registry::RegistryArgs;
+use crate::remotes::authorization::GitHeader;
 use process::output_until;
 use references::{choose, default_branch};
 use tree::{remove_git_files, remove_if_there, set_times, subdirectories, subdirectory};
@@ -49,15 +52,42 @@ pub(crate) fn resolve(
     scratch: &Path,
     access: &Access<'_>,
 ) -> Result<Resolved, CommandError> {
-    let git = Git {
-        access,
-        header: access.secrets.of_repository(&url.remote)?,
-        remote: &url.remote,
-        work_tree: scratch,
-        repository: &scratch.join("git"),
-    };
-    git.resolve(url)
+    following(url, access, |remote, header| {
+        let git = Git {
+            access,
+            header,
+            remote,
+            work_tree: scratch,
+            repository: &scratch.join("git"),
+        };
+        git.resolve(url)
+    })
 }
+
+/// Does `what` with the address of a repository and what is sent to it; where the server redirects, and git,
+/// which has a secret, did not follow, again with the address that it redirects to.
+fn following<T>(
+    url: &GitUrl,
+    access: &Access<'_>,
+    what: impl Fn(&str, Option<GitHeader>) -> Result<T, CommandError>,
+) -> Result<T, CommandError> {
+    let header = access.header(&url.remote)?;
+    let done = what(&url.remote, header.clone());
+    let (Err(error), Some(header), Some(registry)) = (&done, header, access.registry) else {
+        return done;
+    };
+    if !error.to_string().contains(REDIRECTED) {
+        return done;
+    }
+    let wire = Wire::new(&registry.settings(access.ctx)).map_err(CommandError::caused)?;
+    match redirects::destination(&url.remote, &header.value, &wire)? {
+        Some(remote) => what(&remote, access.header(&remote)?),
+        None => done,
+    }
+}
+
+/// What git says where it does not follow a redirect.
+const REDIRECTED: &str = "returned error: 30";
 
 /// Checks out what `url` names below the empty directory `into`: exactly that commit, without
 /// history, and submodules unless `url` says otherwise.
@@ -75,7 +105,7 @@ pub(crate) fn checkout(
 /// As [`checkout`], of what `url` was resolved to before, if it was.
 pub(crate) fn checkout_of(
     url: &GitUrl,
-    resolved: Option<Resolved>,
+    resolved: Option<&Resolved>,
     into: &Path,
     access: &Access<'_>,
 ) -> Result<Checkout, CommandError> {
@@ -85,12 +115,25 @@ pub(crate) fn checkout_of(
             without_secrets(&url.remote)
         )
     };
+    let checked_out = following(url, access, |remote, header| {
+        check_out(url, (remote, header), resolved, into, access)
+    });
+    checked_out.map_err(|error| error.while_doing(doing()))
+}
+
+fn check_out(
+    url: &GitUrl,
+    (remote, header): (&str, Option<GitHeader>),
+    resolved: Option<&Resolved>,
+    into: &Path,
+    access: &Access<'_>,
+) -> Result<Checkout, CommandError> {
     let keeps_git = url.keep_git_dir == Some(true) && url.subdir.is_empty();
     let tree = into.join("tree");
     let git = Git {
         access,
-        header: access.secrets.of_repository(&url.remote)?,
-        remote: &url.remote,
+        header,
+        remote,
         work_tree: &tree,
         repository: &if keeps_git {
             tree.join(".git")
@@ -98,39 +141,49 @@ pub(crate) fn checkout_of(
             into.join("git")
         },
     };
-    let check_out = || {
-        fs::create_dir(&tree).map_err(CommandError::caused)?;
-        let resolved = resolved.map_or_else(|| git.resolve(url), Ok)?;
-        git.fetch(&resolved, url.fetch_by_commit)?;
-        let commit = git.check_commit(url, &resolved)?;
-        git.run(&["checkout", "--quiet", "--force", "--detach", &commit])?;
-        // What submodules name relatively is relative to this.
-        git.run(&["remote", "add", "origin", &url.remote])?;
-        if url.submodules != Some(false) {
-            git.update_submodules()?;
-        }
-        if keeps_git {
-            git.remove_secrets(&tree.join(".git"))?;
-        } else {
-            remove_git_files(&tree).map_err(CommandError::caused)?;
-        }
-        let path = subdirectory(&tree, &url.subdir)?;
-        if url.times == GitTimes::Commit {
-            let time = git.time_of(&commit)?;
-            set_times(&path, time).map_err(CommandError::caused)?;
-        }
-        Ok(Checkout { path, commit })
+    // What was begun at an address that redirects is there.
+    fs::create_dir_all(&tree).map_err(CommandError::caused)?;
+    let resolved = match resolved {
+        Some(resolved) => resolved,
+        None => &git.resolve(url)?,
     };
-    check_out().map_err(|error: CommandError| error.while_doing(doing()))
+    git.fetch(resolved, url.fetch_by_commit)?;
+    let commit = git.check_commit(url, resolved)?;
+    git.run(&["checkout", "--quiet", "--force", "--detach", &commit])?;
+    // What submodules name relatively is relative to this.
+    git.run(&["remote", "add", "origin", &url.remote])?;
+    if url.submodules != Some(false) {
+        git.update_submodules()?;
+    }
+    if keeps_git {
+        git.remove_secrets(&tree.join(".git"))?;
+    } else {
+        remove_git_files(&tree).map_err(CommandError::caused)?;
+    }
+    let path = subdirectory(&tree, &url.subdir)?;
+    if url.times == GitTimes::Commit {
+        let time = git.time_of(&commit)?;
+        set_times(&path, time).map_err(CommandError::caused)?;
+    }
+    Ok(Checkout { path, commit })
 }
 
 /// What git may use of the machine, and what it signs in with.
 #[derive(Debug)]
 pub(crate) struct Access<'a> {
-    pub(crate) env: &'a Environment,
-    pub(crate) secrets: &'a ServerSecrets,
+    pub(crate) ctx: &'a Context,
+    /// With the secrets for servers; `None` where there are none.
+    pub(crate) registry: Option<&'a RegistryArgs>,
     /// What ends git early.
     pub(crate) cancel: &'a Cancel,
+}
+
+impl Access<'_> {
+    /// Returns what is sent to the server of `remote`.
+    fn header(&self, remote: &str) -> Result<Option<GitHeader>, CommandError> {
+        let secrets = self.registry.map(|registry| &registry.server_secrets);
+        secrets.map_or(Ok(None), |secrets| secrets.of_repository(remote))
+    }
 }
 
 struct Git<'a> {
@@ -319,16 +372,7 @@ impl Git<'_> {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let verb = args.first().copied().unwrap_or_default();
-        let failed = failure(&output, verb, self.remote, self.header.as_ref());
-        let is_redirect = failed.to_string().contains("returned error: 30");
-        Err(if self.header.is_some() && is_redirect {
-            CommandError::failed(format!(
-                "{failed}\n    where a secret is sent, no redirect is followed, not even on the same server: \
-                 name the address that it redirects to"
-            ))
-        } else {
-            failed
-        })
+        Err(failure(&output, verb, self.remote, self.header.as_ref()))
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -364,7 +408,7 @@ impl Git<'_> {
             ("HOME", "/dev/null"),
             ("LC_ALL", "C"),
         ]);
-        command.envs(self.access.env.for_git.iter().cloned());
+        command.envs(self.access.ctx.env.for_git.iter().cloned());
         if let Some(header) = &self.header {
             sign_in(&mut command, header);
         }

@@ -68,7 +68,13 @@ impl Server {
             .unwrap()
             .push((path.to_owned(), sent.clone()));
         let file = self.root.join(path.trim_start_matches('/'));
-        let (status, more, body) = if let Some(rest) = path.strip_prefix("/moved") {
+        let (status, more, body) = if let Some(rest) = path.strip_prefix("/renamed") {
+            (
+                "301 Moved Permanently",
+                format!("Location: {rest}\r\n"),
+                Vec::new(),
+            )
+        } else if let Some(rest) = path.strip_prefix("/moved") {
             (
                 "302 Found",
                 format!("Location: {}{rest}\r\n", self.other),
@@ -241,7 +247,22 @@ fn repositories_are_got_with_secrets() {
     assert!(output.status.success(), "{said}");
     assert_eq!(program.ok(&["cat", "app", "/srv/hello"]), "one");
     check_secret(&program, &said);
-    // A redirect is not followed with it, and another host is sent nothing.
+    // A redirect is followed on the same server, however often.
+    for add in [
+        format!("ADD --keep-git-dir http://{place}/renamed/r.git#main /srv/n"),
+        format!("ADD http://{place}/renamed/renamed/r.git#v1 /srv/n"),
+    ] {
+        let (code, said) = build(&program, &add, &secret);
+        assert_eq!(code, 0, "{said}");
+        check_secret(&program, &said);
+    }
+    assert_eq!(program.ok(&["cat", "app", "/srv/n/hello"]), "one");
+    let context = format!("http://{place}/renamed/r.git#main");
+    let mut command = program.command(&["build", &context, "-t", "app", "--secret", &of_host]);
+    let output = command.env("TOKEN", TOKEN).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    // It leads nowhere else with it, and another host is sent nothing.
     let (code, said) = build(
         &program,
         &format!("ADD http://{place}/moved/r.git /srv/m"),
@@ -249,9 +270,12 @@ fn repositories_are_got_with_secrets() {
     );
     assert_eq!(code, 1, "{said}");
     assert!(
-        said.contains("name the address that it redirects to"),
+        said.contains("it redirects to another server") && said.contains(&elsewhere),
         "{said}"
     );
+    let twice = format!("ADD http://{place}/renamed/moved/r.git /srv/m");
+    let (code, said) = build(&program, &twice, &secret);
+    assert!(code == 1 && said.contains("another server"), "{said}");
     let args = ["--secret", &of_host];
     let (code, said) = build(
         &program,
