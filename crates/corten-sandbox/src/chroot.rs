@@ -23,7 +23,7 @@ use crate::seccomp::Sockets;
 use crate::spec::{Network, Sandbox};
 use crate::stage::Never;
 use crate::sys::{self, SignalQueue};
-use crate::{caps, descendants, devices, landlock, poll};
+use crate::{caps, descendants, devices, poll};
 
 /// Becomes the reaper, and in a child the process.
 pub(crate) fn run(
@@ -71,7 +71,8 @@ fn become_process(
 ) -> Result<Never, Failure> {
     fchdir(root).doing("entering", directory)?;
     rustix::process::chroot(".").doing("changing the root to", directory)?;
-    let confinement = confine(sandbox, root.as_fd())?;
+    let on = terminal.as_ref().map(AsFd::as_fd);
+    let confinement = confine(sandbox, root.as_fd(), on)?;
     process::execute(&sandbox.process, &confinement, terminal, Vec::new(), socket)
 }
 
@@ -84,7 +85,11 @@ fn become_process(
 /// The fence knows nothing of modes, owners, attributes and times, and a device node is the machine's
 /// where no mount says `nodev`. So whoever is confined gets neither `CAP_SYS_CHROOT`, which leaves a
 /// root directory, nor `CAP_MKNOD`.
-fn confine(sandbox: &Sandbox, root: BorrowedFd<'_>) -> Result<Confinement, Failure> {
+fn confine(
+    sandbox: &Sandbox,
+    root: BorrowedFd<'_>,
+    terminal: Option<BorrowedFd<'_>>,
+) -> Result<Confinement, Failure> {
     let what = Path::new("the process");
     let process = &sandbox.process;
     let held = rustix::thread::capabilities(None).doing("reading the capabilities of", what)?;
@@ -98,9 +103,7 @@ fn confine(sandbox: &Sandbox, root: BorrowedFd<'_>) -> Result<Confinement, Failu
         if no_new_privileges {
             set_no_new_privs(true).doing("taking privileges from", what)?;
         }
-        if let Err(error) = landlock::fence(root) {
-            shortcomings.push(format!("there is no Landlock fence: {error}"));
-        }
+        shortcomings.extend(process::fence(root, terminal)?);
     } else {
         shortcomings.push(
             "there is no Landlock fence and no system call filter of our own: `su` and `sudo` would not \

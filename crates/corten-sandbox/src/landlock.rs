@@ -1,10 +1,9 @@
 //! A fence of the kernel's around what a process may reach by path, which holds even where root could
 //! leave its root directory.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{FileType, fstat};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::io::Errno;
 use rustix::stdio::{stderr, stdin, stdout};
 
@@ -22,28 +21,88 @@ const IOCTL_DEV: u64 = 1 << 15;
 /// `LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET` and `LANDLOCK_SCOPE_SIGNAL`, of version 6.
 const SCOPES: u64 = 0b11;
 
-/// What of these a file that is no directory can have.
-const OF_FILES: u64 = 0b111 | TRUNCATE | IOCTL_DEV;
+/// `LANDLOCK_ACCESS_FS_WRITE_FILE` and `LANDLOCK_ACCESS_FS_READ_FILE`.
+const WRITE_FILE: u64 = 1 << 1;
+const READ_FILE: u64 = 1 << 2;
+
+/// What became of a fence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fence {
+    /// It stands.
+    Stands,
+    /// There is none to be had here, for this reason.
+    Missing(Errno),
+}
 
 /// Keeps this thread, and what it becomes and starts, within `root`: no path beyond it can be opened or
 /// changed, and, from Linux 6.12 on, no process outside be sent a signal, nor an abstract socket of one be
 /// connected to.
 ///
 /// It takes `no_new_privs` or `CAP_SYS_ADMIN`. The standard streams, which are files beyond it when the
-/// caller has redirected them, can be opened again as `/dev/stdout` and the like.
-pub(crate) fn fence(root: BorrowedFd<'_>) -> io::Result<()> {
-    let attr = attr(version()?).ok_or(Errno::NOSYS)?;
+/// caller has redirected them, can be opened again as `/dev/stdout` and the like, for what they are open
+/// for; where a `terminal` is to be all three of them, that can be.
+///
+/// # Errors
+/// Whatever else than that the kernel has no Landlock, or no room for one more fence: a command must not go
+/// without for a reason that nobody thought of.
+pub(crate) fn fence(
+    root: BorrowedFd<'_>,
+    terminal: Option<BorrowedFd<'_>>,
+) -> Result<Fence, Errno> {
+    let attr = match version() {
+        Ok(version) => attr(version),
+        // Filters of containers that do not know the call refuse it so.
+        Err(errno @ (Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM)) => {
+            return Ok(Fence::Missing(errno));
+        }
+        Err(errno) => return Err(errno),
+    };
+    let Some(attr) = attr else {
+        return Ok(Fence::Missing(Errno::NOSYS));
+    };
     let ruleset = create_ruleset(attr)?;
     allow_beneath(ruleset.as_fd(), root, attr.handled_access_fs)?;
-    for stream in [stdin(), stdout(), stderr()] {
-        let is_directory = fstat(stream)
-            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
-        if !is_directory {
+    let streams = match terminal {
+        Some(terminal) => vec![terminal],
+        None => vec![stdin(), stdout(), stderr()],
+    };
+    for stream in streams {
+        let rights = rights_of(stream)? & attr.handled_access_fs;
+        match if rights == 0 {
+            Ok(())
+        } else {
+            allow_beneath(ruleset.as_fd(), stream, rights)
+        } {
             // Of a pipe or a socket, which no path leads to, there is no rule, and none is needed.
-            allow_beneath(ruleset.as_fd(), stream, attr.handled_access_fs & OF_FILES).ok();
+            Ok(()) | Err(Errno::BADFD) => {}
+            Err(errno) => return Err(errno),
         }
     }
-    restrict_self(ruleset.as_fd())
+    match restrict_self(ruleset.as_fd()) {
+        Ok(()) => Ok(Fence::Stands),
+        // There are 16 fences around each other already, which are what this one would be.
+        Err(Errno::TOOBIG) => Ok(Fence::Missing(Errno::TOOBIG)),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Returns what a stream is open for: nobody gets more by opening it again than it was given. What leads
+/// to other files is for nothing, and neither is a stream that is closed.
+fn rights_of(stream: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let (flags, stat) = match (fcntl_getfl(stream), fstat(stream)) {
+        (Err(Errno::BADF), _) | (_, Err(Errno::BADF)) => return Ok(0),
+        (flags, stat) => (flags?, stat?),
+    };
+    let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    if is_directory || flags.contains(OFlags::PATH) {
+        return Ok(0);
+    }
+    Ok(IOCTL_DEV
+        | match flags & OFlags::RWMODE {
+            OFlags::WRONLY => WRITE_FILE | TRUNCATE,
+            OFlags::RDWR => READ_FILE | WRITE_FILE | TRUNCATE,
+            _ => READ_FILE,
+        })
 }
 
 /// Returns what a kernel with this version of the interface is asked to refuse; `None` if that would
@@ -60,6 +119,29 @@ fn attr(version: u32) -> Option<RulesetAttr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn streams_are_opened_again_for_what_they_are_open_for() {
+        #[track_caller]
+        fn check(path: &str, flags: OFlags, expected: u64) {
+            let stream = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).unwrap();
+            let found = rights_of(stream.as_fd()).unwrap();
+            assert_eq!(found, expected, "{path} {flags:?}");
+        }
+        check("/dev/null", OFlags::RDONLY, IOCTL_DEV | READ_FILE);
+        check(
+            "/dev/null",
+            OFlags::WRONLY | OFlags::APPEND,
+            IOCTL_DEV | WRITE_FILE | TRUNCATE,
+        );
+        check(
+            "/dev/null",
+            OFlags::RDWR,
+            IOCTL_DEV | READ_FILE | WRITE_FILE | TRUNCATE,
+        );
+        check("/dev/null", OFlags::PATH, 0);
+        check("/", OFlags::RDONLY, 0);
+    }
 
     #[test]
     fn only_what_a_kernel_knows_is_asked_for() {

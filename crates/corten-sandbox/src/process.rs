@@ -17,6 +17,7 @@ use rustix::thread::{
 use crate::channel::{self, Report};
 use crate::error::{Doing, Failure};
 use crate::idmap::has_one_id;
+use crate::landlock::Fence;
 use crate::seccomp::Sockets;
 use crate::spec::{Process, User};
 use crate::stage::Never;
@@ -35,12 +36,16 @@ pub(crate) struct Confinement {
 }
 
 impl Confinement {
-    /// Returns what a process in namespaces of its own is left with, and fences it in: `/` is its root.
+    /// Returns what a process in namespaces of its own, on `terminal` if it has one, is left with, and fences it
+    /// in: `/` is its root.
     ///
     /// The fence is the second one. It holds where a descriptor or a mount leads out of the root, and keeps
     /// sockets of the machine's network that no path leads to from answering one who has the caller's id.
     /// Who may mount is not fenced in, for Landlock lets nobody mount.
-    pub(crate) fn in_namespaces(process: &Process) -> Result<Self, Failure> {
+    pub(crate) fn in_namespaces(
+        process: &Process,
+        terminal: Option<BorrowedFd<'_>>,
+    ) -> Result<Self, Failure> {
         let capabilities = caps::parse(&process.capabilities)
             .map_err(|_| Errno::INVAL)
             .doing("reading the capabilities of", Path::new("the process"))?;
@@ -49,9 +54,7 @@ impl Confinement {
             let slash = Path::new("/");
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let root = open(slash, flags, Mode::empty()).doing("opening the root", slash)?;
-            if let Err(error) = landlock::fence(root.as_fd()) {
-                shortcomings.push(format!("there is no Landlock fence: {error}"));
-            }
+            shortcomings.extend(fence(root.as_fd(), terminal)?);
         }
         Ok(Self {
             capabilities,
@@ -59,6 +62,18 @@ impl Confinement {
             sockets: Some(Sockets::Default),
             shortcomings,
         })
+    }
+}
+
+/// Fences this process in, and says so in words where there is no fence to be had.
+pub(crate) fn fence(
+    root: BorrowedFd<'_>,
+    terminal: Option<BorrowedFd<'_>>,
+) -> Result<Option<String>, Failure> {
+    let fence = landlock::fence(root, terminal);
+    match fence.doing("putting a Landlock fence around", Path::new("the process"))? {
+        Fence::Stands => Ok(None),
+        Fence::Missing(errno) => Ok(Some(format!("there is no Landlock fence: {errno}"))),
     }
 }
 

@@ -82,7 +82,8 @@ fn run(
         init::become_reaper().doing("starting", Path::new("the reaper"))?;
     }
     let terminal = pty.map(|pty| pty.slave);
-    let confinement = Confinement::in_namespaces(&sandbox.process)?;
+    let on = terminal.as_ref().map(AsFd::as_fd);
+    let confinement = Confinement::in_namespaces(&sandbox.process, on)?;
     process::execute(&sandbox.process, &confinement, terminal, created, socket)
 }
 

@@ -19,6 +19,7 @@ use rustix::thread::{CapabilitySet, set_no_new_privs, set_thread_groups, set_thr
 use crate::channel::{self, Report, Task};
 use crate::child::{Child, Executable};
 use crate::error::{Error, Talking};
+use crate::landlock::Fence;
 use crate::probe::Check;
 use crate::{cgroup, landlock, mounts, seccomp, stdio, sys};
 
@@ -202,7 +203,10 @@ fn fence() -> Result<(), Errno> {
     set_no_new_privs(true)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = open("/", flags, Mode::empty())?;
-    landlock::fence(root.as_fd()).map_err(|error| errno(&error))
+    match landlock::fence(root.as_fd(), None)? {
+        Fence::Stands => Ok(()),
+        Fence::Missing(errno) => Err(errno),
+    }
 }
 
 fn errno(error: &std::io::Error) -> Errno {

@@ -33,7 +33,8 @@ impl Builder<'_> {
             process.env.push(format!("TERM={term}"));
         }
         let text = format!(
-            "the command failed; `{}` is in its place now, and the build fails when it ends",
+            "the command failed; `{}` is in its place now, with the secrets that the command had, and the build \
+             fails when it ends",
             process.args.join(" ")
         );
         (self.listener)(Event::Warning(&text));

@@ -1,6 +1,5 @@
 //! The three system calls of Landlock, which neither `rustix` nor `libc` wraps.
 
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
@@ -81,8 +80,8 @@ pub(crate) fn allow_beneath(
 }
 
 /// Puts this thread, and what it starts, under `ruleset` for good.
-pub(crate) fn restrict_self(ruleset: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn restrict_self(ruleset: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: the call takes a descriptor and touches no memory.
     let result = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };
-    Ok(checked(result).map(drop)?)
+    checked(result).map(drop)
 }

@@ -163,6 +163,18 @@ fn standard_streams_are_opened_again() -> Result<(), String> {
         reading(&sandbox, input.to_str().unwrap()),
         "read\nwritten\n"
     );
+    // It is no more than what it was opened for.
+    world.write("input", "#!/bin/sh\necho ran\n", 0o700);
+    for script in [
+        "echo lost >/proc/self/fd/0",
+        ": >>/proc/self/fd/0",
+        "/proc/self/fd/0",
+    ] {
+        let told = reading(&world.sandbox(script), input.to_str().unwrap());
+        assert!(told.contains("Permission denied"), "{script}: {told}");
+    }
+    let left = std::fs::read_to_string(&input).unwrap();
+    assert_eq!(left, "#!/bin/sh\necho ran\n");
     Ok(())
 }
 
