@@ -61,6 +61,9 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(code) => code,
         Err(error) => {
+            if error.is_broken_pipe() && output::is_unread() {
+                signals::end_by_pipe();
+            }
             output::error(&error.to_string());
             error.exit_code()
         }
@@ -89,6 +92,8 @@ fn show_usage(error: &clap::Error) -> ExitCode {
         return error.exit_code();
     }
     // Nobody is left to be told if it cannot be printed.
-    error.print().ok();
+    if error.print().is_err() && output::is_unread() {
+        signals::end_by_pipe();
+    }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use clap::ValueEnum;
 use corten_spec::Digest;
 use indicatif::MultiProgress;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::error::CommandError;
@@ -96,8 +97,6 @@ impl Output {
                 part => stdout.write_all(part),
             };
             match written {
-                // Whoever was reading, such as `head`, has seen enough.
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
                 Err(error) => {
                     return Err(CommandError::doing(
                         "cannot write to standard output",
@@ -171,13 +170,18 @@ fn print(bytes: &[u8], end: &[u8]) -> Result<(), CommandError> {
         .write_all(bytes)
         .and_then(|()| stdout.write_all(end))
         .and_then(|()| stdout.flush());
-    match written {
-        // Whoever was reading, such as `head`, has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        other => {
-            other.map_err(|error| CommandError::doing("cannot write to standard output", error))
-        }
-    }
+    written.map_err(|error| CommandError::doing("cannot write to standard output", error))
+}
+
+/// Tells whether nobody reads standard output any more: whoever did, such as `head`, has seen enough.
+pub(crate) fn is_unread() -> bool {
+    let stdout = io::stdout();
+    let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+    let found = poll(&mut polled, Some(&Timespec::default()));
+    // A pipe without readers tells it as an error, a socket as a hangup.
+    let is_over =
+        |polled: &PollFd<'_>| polled.revents().intersects(PollFlags::ERR | PollFlags::HUP);
+    found.is_ok() && polled.iter().any(is_over)
 }
 
 /// Returns columns that line up, the first line being the heading.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use corten_content::unfinished;
 use corten_sandbox::Cancel;
 use corten_snapshot::snapshots::remove;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
@@ -51,6 +51,14 @@ pub(crate) fn watch() {
             }
         })
         .ok();
+}
+
+/// Ends the program without a word, as the system and other programs for containers do where nobody reads what
+/// they write.
+///
+/// The signal is ignored until then, for connections break, too, and what is unfinished has to be removed.
+pub(crate) fn end_by_pipe() {
+    emulate_default_handler(SIGPIPE).ok();
 }
 
 /// Has `act` done when a signal is about to end the program.

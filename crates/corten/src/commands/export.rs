@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -53,12 +53,8 @@ pub(crate) fn run(args: &ExportArgs, ctx: &Context) -> Result<ExitCode, CommandE
             compression: args.compression,
             path: args.path.as_ref().map(|path| path.as_bytes()),
         };
-        let (snapshots, output) = (ctx.snapshots(&store), &args.output);
-        match rootfs::write_tar(&snapshots, &image.documents, output, &options) {
-            // Whoever was reading, such as `head`, has seen enough.
-            Err(error) if output == Path::new("-") && error.is_broken_pipe() => Ok(()),
-            written => written,
-        }
+        let snapshots = ctx.snapshots(&store);
+        rootfs::write_tar(&snapshots, &image.documents, &args.output, &options)
     };
     let doing = format!("cannot export `{}`", args.place);
     export().map_err(|error| error.while_doing(doing))?;

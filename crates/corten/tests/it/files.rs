@@ -1,5 +1,7 @@
 //! Files of images: ls, cat, export, flatten, squash.
 
+use std::os::unix::process::ExitStatusExt as _;
+
 use crate::program::Program;
 
 /// `base` and two layers more; what the second adds the third takes back.
@@ -134,13 +136,33 @@ fn what_is_no_regular_file_is_written_into() {
     assert!(received == expected);
 }
 
+/// As for skopeo, buildah, podman and docker, whose shells tell 141.
 #[test]
-fn a_reader_of_a_tar_may_stop() {
+fn a_reader_may_stop() {
+    #[track_caller]
+    fn check(program: &Program, args: &[&str]) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = program.command(args).stdout(writer).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.signal(), Some(13), "{args:?}: {stderr}");
+        assert!(!stderr.contains("error"), "{args:?}: {stderr}");
+    }
     let program = Program::with_base();
-    let mut command = program.command(&["export", "base"]);
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let output = command.stdout(writer).output().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && stderr.is_empty(), "{stderr}");
+    program.write("Dockerfile", "FROM base\nENV A=1\n");
+    for args in [
+        &["--help"][..],
+        &["images"],
+        &["images", "--format", "json"],
+        &["cat", "base", "/etc/motd"],
+        &["completion", "bash"],
+        &["export", "base"],
+        &["save", "base", "-o", "-"],
+        &["save", "base", "-o", "-", "--format", "docker-archive"],
+        &["copy", "base", "oci-archive:-"],
+        &["build", "--quiet", ".", "-o", "type=tar,dest=-"],
+        &["build", "--quiet", "."],
+    ] {
+        check(&program, args);
+    }
 }
