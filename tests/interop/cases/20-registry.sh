@@ -25,6 +25,22 @@ case_push_then_skopeo_reads() {
     corten --root "$BASE_STORE" push app "$REGISTRY/other/app:1"
 }
 
+case_a_provenance_is_found_by_the_fallback_tag() {
+    need curl jq
+    start_registry
+    mkdir context
+    printf 'FROM scratch\nCOPY Dockerfile /\n' >context/Dockerfile
+    corten --root "$CASE/store" build --quiet --push --provenance --tag "$REGISTRY/team/stated:1" context
+    # It lists no referrers itself.
+    manifest() { curl --fail --silent --header 'Accept: application/vnd.oci.image.index.v1+json' "http://$REGISTRY/v2/team/stated/manifests/$1"; }
+    manifest 1 >index
+    image=$(jq -r '.manifests[0].digest' index)
+    manifest "${image/:/-}" >referrers
+    equal 'referrer' "$(jq -r '.manifests[1].digest' index)" "$(jq -r '.manifests[0].digest' referrers)"
+    equal 'its type' application/vnd.docker.attestation.manifest.v1+json "$(jq -r '.manifests[0].artifactType' referrers)"
+    equal 'number of referrers' 1 "$(jq '.manifests | length' referrers)"
+}
+
 case_podman_pulls_and_runs() {
     need_base
     need podman

@@ -42,6 +42,8 @@ pub(crate) struct Quirks {
     pub(crate) content_type: Option<&'static str>,
     /// Manifests come with `; charset=utf-8`.
     pub(crate) charset: bool,
+    /// So many times somebody else adds to an index that has a tag just before it is written.
+    pub(crate) others_write: usize,
     /// There is no list of referrers.
     pub(crate) no_referrers: bool,
     /// The list of referrers is a web page with status 200.

@@ -85,6 +85,33 @@ fn the_fallback_tag_is_kept() {
     assert_eq!(index()["manifests"].as_array().unwrap().len(), 1);
 }
 
+/// distribution-spec, Pushing Manifests with Subject: conditional requests keep what others add meanwhile.
+#[test]
+fn what_others_add_to_the_fallback_tag_meanwhile_stays() {
+    #[track_caller]
+    fn check(others_write: usize, expected: Option<usize>) {
+        let fake = Fake::start(Quirks {
+            no_referrers: true,
+            others_write,
+            ..Quirks::default()
+        });
+        push_about(&fake, "a/x").unwrap();
+        let pushed = push_about(&fake, "a/y");
+        assert_eq!(pushed.is_ok(), expected.is_some(), "{others_write}");
+        let Some(expected) = expected else {
+            return;
+        };
+        let index = fake.manifest("acme/app", &fallback_tag()).unwrap();
+        let index: Value = serde_json::from_slice(&index).unwrap();
+        let n_entries = index["manifests"].as_array().unwrap().len();
+        assert_eq!(n_entries, expected, "{others_write}: {index}");
+    }
+    check(0, Some(2));
+    check(3, Some(5));
+    // Whoever is always quicker has the tag.
+    check(usize::MAX, None);
+}
+
 #[test]
 fn a_fallback_tag_that_is_something_else_is_left_alone() {
     let fake = Fake::start(Quirks {

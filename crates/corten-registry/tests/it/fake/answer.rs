@@ -182,6 +182,26 @@ fn manifest(state: &mut State, seen: &Seen, repo: &str, name: &str) -> Answer {
             return refuse(&quirks, 400, "DIGEST_INVALID");
         }
         let repo = state.repos.entry(repo.into()).or_default();
+        if let Some(old) = repo.tags.get(name).cloned() {
+            if state.quirks.others_write > 0 {
+                state.quirks.others_write -= 1;
+                let (media_type, bytes) = repo.manifests.get(&old).cloned().unwrap();
+                let mut index: Value = serde_json::from_slice(&bytes).unwrap();
+                let other = json!({ "mediaType": media_type, "size": 2,
+                    "digest": digest_of(Algorithm::Sha256, &bytes) });
+                let entries = index.get_mut("manifests").and_then(Value::as_array_mut);
+                entries.unwrap().push(other);
+                let bytes = index.to_string().into_bytes();
+                let new = digest_of(Algorithm::Sha256, &bytes);
+                repo.manifests.insert(new.clone(), (media_type, bytes));
+                repo.tags.insert(name.into(), new);
+            }
+            let wanted = seen.headers.get("if-match");
+            let current = repo.tags.get(name).map(|digest| format!("\"{digest}\""));
+            if wanted.is_some_and(|wanted| Some(wanted) != current.as_ref()) {
+                return refuse(&quirks, 412, "MANIFEST_INVALID");
+            }
+        }
         let media_type = seen
             .headers
             .get("content-type")
@@ -227,6 +247,7 @@ fn manifest(state: &mut State, seen: &Seen, repo: &str, name: &str) -> Answer {
             };
             Answer::new(200)
                 .with("Content-Type", format!("{media_type}{charset}"))
+                .with("ETag", format!("\"{digest}\""))
                 .with(
                     "Docker-Content-Digest",
                     quirks.lying_digest.unwrap_or(digest),
