@@ -67,7 +67,8 @@ pub(crate) fn bucket(
         Some(endpoint) if is_named(host, settings) => endpoint.trim_end_matches('/').to_owned(),
         _ => format!("https://{host}"),
     };
-    let exchange = Exchange::new(http, &endpoint);
+    let secret = settings.value("IDENTITY_HEADER");
+    let exchange = Exchange::with_identity(http, &endpoint, secret);
     let mut builder = MicrosoftAzureBuilder::new()
         .with_account(account(host))
         .with_container_name(&place.bucket)

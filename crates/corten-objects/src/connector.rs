@@ -24,6 +24,9 @@ use crate::sent::Sent;
 /// is no document.
 const LONGEST_CREDENTIALS: u64 = 1 << 20;
 
+/// What says that somebody on an instance of Azure may ask for its identity.
+const IDENTITY_HEADER: &str = "x-identity-header";
+
 /// All requests for one object, those for credentials among them.
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -31,6 +34,9 @@ pub(crate) struct Exchange {
     /// What the URL of the object begins with.
     base: Uri,
     seen: Mutex<Seen>,
+    /// What services for identities are sent that have handed out a secret for that; `object_store` takes it
+    /// from the environment.
+    identity: Option<String>,
 }
 
 /// What was said so far.
@@ -53,7 +59,17 @@ pub(crate) struct Connector(pub(crate) Arc<Exchange>);
 impl Exchange {
     /// Returns what asks for an object whose URL begins with `base`.
     pub(crate) fn new(http: Arc<dyn Http>, base: &str) -> Arc<Self> {
+        Self::with_identity(http, base, None)
+    }
+
+    /// Returns the same, for which `secret` is what a service for identities is sent.
+    pub(crate) fn with_identity(
+        http: Arc<dyn Http>,
+        base: &str,
+        secret: Option<&str>,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            identity: secret.map(str::to_owned),
             http,
             // Nothing is there if it is no URL.
             base: base.parse().unwrap_or_default(),
@@ -100,8 +116,17 @@ impl Exchange {
         HttpError::new(kind, NoAnswer)
     }
 
-    fn send(self: &Arc<Self>, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let (parts, body) = request.into_parts();
+    /// Sends a request, and notes what is answered.
+    pub(crate) fn send(self: &Arc<Self>, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let (mut parts, body) = request.into_parts();
+        // Azure's instances know whoever asks for an identity by this header alone.
+        if parts.headers.get("metadata").is_some() {
+            parts.headers.remove(IDENTITY_HEADER);
+            let secret = self.identity.as_deref().map(str::parse);
+            if let Some(secret) = secret.transpose().unwrap_or_default() {
+                parts.headers.insert(IDENTITY_HEADER, secret);
+            }
+        }
         let is_object = self.is_object(&parts.uri);
         if is_object {
             self.seen().has_asked = true;

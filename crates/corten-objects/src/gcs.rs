@@ -1,5 +1,7 @@
 //! Google Cloud Storage.
 
+mod instance;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +11,7 @@ use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder, GoogleConfigKe
 use crate::connector::{Connector, Exchange};
 use crate::object::{Bucket, Credentials};
 use crate::{Error, Http, Place, Result, Settings};
+use instance::Instance;
 
 /// What signs in where nothing else says it, below the home.
 const USUAL_FILE: &str = ".config/gcloud/application_default_credentials.json";
@@ -43,7 +46,12 @@ pub(crate) fn bucket(place: &Place, settings: &Settings, http: Arc<dyn Http>) ->
             let builder = builder.with_application_credentials(file.to_string_lossy());
             (builder, format!("`{}`", file.display()))
         }
-        (None, None) => (builder, "the instance's metadata".to_owned()),
+        (None, None) => {
+            let host = settings.first(&["GCE_METADATA_HOST", "GCE_METADATA_ROOT"]);
+            let instance = Instance::new(Arc::clone(&exchange), host);
+            let builder = builder.with_credentials(Arc::new(instance));
+            (builder, "the instance's metadata".to_owned())
+        }
     };
     let mut looked_in = settings.looked_in(&["GOOGLE_APPLICATION_CREDENTIALS"]);
     looked_in.push(format!("`~/{USUAL_FILE}`"));

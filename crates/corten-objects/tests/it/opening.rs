@@ -494,6 +494,35 @@ fn who_asks_azure() {
     assert!(format!("{settings:?}").contains("AZURE_STORAGE_ACCOUNT"));
 }
 
+/// The library would ask the environment of this process, which is for the caller to do.
+#[test]
+fn the_instances_metadata_is_where_the_settings_say() {
+    let server = Server::new(|asked| {
+        if asked[0].contains("/computeMetadata/") {
+            ok(b"{\"access_token\":\"TOKEN\",\"expires_in\":3600,\"token_type\":\"Bearer\"}")
+        } else {
+            ok(b"content")
+        }
+    });
+    // Everything but the metadata is elsewhere.
+    let settings = settings(&format!("GCE_METADATA_HOST={}", server.authority), None);
+    let place = Place::parse("gs://box/a").unwrap().unwrap();
+    open(&place, &settings, Client::new()).unwrap_err();
+    let asked = server.asked();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert!(
+        asked[0][0].starts_with("GET /computeMetadata/v1/instance/service-accounts/default/token"),
+        "{asked:?}"
+    );
+    assert_eq!(header(&asked[0], "metadata-flavor"), Some("Google"));
+    // Of all hosts in one place, the object's is sent the token.
+    let object = open(&place, &settings, Client::to(&server.authority)).unwrap();
+    assert_eq!(whole(object), b"content");
+    let asked = server.asked();
+    let last = asked.last().unwrap();
+    assert_eq!(header(last, "authorization"), Some("Bearer TOKEN"));
+}
+
 #[test]
 fn files_of_google_credentials() {
     let dir = tempfile::tempdir().unwrap();
