@@ -455,15 +455,18 @@ mod tests {
     #[test]
     fn who_waits_for_a_guard_can_be_stopped() {
         let place = place();
-        let _guard = guard(&path_of(&place.store, &Digest::sha256(b"x"))).unwrap();
+        let cache = path_of(&place.store, &Digest::sha256(b"x"));
+        let guard = guard(&cache).unwrap();
         place.cancel.request();
-        std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| {
-                let cache = path_of(&place.store, &Digest::sha256(b"x"));
-                guard_unless(&cache, &|| place.cancel.is_cancelled()).map(drop)
-            });
-            assert!(matches!(waiting.join().unwrap(), Err(Error::Stopped)));
+        let (cancel, (told, hears)) = (place.cancel.clone(), std::sync::mpsc::channel());
+        // Nobody joins it: whoever waits for ever must fail the test, and not hold it up.
+        std::thread::spawn(move || {
+            let waited = guard_unless(&cache, &|| cancel.is_cancelled()).map(drop);
+            told.send(waited).ok();
         });
+        let waited = hears.recv_timeout(Duration::from_secs(60));
+        assert!(matches!(waited, Ok(Err(Error::Stopped))), "{waited:?}");
+        drop(guard);
     }
 
     #[test]
