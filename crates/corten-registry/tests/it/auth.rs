@@ -140,7 +140,7 @@ fn a_login_is_checked_before_it_is_kept() {
 fn authorization_stays_with_its_host() {
     let (store, fake) = (Fake::start(Quirks::default()), fake(Auth::Basic));
     store.put_blob("acme/app", b"elsewhere");
-    fake.state().quirks.redirect_blobs = Some(format!("http://{}", store.host));
+    fake.quirks().redirect_blobs = Some(format!("http://{}", store.host));
     let mut settings = crate::settings();
     settings
         .logins
@@ -151,12 +151,12 @@ fn authorization_stays_with_its_host() {
         corten_content::read(&source, &content, 100).unwrap(),
         b"elsewhere"
     );
-    let seen = store.state().log.clone();
+    let seen = store.log().clone();
     assert_eq!(seen.len(), 1);
     assert!(seen[0].target.ends_with("?sig=s3cret"));
     assert!(!seen[0].headers.contains_key("authorization"), "{seen:?}");
     // The signature in the URL is in no message.
-    store.state().quirks.auth = Auth::Basic;
+    store.quirks().auth = Auth::Basic;
     let error = corten_content::read(&source, &content, 100).unwrap_err();
     assert!(
         !format!("{} {error:?}", chain(&error)).contains("s3cret"),
@@ -172,14 +172,14 @@ fn an_upload_elsewhere_gets_no_credentials() {
             ..Quirks::default()
         });
         let fake = fake(Auth::Basic);
-        fake.state().quirks.upload_base = Some(format!("http://{}", store.host));
+        fake.quirks().upload_base = Some(format!("http://{}", store.host));
         let mut settings = crate::settings();
         settings
             .logins
             .insert(fake.host.clone(), login(password("s3cret")));
         let repository = repository_with(settings, &fake.host, "acme/app");
         push(&repository, &Descriptor::of("a/b", b"x"), b"x").unwrap_err();
-        let seen = store.state().log.clone();
+        let seen = store.log().clone();
         assert!(!seen.is_empty());
         for request in seen {
             assert!(
@@ -233,7 +233,7 @@ fn an_upload_does_not_leave_tls() {
 #[test]
 fn an_identity_token_stays_with_its_server() {
     let (other, fake) = (Fake::start(Quirks::default()), fake(Auth::Identity));
-    fake.state().quirks.redirect_token = Some(format!("http://{}", other.host));
+    fake.quirks().redirect_token = Some(format!("http://{}", other.host));
     let mut settings = crate::settings();
     let token = Credentials::IdentityToken(Secret::new("id-t0ken".into()));
     settings.logins.insert(fake.host.clone(), login(token));
@@ -250,7 +250,7 @@ fn an_identity_token_stays_with_its_server() {
 #[test]
 fn a_token_server_that_is_not_there_is_no_missing_image() {
     let fake = fake(Auth::Closed);
-    fake.state().quirks.token_status = Some(404);
+    fake.quirks().token_status = Some(404);
     let mut settings = crate::settings();
     settings
         .logins

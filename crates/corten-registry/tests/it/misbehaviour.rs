@@ -48,7 +48,7 @@ fn manifests_that_are_not_what_was_said() {
     fake.put_manifest("acme/app", "1", media_type::OCI_INDEX, INDEX);
     assert!(repository(&fake).resolve("1").unwrap_err().is_corrupt());
     // A lie in the answer to HEAD comes out when the bytes do.
-    fake.state().quirks.no_head = false;
+    fake.quirks().no_head = false;
     let source = repository(&fake);
     let believed = source.resolve("1").unwrap();
     assert_eq!(believed.digest, Digest::sha256(b"lie"));
@@ -179,7 +179,7 @@ fn too_many_requests_are_made_again() {
     fake.put_manifest("acme/app", "1", media_type::OCI_INDEX, INDEX);
     repository(&fake).resolve("1").unwrap();
     assert_eq!(fake.lines().len(), 3);
-    fake.state().quirks.n_too_many = usize::MAX;
+    fake.quirks().n_too_many = usize::MAX;
     let error = repository(&fake)
         .fetch(&Descriptor::of("a/b", b"x"), 0)
         .err()
@@ -207,7 +207,7 @@ fn a_web_page_for_an_error() {
 #[test]
 fn redirects_without_an_end() {
     let fake = Fake::start(Quirks::default());
-    fake.state().quirks.redirect_blobs = Some(format!("http://{}", fake.host));
+    fake.quirks().redirect_blobs = Some(format!("http://{}", fake.host));
     let error = repository(&fake)
         .fetch(&Descriptor::of("a/b", b"x"), 0)
         .err()

@@ -138,7 +138,7 @@ fn a_mirror_is_asked_first_and_the_registry_after_it() {
         let content = Descriptor::of("a/b", bytes);
         assert_eq!(corten_content::read(&source, &content, 100).unwrap(), bytes);
     }
-    let asked = mirror.state().log.clone();
+    let asked = mirror.log().clone();
     assert_eq!(asked.len(), 2);
     assert!(
         asked[0].target.ends_with(&format!("?ns={}", origin.host)),
@@ -147,10 +147,10 @@ fn a_mirror_is_asked_first_and_the_registry_after_it() {
     );
     assert_eq!(origin.lines().len(), 1);
     // The mirror asks for a password, and must not get the registry's.
-    mirror.state().quirks.auth = crate::fake::Auth::Basic;
+    mirror.quirks().auth = crate::fake::Auth::Basic;
     let content = Descriptor::of("a/b", b"only here");
     corten_content::read(&source, &content, 100).unwrap();
-    let asked = mirror.state().log.clone();
+    let asked = mirror.log().clone();
     assert!(
         asked
             .iter()

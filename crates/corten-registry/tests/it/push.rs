@@ -35,7 +35,7 @@ fn blobs_of_known_digest() {
         assert_eq!(fake.blob("acme/app", &content.digest), Some(bytes));
         // HEAD, POST, PUT, HEAD.
         assert_eq!(fake.lines().len(), 4, "{:?}", fake.lines());
-        assert_eq!(fake.state().log[1].headers["content-length"], "0");
+        assert_eq!(fake.log()[1].headers["content-length"], "0");
         assert_eq!(fake.n_uploads_open(), 0);
     }
     check(0);
@@ -81,8 +81,7 @@ fn chunks_are_as_long_as_the_registry_wants() {
     ingest.write_all(&noise(10 << 20)).unwrap();
     ingest.commit(None).unwrap();
     let ranges: Vec<String> = fake
-        .state()
-        .log
+        .log()
         .iter()
         .filter_map(|seen| seen.headers.get("content-range").cloned())
         .collect();
@@ -244,7 +243,7 @@ fn manifests_and_tags() {
     push(&sink, &content, INDEX).unwrap();
     sink.tag("1.2", &content).unwrap();
     assert_eq!(fake.manifest("acme/app", "1.2").unwrap(), INDEX);
-    let put = fake.state().log[0].clone();
+    let put = fake.log()[0].clone();
     assert_eq!(put.headers["content-type"], media_type::OCI_INDEX);
     assert_eq!(fake.lines().len(), 2, "{:?}", fake.lines());
     assert!(sink.tag("../x", &content).is_err());
