@@ -56,7 +56,7 @@ pub(crate) fn headers(data: &[u8]) {
         assert!(text.contains(next));
     }
     let _: [Option<u64>; 2] = [header::received(text), header::content_range_start(text)];
-    let _: Option<Duration> = header::retry_after(text);
+    let _: Option<Duration> = header::retry_after(text, Some(text));
     let _: Option<String> = header::warning(text);
 }
 

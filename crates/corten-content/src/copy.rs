@@ -192,7 +192,7 @@ impl Copy<'_> {
             Err(error) => return Err(error),
         }
         // A write that starts complete was mounted.
-        let is_mounted = plan.mount.is_some() && offset == content.size && offset > 0;
+        let is_mounted = offset == content.size && offset > 0;
         let outcome = if is_mounted {
             Outcome::Present
         } else {

@@ -1,6 +1,6 @@
 //! A request from beginning to end: credentials, redirects, repetitions, refusals.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::auth::{self, Memory, Realm};
 use crate::body::{SHORT_BODY, read_body, read_short};
 use crate::challenge::Challenge;
+use crate::chunks::Spare;
 use crate::credentials::{Credentials, Login};
 use crate::refusal::{self, Refusal, SignedIn};
 use crate::settings::Settings;
@@ -29,6 +30,26 @@ struct Shared {
     warnings: Mutex<Vec<Warning>>,
     passed_over: Mutex<HashSet<String>>,
     referrers_tags: Mutex<()>,
+    knacks: Mutex<HashMap<String, Knack>>,
+    spare: Arc<Spare>,
+}
+
+/// What registries are supposed to be able to do until they fail to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Knack {
+    /// Takes a blob along with the request that opens an upload.
+    pub(crate) posts_whole: bool,
+    /// Answers who wants to mount a blob from nowhere in particular.
+    pub(crate) mounts_unnamed: bool,
+}
+
+impl Default for Knack {
+    fn default() -> Self {
+        Self {
+            posts_whole: true,
+            mounts_unnamed: true,
+        }
+    }
 }
 
 /// What a registry wants its users to know (distribution-spec, Warnings), or what we want them to know
@@ -90,6 +111,8 @@ impl Client {
             warnings: Mutex::default(),
             passed_over: Mutex::default(),
             referrers_tags: Mutex::default(),
+            knacks: Mutex::default(),
+            spare: Arc::default(),
         }))
     }
 
@@ -150,6 +173,21 @@ impl Client {
     /// Returns the lock that is held while a fallback tag for referrers is read and written.
     pub(crate) fn lock_referrers_tags(&self) -> MutexGuard<'_, ()> {
         lock(&self.0.referrers_tags)
+    }
+
+    /// Returns who may help to pull large blobs.
+    pub(crate) fn spare(&self) -> &Arc<Spare> {
+        &self.0.spare
+    }
+
+    /// Returns what the registry `host` is supposed to be able to do.
+    pub(crate) fn knack(&self, host: &str) -> Knack {
+        lock(&self.0.knacks).get(host).copied().unwrap_or_default()
+    }
+
+    /// Remembers what the registry `host` failed to do.
+    pub(crate) fn learn_knack(&self, host: &str, learn: impl FnOnce(&mut Knack)) {
+        learn(lock(&self.0.knacks).entry(host.to_owned()).or_default());
     }
 
     /// Sends `call` and returns the answer if its status is one of `statuses`.
@@ -220,10 +258,7 @@ impl Client {
         let (passing, asked, limit) = match result {
             Ok(response) => (
                 retry::is_worth_repeating(method, response.status),
-                response
-                    .headers
-                    .value("retry-after")
-                    .and_then(header::retry_after),
+                asked_wait(&response.headers),
                 policy.limit,
             ),
             Err(error @ Error::Connect { .. }) => (
@@ -448,6 +483,11 @@ impl Client {
             }
         }
     }
+}
+
+/// Returns how long an answer asks to wait before the next request.
+fn asked_wait(headers: &Headers) -> Option<Duration> {
+    header::retry_after(headers.value("retry-after")?, headers.value("date"))
 }
 
 /// Whether a token that is at hand will do.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::fmt::rfc2822;
+
 /// Returns the target of the `rel=next` link in a `Link` header (RFC 8288).
 pub fn next_link(header: &str) -> Option<&str> {
     let mut rest = header;
@@ -52,12 +54,22 @@ pub fn content_range_start(header: &str) -> Option<u64> {
     (first <= last).then_some(first)
 }
 
-/// Returns how long a `Retry-After` header in seconds asks to wait.
+/// Returns how long a `Retry-After` header asks to wait.
 ///
-/// The form with a date needs a clock that agrees with the server's, and is not used by
-/// registries: it is left to the usual backoff.
-pub fn retry_after(header: &str) -> Option<Duration> {
-    header.trim().parse().ok().map(Duration::from_secs)
+/// The form with a time is compared with the answer's own `Date`, so that the server's clock need not
+/// agree with ours; without one it says nothing.
+pub fn retry_after(header: &str, date: Option<&str>) -> Option<Duration> {
+    let header = header.trim();
+    if let Ok(seconds) = header.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let parser = rfc2822::DateTimeParser::new();
+    let until = parser.parse_timestamp(header).ok()?;
+    let now = parser.parse_timestamp(date?.trim()).ok()?;
+    let seconds = until.as_second().saturating_sub(now.as_second());
+    Some(Duration::from_secs(
+        u64::try_from(seconds).unwrap_or_default(),
+    ))
 }
 
 /// Returns the text of a `Warning: 299 - "text"` header; other codes are about caches.
@@ -132,9 +144,20 @@ mod tests {
 
     #[test]
     fn waits_and_warnings() {
-        assert_eq!(retry_after(" 12 "), Some(Duration::from_secs(12)));
-        assert_eq!(retry_after("-1"), None);
-        assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), None);
+        let now = Some("Wed, 21 Oct 2015 07:28:00 GMT");
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(retry_after(" 12 ", None), seconds(12));
+        assert_eq!(retry_after("-1", now), None);
+        assert_eq!(
+            retry_after("Wed, 21 Oct 2015 07:28:30 GMT", now),
+            seconds(30)
+        );
+        assert_eq!(
+            retry_after("Wed, 21 Oct 2015 07:27:30 GMT", now),
+            seconds(0)
+        );
+        assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:30 GMT", None), None);
+        assert_eq!(retry_after("tomorrow", now), None);
         assert_eq!(
             warning(r#"299 - "go \"away\"""#).as_deref(),
             Some(r#"go "away""#)

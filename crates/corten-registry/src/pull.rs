@@ -9,10 +9,11 @@ use corten_spec::manifest::detect_media_type;
 use corten_spec::{Descriptor, Digest, Kind, media_type, reference};
 
 use crate::body::read_body;
+use crate::chunks::{ChunkedReader, Spare};
 use crate::client::Client;
 use crate::repository::{ACCEPT, Endpoint, Repository, longest_manifest};
 use crate::transport::{Headers, Method, Response};
-use crate::{Error, Result, header};
+use crate::{Error, Result, Url, header};
 
 impl Source for Repository {
     fn place(&self) -> String {
@@ -40,23 +41,33 @@ impl Source for Repository {
             accept = Some(format!("{}, {ACCEPT}", content.media_type));
             folder = "manifests";
         }
+        let policy = self.client.settings().chunks;
+        let is_long = folder == "blobs"
+            && policy.connections > 1
+            && content.size - offset >= policy.from.max(policy.length);
         self.first_of_endpoints(|endpoint| {
-            let mut reader = ContentReader {
+            let n_wanted = if is_long { policy.connections - 1 } else { 0 };
+            let helpers = Spare::take(self.client.spare(), n_wanted);
+            let end = offset.saturating_add(policy.length);
+            let wanted = Wanted {
                 client: self.client.clone(),
                 endpoint: endpoint.clone(),
                 place: self.name.clone(),
-                digest: content.digest.to_string(),
+                digest: content.digest.clone(),
                 folder,
                 accept: accept.clone(),
-                position: offset,
-                body: Box::new(io::empty()),
-                failures: 0,
-                received: 0,
             };
+            let end = (!helpers.is_empty()).then_some(end);
+            let mut reader = ContentReader::new(wanted, offset, end);
             reader
                 .reopen()
                 .map_err(|error| self.error(error, content.digest.as_str()))?;
-            Ok(Box::new(reader) as Box<dyn Read + Send>)
+            // A server that knows no ranges sends all of it.
+            if reader.end.is_none() {
+                return Ok(Box::new(reader) as Box<dyn Read + Send>);
+            }
+            let chunks = ChunkedReader::start(reader, content.size, policy.length, helpers);
+            Ok(Box::new(chunks))
         })
     }
 
@@ -220,16 +231,43 @@ fn described(headers: &Headers, name: &str) -> Option<Descriptor> {
     fits.then(|| Descriptor::new(media_type, digest, size))
 }
 
-/// A blob or a manifest on its way. When the connection breaks it asks for the rest.
-struct ContentReader {
+/// A blob or a manifest at one endpoint.
+#[derive(Clone)]
+pub(crate) struct Wanted {
     client: Client,
     endpoint: Endpoint,
     place: String,
-    digest: String,
+    digest: Digest,
     /// `blobs` or `manifests`.
     folder: &'static str,
     accept: Option<String>,
+}
+
+impl Wanted {
+    /// Opens a range.
+    pub(crate) fn open(&self, start: u64, end: u64) -> io::Result<ContentReader> {
+        let mut reader = ContentReader::new(self.clone(), start, Some(end));
+        let opened = reader.reopen();
+        reader.end = Some(end);
+        self.told(opened)?;
+        Ok(reader)
+    }
+
+    pub(crate) fn check_cancelled(&self) -> io::Result<()> {
+        self.told(self.client.check_cancelled())
+    }
+
+    fn told<T>(&self, result: Result<T>) -> io::Result<T> {
+        result.map_err(|error| error.into_content(&self.place, self.digest.as_str()).into())
+    }
+}
+
+/// Content on its way, or a range of it. When the connection breaks it asks for the rest.
+pub(crate) struct ContentReader {
+    wanted: Wanted,
     position: u64,
+    /// Where to end, if not where the content does.
+    end: Option<u64>,
     body: Box<dyn Read + Send>,
     /// How often the connection broke without much in between.
     failures: u32,
@@ -238,25 +276,51 @@ struct ContentReader {
 }
 
 impl ContentReader {
-    /// Opens the blob from the current position on.
+    fn new(wanted: Wanted, position: u64, end: Option<u64>) -> Self {
+        Self {
+            wanted,
+            position,
+            end,
+            body: Box::new(io::empty()),
+            failures: 0,
+            received: 0,
+        }
+    }
+
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    pub(crate) fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    /// Opens the content from the current position on; forgets where to end if the server sends more.
     fn reopen(&mut self) -> Result<()> {
-        let tail = format!("{}/{}", self.folder, self.digest);
-        let mut call = self.endpoint.pull(Method::Get, &tail);
-        if let Some(accept) = &self.accept {
+        let tail = format!("{}/{}", self.wanted.folder, self.wanted.digest);
+        let mut call = self.wanted.endpoint.pull(Method::Get, &tail);
+        if let Some(accept) = &self.wanted.accept {
             call.headers.add("Accept", accept.as_str());
         }
-        if self.position > 0 {
+        if let Some(end) = self.end {
+            let last = end.saturating_sub(1);
+            call.headers
+                .add("Range", format!("bytes={}-{last}", self.position));
+        } else if self.position > 0 {
             call.headers
                 .add("Range", format!("bytes={}-", self.position));
         }
         let (realm, url) = (call.realm.clone(), call.url.clone());
-        let response = self.client.send(call)?;
+        let response = self.wanted.client.send(call)?;
         let Response {
             status, headers, ..
         } = &response;
         let (starts_at, ends) = match *status {
             // A server that knows no ranges sends the whole.
-            200 => (0, false),
+            200 => {
+                self.end = None;
+                (0, false)
+            }
             206 => {
                 let range = headers.value("content-range");
                 let start = range.and_then(header::content_range_start);
@@ -264,8 +328,9 @@ impl ContentReader {
             }
             // The blob ends here or earlier, which whoever verifies it will say.
             416 if self.position > 0 => (self.position, true),
-            _ => return Err(self.client.refusal(response, &realm)),
+            _ => return Err(self.wanted.client.refusal(response, &realm)),
         };
+        check_said_digest(&url, headers, &self.wanted.digest)?;
         let Some(ahead) = self.position.checked_sub(starts_at) else {
             return Err(Error::Protocol {
                 url,
@@ -277,24 +342,28 @@ impl ContentReader {
         } else {
             response.body
         };
-        skip(&mut self.body, ahead).map_err(|error| take_out(error, &self.endpoint))
+        skip(&mut self.body, ahead).map_err(|error| take_out(error, &self.wanted.endpoint))
     }
 
     fn read_or_reopen(&mut self, buf: &mut [u8]) -> Result<usize> {
         /// Less than this in one go is no progress: a server could send byte by byte for ever.
         const PROGRESS: u64 = 1 << 20;
-        let policy = self.client.settings().retry;
+        let policy = self.wanted.client.settings().retry;
+        let left = self.end.map(|end| end.saturating_sub(self.position));
+        let left = left.and_then(|left| usize::try_from(left).ok());
+        let len = buf.len().min(left.unwrap_or(usize::MAX));
+        let buf = buf.get_mut(..len).unwrap_or_default();
         loop {
-            self.client.check_cancelled()?;
+            self.wanted.client.check_cancelled()?;
             let error = match self.body.read(buf) {
                 Ok(n_read) => {
                     self.position += n_read as u64;
                     self.received += n_read as u64;
                     return Ok(n_read);
                 }
-                Err(error) => take_out(error, &self.endpoint),
+                Err(error) => take_out(error, &self.wanted.endpoint),
             };
-            self.client.check_cancelled()?;
+            self.wanted.client.check_cancelled()?;
             if self.received >= PROGRESS {
                 self.failures = 0;
             }
@@ -304,8 +373,10 @@ impl ContentReader {
             }
             let wait = policy.wait(self.failures, None, crate::retry::random());
             self.failures += 1;
-            self.client.pause(wait)?;
-            match self.reopen() {
+            self.wanted.client.pause(wait)?;
+            let (end, reopened) = (self.end, self.reopen());
+            self.end = end;
+            match reopened {
                 Err(Error::Broken { .. }) | Ok(()) => {}
                 Err(error) => return Err(error),
             }
@@ -315,8 +386,25 @@ impl ContentReader {
 
 impl Read for ContentReader {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.read_or_reopen(buf)
-            .map_err(|error| error.into_content(&self.place, &self.digest).into())
+        let read = self.read_or_reopen(buf);
+        self.wanted.told(read)
+    }
+}
+
+/// Refuses content that its server calls something else than what was asked for (DST-11).
+///
+/// A server that names content by another algorithm only, as distribution does, says nothing here.
+fn check_said_digest(url: &Url, headers: &Headers, asked: &Digest) -> Result<()> {
+    let said = headers.value("docker-content-digest");
+    let said = said.and_then(|said| said.parse::<Digest>().ok());
+    match said {
+        Some(said) if said.algorithm_name() == asked.algorithm_name() && said != *asked => {
+            Err(Error::Protocol {
+                url: url.clone(),
+                reason: format!("it says that it sends `{said}`"),
+            })
+        }
+        _ => Ok(()),
     }
 }
 

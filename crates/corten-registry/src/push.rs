@@ -4,9 +4,10 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use corten_content::{Error as ContentError, Ingest, IngestPlan, Result as ContentResult, Sink};
-use corten_spec::{Descriptor, Digest, Hasher, reference};
+use corten_spec::{Algorithm, Descriptor, Digest, Hasher, reference};
 
 use crate::body::read_body;
+use crate::client::Knack;
 use crate::pull::{is_manifest, manifest_bytes};
 use crate::referrers;
 use crate::repository::{Repository, longest_manifest};
@@ -79,7 +80,25 @@ impl Repository {
         }
     }
 
-    fn put_manifest(&self, name: &str, content: &Descriptor, bytes: &Arc<[u8]>) -> Result<Headers> {
+    /// Makes sure that the blob `bytes` is there.
+    pub(crate) fn put_small(&self, media_type: &str, bytes: &[u8]) -> ContentResult<Descriptor> {
+        let content = Descriptor::of(media_type, bytes);
+        if !self.contains(&content)? {
+            let mut ingest = self.ingest(&IngestPlan::of(&content)?)?;
+            ingest
+                .write_all(bytes)
+                .map_err(|error| ContentError::stream(format!("write to {}", self.name), error))?;
+            ingest.commit(Some(&content))?;
+        }
+        Ok(content)
+    }
+
+    pub(crate) fn put_manifest(
+        &self,
+        name: &str,
+        content: &Descriptor,
+        bytes: &Arc<[u8]>,
+    ) -> Result<Headers> {
         let url = self.origin.url(&format!("manifests/{name}"));
         let mut call = self.origin.push(Method::Put, url.clone());
         call.headers
@@ -204,13 +223,22 @@ impl<'a> BlobIngest<'a> {
             upload: None,
             progress: Progress::Kept,
         };
-        let (Some(content), Some(from)) = (&plan.content, &plan.mount) else {
+        let Some(content) = &plan.content else {
             return Ok(ingest);
         };
         let here = &repository.origin;
-        if from.registry != here.host || from.repository == here.repository {
+        let from = plan.mount.as_ref();
+        let from = from.filter(|from| from.registry == here.host);
+        let is_new = from.is_some_and(|from| from.repository != here.repository);
+        // Without a name, too, the answer is an upload at worst. A small blob takes one request
+        // either way, and a registry cannot be told of another algorithm along with a mount.
+        let is_anonymous = content.size > SMALL as u64
+            && plan.algorithm == Algorithm::Sha256
+            && repository.client.knack(&here.host).mounts_unnamed;
+        if !is_new && !is_anonymous {
             return Ok(ingest);
         }
+        let from = from.filter(|_| is_new);
         let mount = Upload::mount(&repository.client, here, &content.digest, from)
             .map_err(|error| repository.write_error(error))?;
         match mount {
@@ -219,10 +247,14 @@ impl<'a> BlobIngest<'a> {
                 ingest.progress = Progress::Mounted;
             }
             // The registry could not be told the algorithm, so another upload has to be opened.
-            Mount::Opened(upload) if plan.algorithm != corten_spec::Algorithm::Sha256 => {
+            Mount::Opened(upload) if plan.algorithm != Algorithm::Sha256 => {
                 upload.cancel();
             }
             Mount::Opened(upload) => ingest.upload = Some(*upload),
+            Mount::Refused if from.is_none() => {
+                let learn = |knack: &mut Knack| knack.mounts_unnamed = false;
+                repository.client.learn_knack(&here.host, learn);
+            }
             Mount::Refused => {}
         }
         Ok(ingest)
@@ -334,6 +366,9 @@ impl<'a> BlobIngest<'a> {
     fn send_whole(&mut self, digest: &Digest, bytes: &Arc<[u8]>) -> Result<()> {
         const ATTEMPTS: usize = 3;
         let mut attempt = 1;
+        if self.upload.is_none() && self.post_whole(digest, bytes)? {
+            return Ok(());
+        }
         loop {
             let upload = self.opened()?;
             let closed = upload.close(digest, Body::Bytes(Arc::clone(bytes)));
@@ -349,6 +384,22 @@ impl<'a> BlobIngest<'a> {
                 closed => return closed,
             }
         }
+    }
+
+    /// Sends a small blob in one request; `false` if the registry cannot take it so. It is asked once
+    /// only: where it cannot, the bytes go out twice.
+    fn post_whole(&mut self, digest: &Digest, bytes: &Arc<[u8]>) -> Result<bool> {
+        let Repository { client, origin, .. } = self.repository;
+        if !client.knack(&origin.host).posts_whole {
+            return Ok(false);
+        }
+        match Upload::post(client, origin, digest, bytes)? {
+            Mount::Done => return Ok(true),
+            Mount::Opened(upload) => self.upload = Some(*upload),
+            Mount::Refused => {}
+        }
+        client.learn_knack(&origin.host, |knack| knack.posts_whole = false);
+        Ok(false)
     }
 
     /// Checks what was written against every descriptor that names it.

@@ -6,10 +6,21 @@ use corten_spec::{Descriptor, Digest, Document, Index, media_type};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::Result;
 use crate::body::read_body;
+use crate::list::{Next, pages};
 use crate::repository::{Repository, longest_manifest};
 use crate::transport::{Body, Method};
+use crate::{Result, retry};
+
+/// What was under a tag before it is written.
+enum Seen {
+    /// Nothing.
+    Absent,
+    /// What the registry calls so, and can be told not to overwrite anything else than.
+    Named(String),
+    /// Something that the registry has no name for.
+    Unnamed,
+}
 
 /// What a manifest says that its entry in a list of referrers needs.
 #[derive(Deserialize)]
@@ -90,13 +101,14 @@ impl Repository {
         }
         let mut referrers = Vec::new();
         let mut is_index = true;
-        let asked = self.pages(url, |_, body| {
+        let realm = self.origin.pull(Method::Get, "referrers").realm;
+        let asked = pages(&self.client, url, &realm, |_, body| {
             match Document::<Index>::from_bytes(media_type::OCI_INDEX, body.to_vec()) {
                 Ok(index) => referrers.extend(index.value.manifests),
                 // A web page with status 200, from a registry that answers so to anything.
                 Err(_) => is_index = false,
             }
-            Ok(())
+            Ok(Next::Linked)
         });
         match asked {
             Ok(()) => Ok(is_index.then_some(referrers)),
@@ -166,21 +178,27 @@ impl Repository {
         edit: impl Fn(&mut Vec<Value>) -> bool,
     ) -> ContentResult<()> {
         /// How many others may change the tag while we do.
-        const RACES: usize = 10;
+        const RACES: u32 = 30;
         let tag = fallback_tag(subject);
         let _guard = self.client.lock_referrers_tags();
-        for _ in 0..RACES {
-            let (mut index, etag) = self.read_referrers_tag(&tag)?;
+        let policy = self.client.settings().retry;
+        for race in 0..RACES {
+            let (mut index, seen) = self.read_referrers_tag(&tag)?;
             let entries = index.get_mut("manifests").and_then(Value::as_array_mut);
             if !entries.is_some_and(&edit) {
                 return Ok(());
             }
             if self
-                .write_referrers_tag(&tag, &index, etag)
+                .write_referrers_tag(&tag, &index, &seen)
                 .map_err(|error| self.write_error(error))?
             {
                 return Ok(());
             }
+            // One of those who write at once wins each time: the others come back apart.
+            let wait = policy.wait(race.min(4), None, retry::random());
+            self.client
+                .pause(wait)
+                .map_err(|error| self.write_error(error))?;
         }
         Err(ContentError::Unusable {
             place: self.name.clone(),
@@ -188,11 +206,11 @@ impl Repository {
         })
     }
 
-    fn read_referrers_tag(&self, tag: &str) -> ContentResult<(Value, Option<String>)> {
+    fn read_referrers_tag(&self, tag: &str) -> ContentResult<(Value, Seen)> {
         let (headers, bytes) = match self.read_manifest(&self.origin, tag) {
             Ok(found) => found,
             Err(error) if error.is_not_found() => {
-                return Ok((json!(Index::oci(Vec::new())), None));
+                return Ok((json!(Index::oci(Vec::new())), Seen::Absent));
             }
             Err(error) => return Err(self.error(error, tag)),
         };
@@ -203,16 +221,21 @@ impl Repository {
                 what: format!("`{tag}` in {}, which should list referrers,", self.name),
                 source: Box::new(source),
             })?;
-        Ok((value, headers.value("etag").map(str::to_owned)))
+        // A weak one is never equal to any (RFC 9110 section 8.8.3.2): a proxy has made it so.
+        let etag = headers.value("etag").filter(|etag| !etag.starts_with("W/"));
+        let seen = etag.map_or(Seen::Unnamed, |etag| Seen::Named(etag.to_owned()));
+        Ok((value, seen))
     }
 
     /// Writes the tag; `false` if somebody else did meanwhile, where the registry can tell.
-    fn write_referrers_tag(&self, tag: &str, index: &Value, etag: Option<String>) -> Result<bool> {
+    fn write_referrers_tag(&self, tag: &str, index: &Value, seen: &Seen) -> Result<bool> {
         let url = self.origin.url(&format!("manifests/{tag}"));
         let mut call = self.origin.push(Method::Put, url.clone());
         call.headers.add("Content-Type", media_type::OCI_INDEX);
-        if let Some(etag) = etag {
-            call.headers.add("If-Match", etag);
+        match seen {
+            Seen::Absent => call.headers.add("If-None-Match", "*"),
+            Seen::Named(etag) => call.headers.add("If-Match", etag.as_str()),
+            Seen::Unnamed => {}
         }
         call.body = Body::Bytes(corten_spec::document::to_bytes(index).into());
         let response = self.client.expect(call, &[200, 201, 204, 412])?;

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use corten_content::{Error as ContentError, Result as ContentResult};
-use corten_spec::{Bound, Digest, DocumentLimits, Reference, reference};
+use corten_content::Error as ContentError;
+use corten_spec::{Bound, DocumentLimits, Reference};
 
 use crate::auth::Realm;
-use crate::body::read_body;
 use crate::client::{Call, Client};
 use crate::kept::Kept;
 use crate::transport::{Body, Headers, Method};
-use crate::{Error, Result, Url, header, token};
+use crate::{Error, Result, Url, token};
 
 /// Returns the bound on manifests that are read or written.
 pub(crate) fn longest_manifest() -> Bound {
@@ -123,92 +122,6 @@ impl Repository {
             ),
             mirrors,
             kept: Arc::default(),
-        })
-    }
-
-    /// Lists the repository's tags, in the registry's order.
-    pub fn tags(&self) -> ContentResult<Vec<String>> {
-        #[derive(serde::Deserialize)]
-        struct Page {
-            // Some registries answer `null` for none.
-            tags: Option<Vec<String>>,
-        }
-        let mut tags = Vec::new();
-        let first = self.origin.url("tags/list").with("n", "1000");
-        self.pages(first, |url, body| {
-            let page: Page = serde_json::from_slice(body).map_err(|_| Error::Protocol {
-                url: url.clone(),
-                reason: "it is no list of tags".into(),
-            })?;
-            let page = page.tags.unwrap_or_default();
-            tags.extend(page.into_iter().filter(|tag| reference::is_tag(tag)));
-            Ok(())
-        })
-        .map_err(|error| error.into_content(&self.name, "tags"))?;
-        Ok(tags)
-    }
-
-    /// Deletes the manifest `digest` and with it, in most registries, every tag on it.
-    ///
-    /// A manifest with a subject is also taken off the subject's fallback tag, where the registry
-    /// keeps no list of referrers itself.
-    pub fn delete_manifest(&self, digest: &Digest) -> ContentResult<()> {
-        let url = self.origin.url(&format!("manifests/{digest}"));
-        let subject = self.subject_of(digest);
-        self.client
-            .expect(
-                self.origin.call(Method::Delete, url, "delete,pull,push"),
-                &[200, 202, 204],
-            )
-            .map_err(|error| self.error(error, digest.as_str()))?;
-        match subject {
-            Some(subject) => self.forget_referrer(&subject, digest),
-            None => Ok(()),
-        }
-    }
-
-    /// Reads a list page by page; `take` gets each page's URL and body.
-    pub(crate) fn pages(
-        &self,
-        first: Url,
-        mut take: impl FnMut(&Url, &[u8]) -> Result<()>,
-    ) -> Result<()> {
-        /// At a thousand entries a page this is more than any registry has; it ends a circle.
-        const LIMIT: usize = 10_000;
-        /// Bytes of all pages together: the list is kept in memory.
-        const LONGEST_LIST: u64 = 64 << 20;
-        let mut left = LONGEST_LIST;
-        let mut url = first;
-        for _ in 0..LIMIT {
-            let call = self.origin.call(Method::Get, url.clone(), "pull");
-            let response = self.client.expect(call, &[200])?;
-            let next = match response.headers.value("link").and_then(header::next_link) {
-                Some(link) => Some(url.join(link)?),
-                None => None,
-            };
-            let page = read_body(response, longest_manifest(), &url)?;
-            left = left
-                .checked_sub(page.len() as u64)
-                .ok_or_else(|| Error::Protocol {
-                    url: url.clone(),
-                    reason: format!("its pages together are longer than {LONGEST_LIST} bytes"),
-                })?;
-            take(&url, &page)?;
-            match next {
-                // Our token goes along, so the list has to go on where it began.
-                Some(next) if next.has_origin_of(&url) && next != url => url = next,
-                Some(_) => {
-                    return Err(Error::Protocol {
-                        url,
-                        reason: "its next page is the same page, or another server's".into(),
-                    });
-                }
-                None => return Ok(()),
-            }
-        }
-        Err(Error::Protocol {
-            url,
-            reason: format!("it has more than {LIMIT} pages"),
         })
     }
 

@@ -39,6 +39,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// When to ask again.
     pub retry: RetryPolicy,
+    /// When a blob comes over several connections.
+    pub chunks: Chunks,
     /// Set by who wants all work to end; looked at between reads and while waiting.
     pub cancel: Arc<AtomicBool>,
 }
@@ -57,6 +59,7 @@ impl Default for Settings {
             user_agent: concat!("corten/", env!("CARGO_PKG_VERSION")).to_owned(),
             timeouts: Timeouts::default(),
             retry: RetryPolicy::default(),
+            chunks: Chunks::default(),
             cancel: Arc::default(),
         }
     }
@@ -176,6 +179,28 @@ impl Default for Timeouts {
             connect: Duration::from_secs(10),
             stall: Duration::from_secs(30),
             answer: Duration::from_mins(5),
+        }
+    }
+}
+
+/// How large blobs are pulled over several connections at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chunks {
+    /// How many connections one blob may have; 1 means that no blob is divided.
+    pub connections: usize,
+    /// How much has to be left of a blob to divide it, in bytes.
+    pub from: u64,
+    /// How long the parts are, in bytes. As many as there are connections are kept in memory, and one
+    /// more.
+    pub length: u64,
+}
+
+impl Default for Chunks {
+    fn default() -> Self {
+        Self {
+            connections: 4,
+            from: 64 << 20,
+            length: 8 << 20,
         }
     }
 }

@@ -30,14 +30,14 @@ pub(crate) struct Upload {
     pub(crate) chunk: usize,
 }
 
-/// What a registry said to an attempt to mount.
+/// What a registry said to an attempt to be done with a blob in one request.
 #[derive(Debug)]
 pub(crate) enum Mount {
     /// The blob is there.
     Done,
     /// It is not; the registry opened an upload instead.
     Opened(Box<Upload>),
-    /// It is not, and mounting is not possible.
+    /// It is not, and it cannot be put there so.
     Refused,
 }
 
@@ -53,20 +53,21 @@ impl Upload {
         Self::opened(client, endpoint, &url, response)
     }
 
-    /// Asks to take the blob `digest` over from another repository.
+    /// Asks to take the blob `digest` over from another repository, or, if none is named, from any
+    /// that the registry knows (end-11).
     pub(crate) fn mount(
         client: &Client,
         endpoint: &Endpoint,
         digest: &Digest,
-        from: &MountSource,
+        from: Option<&MountSource>,
     ) -> Result<Mount> {
-        let url = uploads_url(endpoint)
-            .with("mount", digest.as_str())
-            .with("from", &from.repository);
+        let mut url = uploads_url(endpoint).with("mount", digest.as_str());
+        if let Some(from) = from {
+            url = url.with("from", &from.repository);
+        }
         let mut call = endpoint.push(Method::Post, url.clone());
-        call.realm
-            .scopes
-            .push(token::scope(&from.repository, "pull"));
+        let scope = from.map(|from| token::scope(&from.repository, "pull"));
+        call.realm.scopes.extend(scope);
         match client.expect(call, &[201, 202]) {
             Ok(response) if response.status == 201 => Ok(Mount::Done),
             Ok(response) => {
@@ -79,14 +80,52 @@ impl Upload {
         }
     }
 
-    fn opened(client: &Client, endpoint: &Endpoint, url: &Url, response: Response) -> Result<Self> {
-        let mut upload = Self {
+    /// Sends the blob `digest` along with the request that opens the upload (end-4b). A registry that
+    /// knows nothing of that opens one, or refuses.
+    pub(crate) fn post(
+        client: &Client,
+        endpoint: &Endpoint,
+        digest: &Digest,
+        bytes: &Arc<[u8]>,
+    ) -> Result<Mount> {
+        let mut url = uploads_url(endpoint);
+        if let Some(algorithm) = digest.algorithm().filter(|&it| it != Algorithm::Sha256) {
+            // For the upload that may be opened instead.
+            url = url.with("digest-algorithm", algorithm.name());
+        }
+        let url = url.with("digest", digest.as_str());
+        let mut call = endpoint.push(Method::Post, url.clone());
+        call.headers.add("Content-Type", "application/octet-stream");
+        call.body = Body::Bytes(Arc::clone(bytes));
+        match client.expect(call, &[201, 202]) {
+            Ok(response) if response.status == 201 => {
+                let upload = Self::at(client, endpoint, &url);
+                upload.closed(digest, response)?;
+                Ok(Mount::Done)
+            }
+            Ok(response) => {
+                let upload = Self::opened(client, endpoint, &url, response)?;
+                Ok(Mount::Opened(Box::new(upload)))
+            }
+            Err(error) if matches!(error.status(), Some(400 | 405 | 411 | 413 | 415 | 501)) => {
+                Ok(Mount::Refused)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn at(client: &Client, endpoint: &Endpoint, url: &Url) -> Self {
+        Self {
             client: client.clone(),
             endpoint: endpoint.clone(),
             location: url.clone(),
             received: 0,
             chunk: CHUNK,
-        };
+        }
+    }
+
+    fn opened(client: &Client, endpoint: &Endpoint, url: &Url, response: Response) -> Result<Self> {
+        let mut upload = Self::at(client, endpoint, url);
         let least = response.headers.value("oci-chunk-min-length");
         if let Some(least) = least.and_then(|least| least.trim().parse::<usize>().ok()) {
             if least > LONGEST_CHUNK {

@@ -172,6 +172,7 @@ fn an_upload_elsewhere_gets_no_credentials() {
             ..Quirks::default()
         });
         let fake = fake(Auth::Basic);
+        fake.change(|options| options.single_post = false);
         fake.quirks().upload_base = Some(format!("http://{}", store.host));
         let mut settings = crate::settings();
         settings

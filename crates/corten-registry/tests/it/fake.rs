@@ -32,7 +32,7 @@ pub(crate) struct Quirks {
     pub(crate) redirect_blobs: Option<String>,
     /// Refusals are web pages.
     pub(crate) html_errors: bool,
-    /// What manifests are said to hash to.
+    /// What content is said to hash to.
     pub(crate) lying_digest: Option<String>,
     /// HEAD is not allowed.
     pub(crate) no_head: bool,

@@ -16,7 +16,7 @@ proptest! {
         header::next_link(&text);
         header::received(&text);
         header::content_range_start(&text);
-        header::retry_after(&text);
+        header::retry_after(&text, Some(&text));
         header::warning(&text);
     }
 

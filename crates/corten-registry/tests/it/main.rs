@@ -6,10 +6,13 @@
 )]
 
 mod auth;
+mod chunks;
 mod debian;
+mod deleting;
 mod fake;
 mod helpers;
 mod hostile;
+mod lists;
 mod misbehaviour;
 mod pull;
 mod push;

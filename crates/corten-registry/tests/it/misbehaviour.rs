@@ -39,6 +39,22 @@ fn blobs_that_are_not_what_was_asked_for() {
 }
 
 #[test]
+fn a_blob_under_another_name_is_not_read() {
+    let fake = Fake::start(Quirks::default());
+    fake.put_blob("acme/app", b"0123456789");
+    let content = Descriptor::of("a/b", b"0123456789");
+    let read = || corten_content::read(&repository(&fake), &content, 100);
+    fake.quirks().lying_digest = Some(Digest::sha256(b"lie").to_string());
+    let error = read().unwrap_err();
+    let expected = format!("it says that it sends `{}`", Digest::sha256(b"lie"));
+    assert!(chain(&error).contains(&expected), "{}", chain(&error));
+    // Distribution names all content by sha256, whatever it was asked for.
+    let other = format!("sha512:{}", "0".repeat(128));
+    fake.quirks().lying_digest = Some(other);
+    assert_eq!(read().unwrap(), b"0123456789");
+}
+
+#[test]
 fn manifests_that_are_not_what_was_said() {
     let fake = Fake::start(Quirks {
         no_head: true,
@@ -199,6 +215,7 @@ fn a_web_page_for_an_error() {
         n_unavailable_puts: usize::MAX,
         ..Quirks::default()
     });
+    fake.change(|options| options.single_post = false);
     let error = push(&repository(&fake), &Descriptor::of("a/b", b"x"), b"x").unwrap_err();
     let expected = "refused: 503, \"<html><h1>Bad Gateway</h1></html>\"";
     assert!(chain(&error).contains(expected), "{}", chain(&error));

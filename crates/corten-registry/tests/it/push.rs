@@ -23,8 +23,9 @@ pub(crate) fn noise(len: usize) -> Vec<u8> {
 #[test]
 fn blobs_of_known_digest() {
     #[track_caller]
-    fn check(len: usize) {
+    fn check(single_post: bool, len: usize, n_requests: usize) {
         let fake = Fake::start(Quirks::default());
+        fake.change(|options| options.single_post = single_post);
         let sink = repository(&fake);
         let bytes = noise(len);
         let content = Descriptor::of("a/b", &bytes);
@@ -33,16 +34,17 @@ fn blobs_of_known_digest() {
         assert_eq!(written, (content.digest.clone(), content.size), "{len}");
         assert!(sink.contains(&content).unwrap());
         assert_eq!(fake.blob("acme/app", &content.digest), Some(bytes));
-        // HEAD, POST, PUT, HEAD.
-        assert_eq!(fake.lines().len(), 4, "{:?}", fake.lines());
-        assert_eq!(fake.log()[1].headers["content-length"], "0");
+        assert_eq!(fake.lines().len(), n_requests, "{:?}", fake.lines());
         assert_eq!(fake.n_uploads_open(), 0);
     }
-    check(0);
-    check(1);
-    check(1 << 20);
-    check((1 << 20) + 1);
-    check((3 << 20) + 12345);
+    // HEAD, POST, HEAD; where the registry opens an upload instead, a PUT, too.
+    for (single_post, n_requests) in [(true, 3), (false, 4)] {
+        check(single_post, 0, n_requests);
+        check(single_post, 1, n_requests);
+        check(single_post, 1 << 20, n_requests);
+        check(single_post, (1 << 20) + 1, 4);
+        check(single_post, (3 << 20) + 12345, 4);
+    }
 }
 
 #[test]
@@ -225,14 +227,27 @@ fn mounting() {
 
 #[test]
 fn other_algorithms_are_announced() {
-    let fake = Fake::start(Quirks::default());
-    let sink = repository(&fake);
-    let mut hasher = Hasher::new(Algorithm::Sha512);
-    hasher.update(b"sha512");
-    let content = Descriptor::new("a/b", hasher.finish(), 6);
-    push(&sink, &content, b"sha512").unwrap();
-    assert!(fake.lines()[0].ends_with("/blobs/uploads/?digest-algorithm=sha512"));
-    assert!(fake.blob("acme/app", &content.digest).is_some());
+    #[track_caller]
+    fn check(len: usize, single_post: bool) {
+        let fake = Fake::start(Quirks::default());
+        fake.change(|options| options.single_post = single_post);
+        let sink = repository(&fake);
+        let bytes = noise(len);
+        let mut hasher = Hasher::new(Algorithm::Sha512);
+        hasher.update(&bytes);
+        let content = Descriptor::new("a/b", hasher.finish(), bytes.len() as u64);
+        push(&sink, &content, &bytes).unwrap();
+        let line = fake.lines()[0].clone();
+        assert!(
+            line.contains("/blobs/uploads/?digest-algorithm=sha512"),
+            "{line}"
+        );
+        assert!(fake.blob("acme/app", &content.digest).is_some());
+    }
+    for single_post in [true, false] {
+        check(6, single_post);
+        check(2 << 20, single_post);
+    }
 }
 
 #[test]
@@ -282,4 +297,51 @@ fn a_stream_waits_when_there_are_too_many() {
     let content = Descriptor::of("a/b", &bytes);
     push(&repository(&fake), &content, &bytes).unwrap();
     assert!(fake.blob("acme/app", &content.digest) == Some(bytes));
+}
+
+fn n_posts(fake: &Fake) -> usize {
+    let lines = fake.lines();
+    lines.iter().filter(|line| line.starts_with("POST")).count()
+}
+
+#[test]
+fn a_registry_is_asked_once_whether_it_takes_blobs_at_once() {
+    let fake = Fake::start(Quirks::default());
+    fake.change(|options| options.single_post = false);
+    let sink = repository(&fake);
+    for bytes in [b"a", b"b", b"c"] {
+        push(&sink, &Descriptor::of("a/b", bytes), bytes).unwrap();
+    }
+    let with_body: Vec<bool> = fake
+        .log()
+        .iter()
+        .filter(|request| request.method == "POST")
+        .map(|request| !request.body.is_empty())
+        .collect();
+    assert_eq!(with_body, [true, false, false]);
+    assert_eq!(fake.n_uploads_open(), 0);
+}
+
+#[test]
+fn a_blob_that_any_repository_has_is_mounted() {
+    #[track_caller]
+    fn check(len: usize, anonymous_mount: bool, is_mounted: bool) {
+        let fake = Fake::start(Quirks::default());
+        fake.change(|options| options.anonymous_mount = anonymous_mount);
+        let bytes = noise(len);
+        fake.put_blob("somebody/else", &bytes);
+        let content = Descriptor::of("a/b", &bytes);
+        let sink = repository(&fake);
+        let mut ingest = sink.ingest(&IngestPlan::of(&content).unwrap()).unwrap();
+        assert_eq!(ingest.offset() == content.size, is_mounted);
+        if !is_mounted {
+            ingest.write_all(&bytes).unwrap();
+        }
+        ingest.commit(Some(&content)).unwrap();
+        assert!(fake.blob("acme/app", &content.digest) == Some(bytes));
+        assert_eq!(n_posts(&fake), 1, "{:?}", fake.lines());
+        assert_eq!(fake.n_uploads_open(), 0);
+    }
+    check(2 << 20, true, true);
+    check(2 << 20, false, false);
 }

@@ -152,3 +152,54 @@ fn a_web_page_instead_of_a_list() {
         []
     );
 }
+
+#[test]
+fn who_writes_the_fallback_tag_at_once_loses_nothing() {
+    const WRITERS: usize = 12;
+    let fake = Fake::start(Quirks {
+        no_referrers: true,
+        ..Quirks::default()
+    });
+    // Each is a client of its own, as in another process: no lock of ours keeps them apart.
+    let mut pushed: Vec<Digest> = std::thread::scope(|scope| {
+        let fake = &fake;
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|number| scope.spawn(move || push_about(fake, &format!("a/{number}")).unwrap()))
+            .collect();
+        writers
+            .into_iter()
+            .map(|writer| writer.join().unwrap())
+            .collect()
+    });
+    let found = repository(&fake).referrers(&Digest::sha256(INDEX)).unwrap();
+    let mut found: Vec<Digest> = found.into_iter().map(|entry| entry.digest).collect();
+    pushed.sort();
+    found.sort();
+    assert_eq!(found, pushed);
+    let log = fake.log();
+    let has = |name: &str| log.iter().any(|request| request.header(name).is_some());
+    assert!(has("if-none-match") && has("if-match"));
+}
+
+#[test]
+fn a_registry_without_conditions_gets_none() {
+    let fake = Fake::start(Quirks {
+        no_referrers: true,
+        ..Quirks::default()
+    });
+    fake.change(|options| options.conditions = false);
+    push_about(&fake, "a/x").unwrap();
+    push_about(&fake, "a/y").unwrap();
+    let log = fake.log().clone();
+    assert!(
+        log.iter()
+            .all(|request| request.header("if-match").is_none())
+    );
+    assert_eq!(
+        repository(&fake)
+            .referrers(&Digest::sha256(INDEX))
+            .unwrap()
+            .len(),
+        2
+    );
+}

@@ -65,10 +65,10 @@ impl Interposer for Quirky {
                 response.cut = Some(response.body.len() / 2);
             }
         }
+        if let Some(digest) = quirks.lying_digest.as_ref().filter(|_| is_found) {
+            response.set("Docker-Content-Digest", digest);
+        }
         if request.path().contains("/manifests/") && is_found {
-            if let Some(digest) = &quirks.lying_digest {
-                response.set("Docker-Content-Digest", digest);
-            }
             if let Some(media_type) = quirks.content_type {
                 response.set("Content-Type", media_type);
             }
