@@ -1,8 +1,11 @@
 //! Taking tags, manifests and blobs out of a repository (distribution-spec, Content Management).
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
-use corten_content::{Error as ContentError, Result as ContentResult, Source};
+use corten_content::{Error as ContentError, Result as ContentResult, Source, put};
 use corten_spec::{Descriptor, Digest, Manifest, document, media_type};
 
 use crate::repository::Repository;
@@ -40,14 +43,14 @@ impl Repository {
             Err(error) => return Err(self.error(error, tag)),
         }
         let (placeholder, bytes) = self.placeholder()?;
-        let put = |name: &str| self.put_manifest(name, &placeholder, &bytes);
+        let put_as = |name: &str| self.put_manifest(name, &placeholder, &bytes);
         let by_digest = format!("manifests/{}", placeholder.digest);
-        put(placeholder.digest.as_str()).map_err(|error| self.write_error(error))?;
+        put_as(placeholder.digest.as_str()).map_err(|error| self.write_error(error))?;
         if self.delete(&by_digest).is_err() {
             return Ok(None);
         }
         let original = pull::manifest_bytes(self, &content)?;
-        put(tag).map_err(|error| self.write_error(error))?;
+        put_as(tag).map_err(|error| self.write_error(error))?;
         if let Err(error) = self.delete(&by_digest) {
             self.put_manifest(tag, &content, &original)
                 .map_err(|error| self.write_error(error))?;
@@ -64,6 +67,43 @@ impl Repository {
                 ),
             }),
         }
+    }
+
+    /// Returns the tags that name `digest`, in the registry's order; each tag is asked for, `jobs` at
+    /// once.
+    pub fn tags_on(&self, digest: &Digest, jobs: usize) -> ContentResult<Vec<String>> {
+        let tags = self.tags()?;
+        let (next, found) = (AtomicUsize::new(0), Mutex::new(HashSet::new()));
+        let work = || -> ContentResult<()> {
+            while let Some(tag) = tags.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let is_on = match self.resolve(tag) {
+                    Ok(content) => content.digest == *digest,
+                    // It was taken away meanwhile.
+                    Err(error) if error.is_not_found() => false,
+                    Err(error) => return Err(error),
+                };
+                if is_on {
+                    let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                    found.insert(tag);
+                }
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..jobs.clamp(1, 32)).map(|_| scope.spawn(work)).collect();
+            workers
+                .into_iter()
+                .try_for_each(|worker| match worker.join() {
+                    Ok(done) => done,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                })
+        })?;
+        let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(tags
+            .iter()
+            .filter(|tag| found.contains(tag))
+            .cloned()
+            .collect())
     }
 
     /// Deletes the manifest `digest` and with it, in most registries, every tag on it.
@@ -94,7 +134,7 @@ impl Repository {
 
     /// Returns a manifest that no other is, whose config is there.
     fn placeholder(&self) -> ContentResult<(Descriptor, Arc<[u8]>)> {
-        let config = self.put_small(media_type::OCI_EMPTY, b"{}")?;
+        let config = put(self, media_type::OCI_EMPTY, b"{}")?;
         let mut manifest = Manifest::oci(config, Vec::new());
         manifest.artifact_type = Some("application/vnd.corten.placeholder".to_owned());
         let text = format!("{:016x}", retry::random());

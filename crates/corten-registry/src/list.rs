@@ -103,24 +103,32 @@ fn names(
         return Ok(names);
     }
     let first = page_after(part.after.as_deref());
+    let mut knows_pages = true;
     pages(client, first, realm, |url, body| {
         let page = read(body).ok_or_else(|| Error::Protocol {
             url: url.clone(),
             reason: "it is no list of names".into(),
         })?;
         let (n_page, last) = (page.len(), page.last().cloned());
+        let is_before = |name: &String| part.after.as_ref() == Some(name);
+        knows_pages &= n_page <= asked && !page.iter().any(is_before);
         // A registry that knows no pages sends all of it again: nothing in it is new.
         let is_again = n_page > 0 && names.ends_with(&page);
         if !is_again {
             names.extend(page);
         }
         Ok(match last {
-            _ if is_enough(&names) => Next::Enough,
+            _ if is_enough(&names) && knows_pages => Next::Enough,
             // Without a link there is more only behind a page that is just full.
             Some(last) if n_page == asked && !is_again => Next::Else(page_after(Some(&last))),
             Some(_) | None => Next::Linked,
         })
     })?;
+    if !knows_pages {
+        // Distribution 2 sends all of its tags, in no order, whatever it is asked for.
+        names.sort_unstable();
+        names.retain(|name| part.after.as_ref().is_none_or(|after| name > after));
+    }
     names.truncate(part.limit.unwrap_or(usize::MAX));
     Ok(names)
 }

@@ -156,6 +156,32 @@ impl Repository {
         self.client.expect(call, &[200]).map(drop)
     }
 
+    /// Asks what there is to know of the blob `digest`: its length, and a type where the registry
+    /// knows one.
+    pub fn blob(&self, digest: &Digest) -> ContentResult<Descriptor> {
+        self.first_of_endpoints(|endpoint| {
+            let call = endpoint.pull(Method::Head, &format!("blobs/{digest}"));
+            let url = call.url.clone();
+            let asked = self.client.expect(call, &[200]).and_then(|response| {
+                check_said_digest(&url, &response.headers, digest)?;
+                let headers = response.headers;
+                let len = headers.value("content-length");
+                let len = len.and_then(|len| len.trim().parse().ok());
+                let len = len.ok_or_else(|| Error::Protocol {
+                    url: url.clone(),
+                    reason: "it does not say how long the blob is".into(),
+                })?;
+                let said = headers
+                    .value("content-type")
+                    .map(media_type::without_parameters);
+                let said = said.filter(|said| media_type::check(said).is_ok());
+                let media_type = said.unwrap_or("application/octet-stream");
+                Ok(Descriptor::new(media_type, digest.clone(), len))
+            });
+            asked.map_err(|error| self.error(error, digest.as_str()))
+        })
+    }
+
     fn resolve_at(&self, endpoint: &Endpoint, name: &str) -> ContentResult<Descriptor> {
         let mut call = endpoint.pull(Method::Head, &format!("manifests/{name}"));
         call.headers.add("Accept", ACCEPT);

@@ -80,19 +80,6 @@ impl Repository {
         }
     }
 
-    /// Makes sure that the blob `bytes` is there.
-    pub(crate) fn put_small(&self, media_type: &str, bytes: &[u8]) -> ContentResult<Descriptor> {
-        let content = Descriptor::of(media_type, bytes);
-        if !self.contains(&content)? {
-            let mut ingest = self.ingest(&IngestPlan::of(&content)?)?;
-            ingest
-                .write_all(bytes)
-                .map_err(|error| ContentError::stream(format!("write to {}", self.name), error))?;
-            ingest.commit(Some(&content))?;
-        }
-        Ok(content)
-    }
-
     pub(crate) fn put_manifest(
         &self,
         name: &str,

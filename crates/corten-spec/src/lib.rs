@@ -18,6 +18,7 @@ pub mod annotations;
 pub mod chain;
 pub mod config;
 pub mod descriptor;
+pub mod differences;
 pub mod digest;
 pub mod document;
 pub mod error;

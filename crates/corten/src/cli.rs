@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    bake, build, cache, cat, completion, convert, copy, df, doctor, export, flatten, fsck, gc,
-    images, import, inspect, kaniko, load, login, logout, ls, mount, pull, push, repack, rm, run,
-    save, squash, tag, umount, unpack, validate, version,
+    bake, blob, build, cache, cat, catalog, completion, convert, copy, delete, df, doctor, export,
+    flatten, fsck, gc, images, import, inspect, kaniko, load, login, logout, ls, manifest, mount,
+    pull, push, referrers, repack, rm, run, save, squash, tag, tags, umount, unpack, validate,
+    version,
 };
 use crate::limits::Limit;
 
@@ -88,6 +89,12 @@ pub(crate) enum Command {
     Flatten(flatten::FlattenArgs),
     Squash(squash::SquashArgs),
     Validate(validate::ValidateArgs),
+    Tags(tags::TagsArgs),
+    Catalog(catalog::CatalogArgs),
+    Referrers(referrers::ReferrersArgs),
+    Manifest(manifest::ManifestArgs),
+    Blob(blob::BlobArgs),
+    Delete(delete::DeleteArgs),
     Unpack(unpack::UnpackArgs),
     Repack(repack::RepackArgs),
     Mount(mount::MountArgs),

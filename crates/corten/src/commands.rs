@@ -1,12 +1,15 @@
 //! The commands, one a file.
 
 pub(crate) mod bake;
+pub(crate) mod blob;
 pub(crate) mod build;
 pub(crate) mod cache;
 pub(crate) mod cat;
+pub(crate) mod catalog;
 pub(crate) mod completion;
 pub(crate) mod convert;
 pub(crate) mod copy;
+pub(crate) mod delete;
 pub(crate) mod df;
 pub(crate) mod doctor;
 pub(crate) mod export;
@@ -21,15 +24,18 @@ pub(crate) mod load;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod ls;
+pub(crate) mod manifest;
 pub(crate) mod mount;
 pub(crate) mod pull;
 pub(crate) mod push;
+pub(crate) mod referrers;
 pub(crate) mod repack;
 pub(crate) mod rm;
 pub(crate) mod run;
 pub(crate) mod save;
 pub(crate) mod squash;
 pub(crate) mod tag;
+pub(crate) mod tags;
 pub(crate) mod umount;
 pub(crate) mod unpack;
 pub(crate) mod validate;
@@ -79,6 +85,12 @@ pub(crate) fn ids(command: &Command, ctx: &Context) -> Option<Ids> {
         | Command::Flatten(_)
         | Command::Squash(_)
         | Command::Validate(_)
+        | Command::Tags(_)
+        | Command::Catalog(_)
+        | Command::Referrers(_)
+        | Command::Manifest(_)
+        | Command::Blob(_)
+        | Command::Delete(_)
         | Command::Login(_)
         | Command::Logout(_)
         | Command::Mount(_)
@@ -131,6 +143,12 @@ pub(crate) fn run(command: &Command, ctx: &Context) -> Result<ExitCode, CommandE
         Command::Flatten(args) => flatten::run(args, ctx),
         Command::Squash(args) => squash::run(args, ctx),
         Command::Validate(args) => validate::run(args, ctx),
+        Command::Tags(args) => tags::run(args, ctx),
+        Command::Catalog(args) => catalog::run(args, ctx),
+        Command::Referrers(args) => referrers::run(args, ctx),
+        Command::Manifest(args) => manifest::run(args, ctx),
+        Command::Blob(args) => blob::run(args, ctx),
+        Command::Delete(args) => delete::run(args, ctx),
         Command::Unpack(args) => unpack::run(args, ctx),
         Command::Repack(args) => repack::run(args, ctx),
         Command::Login(args) => login::run(args, ctx),

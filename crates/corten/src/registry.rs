@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use corten_registry::settings::Proxies;
-use corten_registry::{Candidate, Client, CredentialFiles, Mirror, Repository, Settings};
+use corten_registry::{Candidate, Client, CredentialFiles, Mirror, Part, Repository, Settings};
 use corten_spec::Reference;
 
 use crate::context::Context;
@@ -49,6 +49,34 @@ pub(crate) struct RegistryArgs {
     /// What a build signs in with to servers that are no registries.
     #[arg(skip)]
     pub(crate) server_secrets: ServerSecrets,
+}
+
+/// Which part of a list is printed.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ListArgs {
+    /// Print the first of them only, so many
+    #[arg(long, value_name = "N")]
+    first: Option<usize>,
+    /// Print what comes after this name, which need not be there
+    #[arg(long, value_name = "NAME")]
+    after: Option<String>,
+}
+
+impl ListArgs {
+    /// Returns what to ask a registry for.
+    pub(crate) fn part(&self) -> Part {
+        Part {
+            after: self.after.clone(),
+            limit: self.first,
+        }
+    }
+}
+
+/// Reads what can be in a registry only, with or without `docker://`.
+pub(crate) fn in_registry(text: &str) -> Result<Reference, String> {
+    let name = text.strip_prefix("docker://").unwrap_or(text);
+    name.parse()
+        .map_err(|error: corten_spec::Error| error.to_string())
 }
 
 /// A mirror as it is given: `HOST=URL`.

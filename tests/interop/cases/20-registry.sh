@@ -99,3 +99,45 @@ DOCKERFILE
     peer_buildah push --signature-policy policy.json --format v2s2 --tls-verify=false theirs "docker://$REGISTRY/team/theirs:2"
     equal 'what it says in the Docker format' 'built by buildah' "$(corten --root "$CASE/store" run "$REGISTRY/team/theirs:2")"
 }
+
+case_lists_and_deletes_as_skopeo_sees_it() {
+    need_base
+    need skopeo
+    start_registry
+    local tag
+    for tag in 1 2 latest; do corten --root "$BASE_STORE" push app "$REGISTRY/team/app:$tag"; done
+    corten --root "$BASE_STORE" push base "$REGISTRY/team/base:1"
+    skopeo list-tags --tls-verify=false "docker://$REGISTRY/team/app" | jq -r '.Tags[]' | sort >theirs
+    corten tags "$REGISTRY/team/app" | sort >ours
+    cmp theirs ours
+    equal 'tags after 1' 2 "$(corten tags "$REGISTRY/team/app" --after 1 --first 1)"
+    equal 'repositories' 'team/app team/base' "$(corten catalog "$REGISTRY" | xargs)"
+    # This registry deletes no tags, but manifests with their tags: the others have to stay.
+    corten delete "$REGISTRY/team/app:2"
+    equal 'tags that are left' '1 latest' "$(corten tags "$REGISTRY/team/app" | sort | xargs)"
+    equal 'what is left' "$(app_digest)" \
+        "$(skopeo inspect --tls-verify=false "docker://$REGISTRY/team/app:latest" | jq -r .Digest)"
+    ! corten delete "$REGISTRY/team/app@$(app_digest)" 2>refused || fail 'a manifest with tags was deleted'
+    contains refused 'tags name it, which would go with it: 1, latest'
+    corten delete --with-tags "$REGISTRY/team/app@$(app_digest)"
+    ! skopeo inspect --tls-verify=false "docker://$REGISTRY/team/app:1" || fail 'the image is still there'
+}
+
+case_manifests_and_blobs_as_skopeo_sees_them() {
+    need_base
+    need skopeo
+    start_registry
+    corten --root "$BASE_STORE" push app "$REGISTRY/team/app:1"
+    skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/team/app:1" >theirs
+    corten manifest get "docker://$REGISTRY/team/app:1" >ours
+    cmp theirs ours
+    jq '.annotations.a = "b"' ours >changed
+    corten manifest put "$REGISTRY/team/app:2" changed >digest
+    skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/team/app:2" | cmp - changed
+    equal 'digest' "sha256:$(sha256sum <changed | cut -d' ' -f1)" "$(cat digest)"
+    corten manifest diff "docker://$REGISTRY/team/app:1" "docker://$REGISTRY/team/app:2" | grep '"b"'
+    corten blob put "$REGISTRY/team/app" ours >blob
+    corten blob get "$REGISTRY/team/app@$(cat blob)" | cmp - ours
+    corten delete --blob "$REGISTRY/team/app@$(cat blob)"
+    ! corten blob head "$REGISTRY/team/app@$(cat blob)" || fail 'the blob is still there'
+}

@@ -42,6 +42,22 @@ fn a_tag_goes_alone_or_not_at_all() {
 }
 
 #[test]
+fn tags_on_a_manifest() {
+    let registry = registry(true, true);
+    let other = br#"{"schemaVersion":2,"manifests":[],"annotations":{"a":"b"}}"#;
+    registry.put_manifest("acme/app", "other", media_type::OCI_INDEX, other);
+    let repository = repository_with(settings(), registry.host(), "acme/app");
+    let check = |bytes: &[u8], jobs: usize, expected: &[&str]| {
+        let digest = corten_spec::Digest::sha256(bytes);
+        assert_eq!(repository.tags_on(&digest, jobs).unwrap(), expected);
+    };
+    check(INDEX, 1, &["1", "1.2", "latest"]);
+    check(INDEX, 8, &["1", "1.2", "latest"]);
+    check(other, 0, &["other"]);
+    check(b"none", 3, &[]);
+}
+
+#[test]
 fn a_manifest_goes_with_its_tags_and_a_blob_alone() {
     let registry = registry(true, true);
     let blob = registry.put_blob("acme/app", b"x");

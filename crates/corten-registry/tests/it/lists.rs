@@ -4,6 +4,7 @@ use corten_content::Source as _;
 use corten_registry::{Client, Part};
 use corten_spec::media_type;
 use corten_testing::Registry;
+use corten_testing::registry::{Interposer, Request, Response, Step};
 
 use crate::pull::INDEX;
 use crate::{chain, repository_with, settings};
@@ -67,6 +68,36 @@ fn a_full_page_without_a_link_goes_on_after_its_last_name() {
         assert_eq!(registry.lines().len(), n_requests);
     }
     check(5, 6);
+}
+
+/// Takes what is asked for away, and turns the list around.
+struct Disorderly;
+
+impl Interposer for Disorderly {
+    fn before(&mut self, request: &mut Request) -> Step {
+        request.target = request.path().to_owned();
+        Step::Pass
+    }
+
+    fn after(&mut self, _: &Request, response: &mut Response) {
+        let mut list: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
+        list["tags"].as_array_mut().unwrap().reverse();
+        response.body = list.to_string().into_bytes();
+    }
+}
+
+#[test]
+fn a_registry_without_pages_sends_all_in_no_order() {
+    let registry = registry(1000, true);
+    registry.interpose(Disorderly);
+    let source = repository_with(settings(), registry.host(), "acme/app");
+    let check = |after: Option<&str>, limit, expected: &[String]| {
+        assert_eq!(source.tags_of(&part(after, limit)).unwrap(), expected);
+    };
+    check(Some("t09"), Some(3), &tags(10..13));
+    check(Some("t09"), None, &tags(10..25));
+    check(None, Some(3), &tags(0..3));
+    assert_eq!(source.tags().unwrap().len(), 25);
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod objects;
 mod places;
 mod platforms;
 mod program;
+mod registries;
 mod resume;
 mod run;
 mod run_caches;
