@@ -217,7 +217,7 @@ pub(crate) fn users(data: &[u8]) {
         if let Ok(user) = &user {
             assert!(user.uid < u32::MAX && user.gid < u32::MAX);
         }
-        if let Ok(owner) = &owner {
+        if let Ok((owner, _)) = &owner {
             assert!(owner.uid < u32::MAX && owner.gid < u32::MAX);
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use corten_layer::bytes::TreeContents;
+use corten_layer::users::{Owner, UserProblem, resolve_owner};
 use corten_layer::{Changeset, Contents, Tree};
 use corten_snapshot::Excerpts;
 use corten_spec::Digest;
@@ -12,6 +13,7 @@ use crate::Result;
 use crate::build::Builder;
 use crate::cache::{self, Outcome};
 use crate::error::StepResult;
+use crate::event::Event;
 use crate::key::Key;
 use crate::packing::{Layer, Layers};
 use crate::request::CacheUse;
@@ -146,6 +148,20 @@ impl Builder<'_> {
             self.record(key, &made.outcome, stage.diff_ids())?;
         }
         Ok(made)
+    }
+
+    /// Returns whose files are that are made for `text`, and warns of names that nobody in the image has.
+    pub(crate) fn owner(&self, stage: &mut Stage, text: &str) -> Result<Owner> {
+        let (owner, problems) =
+            self.with_contents(stage, |tree, contents| resolve_owner(tree, contents, text))?;
+        for problem in problems {
+            let becomes = match problem {
+                UserProblem::NoUser(_) => "it is taken for root",
+                _ => "the group is left to the user",
+            };
+            (self.listener)(Event::Warning(&format!("`{text}`: {problem}: {becomes}")));
+        }
+        Ok(owner)
     }
 
     fn write_layer(

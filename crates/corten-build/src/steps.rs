@@ -143,9 +143,7 @@ impl Builder<'_> {
         key.account().input("user", &user);
         let key = key.finish();
         self.once(stage.cache, &key, || {
-            let owner = self.with_contents(stage, |tree, contents| {
-                corten_layer::users::resolve_maker(tree, contents, &user)
-            })?;
+            let owner = self.owner(stage, &user)?;
             let tree = stage.tree(&self.snapshots)?;
             let changes = crate::workdir::directories(&tree, path, owner, self.now, span)?;
             self.commit(stage, std::slice::from_ref(&key), changes, &NoFiles)

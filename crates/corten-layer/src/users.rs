@@ -80,29 +80,22 @@ pub fn resolve_user(tree: &Tree, contents: &dyn Contents, text: &str) -> Result<
     })
 }
 
-/// Returns the ids that `text` gives the files of a `--chown`: `user`, `user:group`, each a name or
-/// a number.
+/// Returns the ids that `text` gives files: those of a `--chown`, and directories that a WORKDIR makes for
+/// its `USER`. It is `user` or `user:group`, each a name or a number.
 ///
-/// Without a group a number is its own group, and a name has the group of its line in
-/// `/etc/passwd`, as in `BuildKit`.
-pub fn resolve_owner(tree: &Tree, contents: &dyn Contents, text: &str) -> Result<Owner> {
-    let tables = Tables::read(tree, contents)?;
-    tables.owner(text).map_err(|problem| Error::User {
-        text: text.to_owned(),
-        problem,
-    })
-}
-
-/// Returns the ids that a directory gets which is made for the user `text`: that of a WORKDIR.
-///
-/// As [`resolve_owner`], but as in `BuildKit` a user of whom nothing is known is root, and a group of which
-/// nothing is known is left to the user: a `USER` may stand before the step that adds it.
+/// Without a group a number is its own group, and a name has the group of its line in `/etc/passwd`. As in
+/// `BuildKit`, `root` is 0 without a look at the tables, a user that is not in them is root, and a group that
+/// is not is left to the user: the problems that are returned say so.
 ///
 /// # Errors
 /// [`Error::User`] if a number is no id.
-pub fn resolve_maker(tree: &Tree, contents: &dyn Contents, text: &str) -> Result<Owner> {
+pub fn resolve_owner(
+    tree: &Tree,
+    contents: &dyn Contents,
+    text: &str,
+) -> Result<(Owner, Vec<UserProblem>)> {
     let tables = Tables::read(tree, contents)?;
-    tables.maker(text).map_err(|problem| Error::User {
+    tables.owner(text).map_err(|problem| Error::User {
         text: text.to_owned(),
         problem,
     })
@@ -170,37 +163,33 @@ impl Tables {
         })
     }
 
-    fn owner(&self, text: &str) -> std::result::Result<Owner, UserProblem> {
-        let (user, group) = split(text)?;
-        let user = user.ok_or(UserProblem::NoName)?;
-        let (uid, own_gid) = match number(user)? {
-            Some(uid) => (uid, uid),
-            None => self
-                .account(user)
-                .map(|account| (account.uid, account.gid))?,
-        };
-        let gid = group.map_or(Ok(own_gid), |group| self.gid(group))?;
-        Ok(Owner { uid, gid })
-    }
-
-    fn maker(&self, text: &str) -> std::result::Result<Owner, UserProblem> {
+    fn owner(&self, text: &str) -> std::result::Result<(Owner, Vec<UserProblem>), UserProblem> {
         let (user, group) = text.split_once(':').unwrap_or((text, ""));
+        let mut problems = Vec::new();
         let (uid, own_gid) = match (user, number(user)?) {
             (_, Some(uid)) => (uid, uid),
-            ("root", None) => (0, 0),
-            (name, None) => self
-                .account(name)
-                .map_or((0, 0), |account| (account.uid, account.gid)),
+            ("" | "root", None) => (0, 0),
+            (name, None) => match self.account(name) {
+                Ok(account) => (account.uid, account.gid),
+                Err(problem) => {
+                    problems.push(problem);
+                    (0, 0)
+                }
+            },
         };
-        let gid = match (group, number(group)?) {
-            (_, Some(gid)) => gid,
-            ("root", None) => 0,
-            (name, None) => self
-                .groups()
-                .find(|found| found.name == name.as_bytes())
-                .map_or(own_gid, |found| found.gid),
+        let gid = match group {
+            "" => own_gid,
+            "root" => 0,
+            group => match self.gid(group) {
+                Ok(gid) => gid,
+                Err(problem @ UserProblem::NoGroup(_)) => {
+                    problems.push(problem);
+                    own_gid
+                }
+                Err(problem) => return Err(problem),
+            },
         };
-        Ok(Owner { uid, gid })
+        Ok((Owner { uid, gid }, problems))
     }
 
     fn account(&self, name: &str) -> std::result::Result<Account<'_>, UserProblem> {
@@ -434,23 +423,45 @@ mod tests {
     #[test]
     fn owners_of_files() {
         #[track_caller]
-        fn check(text: &str, expected: Option<(u32, u32)>) {
-            let found = tables()
-                .owner(text)
-                .ok()
-                .map(|owner| (owner.uid, owner.gid));
-            assert_eq!(found, expected, "{text:?}");
+        fn check(text: &str, uid: u32, gid: u32, unknown: &[&str]) {
+            let (owner, problems) = tables().owner(text).unwrap();
+            let unknown = unknown.iter().map(|name| (*name).to_owned());
+            let unknown: Vec<_> = unknown
+                .map(|name| match name.strip_prefix(':') {
+                    Some(group) => UserProblem::NoGroup(group.to_owned()),
+                    None => UserProblem::NoUser(name),
+                })
+                .collect();
+            assert_eq!(
+                ((owner.uid, owner.gid), problems),
+                ((uid, gid), unknown),
+                "{text:?}"
+            );
         }
-        check("app", Some((1000, 100)));
-        check("app:video", Some((1000, 44)));
-        check("app:7", Some((1000, 7)));
-        check("1000", Some((1000, 1000)));
-        check("1000:video", Some((1000, 44)));
-        check("55:66", Some((55, 66)));
-        check("", None);
-        check(":5", None);
-        check("nosuch", None);
-        check("app:nosuch", None);
+        check("app", 1000, 100, &[]);
+        check("app:video", 1000, 44, &[]);
+        check("app:7", 1000, 7, &[]);
+        check("app:", 1000, 100, &[]);
+        check("app:root", 1000, 0, &[]);
+        check("1000", 1000, 1000, &[]);
+        check("1000:video", 1000, 44, &[]);
+        check("55:66", 55, 66, &[]);
+        check("", 0, 0, &[]);
+        check(":", 0, 0, &[]);
+        check(":5", 0, 5, &[]);
+        check("nosuch", 0, 0, &["nosuch"]);
+        check("nosuch:nor-this", 0, 0, &["nosuch", ":nor-this"]);
+        check("app:nosuch", 1000, 100, &[":nosuch"]);
+        check("nosuch:7", 0, 7, &["nosuch"]);
+        let no_id = |text: &str| tables().owner(text).unwrap_err();
+        assert_eq!(
+            no_id("4294967295"),
+            UserProblem::TooLarge("4294967295".into())
+        );
+        assert_eq!(
+            no_id("0:4294967295"),
+            UserProblem::TooLarge("4294967295".into())
+        );
     }
 
     #[test]
@@ -540,7 +551,7 @@ mod tests {
             if let Ok(user) = tables.user(&text) {
                 proptest::prop_assert!(user.uid <= MAX_ID && user.gid <= MAX_ID);
             }
-            if let Ok(owner) = tables.owner(&text) {
+            if let Ok((owner, _)) = tables.owner(&text) {
                 proptest::prop_assert!(owner.uid <= MAX_ID && owner.gid <= MAX_ID);
             }
         }

@@ -2,7 +2,7 @@
 
 use corten_dockerfile::glob_match;
 use corten_layer::tree::Kind;
-use corten_layer::{NodeId, Tree, path};
+use corten_layer::{NodeId, Shown, Tree, path};
 
 use crate::copy::CopyResult;
 use crate::error::StepError;
@@ -42,9 +42,16 @@ pub(crate) fn select(
             )?;
             break;
         }
+        let is_last = name_idx + 1 == names.len();
         let mut next = Vec::new();
         for (directory, id) in &found {
-            next.extend(step(tree, directory, *id, name, span)?);
+            for path in step(tree, directory, *id, name, span)? {
+                match tree.follow(&path)? {
+                    Some(node) => next.push((path, node)),
+                    None if is_last => return Err(leads_nowhere(&path, span)),
+                    None => {}
+                }
+            }
         }
         found = next;
     }
@@ -85,20 +92,24 @@ fn has_wildcard(pattern: &[u8]) -> bool {
 
 type Place = (Vec<u8>, NodeId);
 
-/// Returns what is called `pattern` in the directory `id`.
+/// Unlike what is only passed through, what is to be copied has to be there, as for BuildKit.
+fn leads_nowhere(path: &[u8], span: corten_dockerfile::Span) -> StepError {
+    let shown = Shown::from(path);
+    StepError::at(span, format!("`{shown}` is a link that leads nowhere"))
+}
+
+/// Returns the paths of what is called `pattern` in the directory `id`.
 fn step(
     tree: &Tree,
     directory: &[u8],
     id: NodeId,
     pattern: &[u8],
     span: corten_dockerfile::Span,
-) -> CopyResult<Vec<Place>> {
+) -> CopyResult<Vec<Vec<u8>>> {
     let mut found = Vec::new();
     for (name, _) in tree.children(id) {
         if matches(pattern, name, span)? {
-            let path = path::join(directory, name);
-            // A link that leads nowhere matches nothing, as for BuildKit.
-            found.extend(tree.follow(&path)?.map(|node| (path, node)));
+            found.push(path::join(directory, name));
         }
     }
     Ok(found)
@@ -124,7 +135,9 @@ fn below(
                 let relative = path::join(&directory, name);
                 if matches(&pattern, &relative, span)? {
                     let path = path::join(start, &relative);
-                    found.extend(tree.follow(&path)?.map(|node| (path, node)));
+                    let node = tree.follow(&path)?;
+                    let node = node.ok_or_else(|| leads_nowhere(&path, span))?;
+                    found.push((path, node));
                 }
                 if matches!(tree.node(child).kind, Kind::Directory(_)) {
                     todo.push((relative, child));

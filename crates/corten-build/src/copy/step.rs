@@ -5,7 +5,6 @@ use std::sync::Arc;
 use corten_dockerfile::{Base, CopyStep, Diagnostic, GitSource, HttpSource, Ignore, Source, Span};
 use corten_layer::bytes::TreeContents;
 use corten_layer::tree::Kind;
-use corten_layer::users::resolve_owner;
 use corten_layer::{Changeset, Shown, Tree, path};
 use corten_snapshot::Bytes;
 use corten_spec::Digest;
@@ -323,10 +322,10 @@ impl Builder<'_> {
     fn attributes(&self, stage: &mut Stage, copy: &CopyStep) -> Result<Attributes> {
         let owner = match &copy.chown {
             None => None,
-            Some(text) => Some(self.with_contents(stage, |tree, contents| {
-                let owner = resolve_owner(tree, contents, text)?;
-                Ok((owner.uid, owner.gid))
-            })?),
+            Some(text) => {
+                let owner = self.owner(stage, text)?;
+                Some((owner.uid, owner.gid))
+            }
         };
         Ok(Attributes {
             owner,
@@ -388,7 +387,10 @@ impl<'a> Copying<'a, '_> {
 
     /// Returns where a file called `name` goes. What an earlier source made counts.
     fn target(&self, copier: &Copier<'_>, dest: &[u8], name: &[u8]) -> Vec<u8> {
-        if self.copy.dest.ends_with('/') || copier.is_directory(dest) {
+        if self.copy.dest.ends_with('/')
+            || self.copy.dest.ends_with("/.")
+            || copier.is_directory(dest)
+        {
             path::join(dest, name)
         } else {
             dest.to_vec()

@@ -1,6 +1,6 @@
 //! COPY: owners, modes, hard links, extended attributes and texts.
 
-use crate::site::{Site, check, check_error, check_in};
+use crate::site::{Site, check, check_in};
 
 #[test]
 fn owners() {
@@ -36,14 +36,22 @@ fn owners() {
 
 #[test]
 fn an_unknown_owner() {
-    check_error(
-        "COPY --chown=nobody f /x",
-        "file 644 f F",
-        "
-        Dockerfile:2: `COPY --chown=nobody f /x` failed
-        the user `nobody` cannot be used: the image's `/etc/passwd` has no user called `nobody`
-        ",
+    // As for BuildKit. It is not silent, unlike there.
+    let site = Site::new("file 644 f F");
+    check_in(&site, "COPY --chown=nobody:none f /x", "file 644 x F");
+    let warnings = [
+        "warning: `nobody:none`: the image's `/etc/passwd` has no user called `nobody`: it is taken for root",
+        "warning: `nobody:none`: the image's `/etc/group` has no group called `none`: the group is left to the user",
+    ];
+    assert_eq!(site.events()[..2], warnings);
+    check_in(
+        &site,
+        "COPY --chown=app:none f /x",
+        "file 644 1000:1001 x F",
     );
+    let built = site.build("FROM scratch\nCOPY --chown=root:root f /x\n");
+    assert_eq!(site.listing(&built), "file 644 x F");
+    assert!(site.events().iter().all(|event| !event.contains("warning")));
 }
 
 #[test]

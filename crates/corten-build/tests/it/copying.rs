@@ -122,10 +122,22 @@ fn wildcards() {
         file 644 a33/z Z
         file 644 deep/er/d.txt D
         link l.txt c.md
-        link broken.txt none
+        link broken/link none
     ";
     let check = |instructions: &str, expected: &str| check(instructions, context, expected);
-    // A link that is found this way is followed, and one that leads nowhere is not found.
+    // A link that is found this way is followed, and has to lead somewhere.
+    check_error(
+        "COPY broken/* /x/",
+        context,
+        &drawn(
+            "`broken/link` is a link that leads nowhere",
+            "COPY broken/* /x/",
+        ),
+    );
+    check(
+        "COPY broken/*/n[o]thing a.txt /x/",
+        "dir 755 x\nfile 644 x/a.txt A",
+    );
     check(
         "COPY *.txt /x/",
         "dir 755 x\nfile 644 x/a.txt A\nfile 644 x/b.txt B\nfile 644 x/l.txt C",

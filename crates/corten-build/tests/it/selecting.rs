@@ -54,10 +54,9 @@ fn excluded_files() {
         "COPY --exclude=**/*.md --exclude=sub/deep d /n",
         &without(&["two.md", "deep"]),
     );
-    check(
-        "ARG what=sub\nCOPY --exclude=${what}/ d /n",
-        &without(&["sub"]),
-    );
+    check("COPY --exclude=sub/ d /n", &without(&["sub"]));
+    // Variables are expanded everywhere but here.
+    check("ARG what=sub\nCOPY --exclude=${what} d /n", all);
     check("COPY --exclude=** d /n", "dir 755 n");
     // Exceptions bring the directories above them with them.
     check(

@@ -48,7 +48,7 @@ pub(super) fn resolve(
         return Err(Diagnostic::new(message, word.span)
             .with_label("the layer is made without the image beneath: use numbers"));
     }
-    let excludes = excludes(copy, state, names)?;
+    let excludes = excludes(copy)?;
     let checksum = optional(copy.checksum.as_ref(), state, names)?;
     let flags = Flags {
         copy,
@@ -209,13 +209,13 @@ fn is_numeric(chown: &str) -> bool {
     chown.split(':').all(is_number)
 }
 
-fn excludes(copy: &Copy, state: &StageState, names: &mut Names) -> Result<Vec<String>, Diagnostic> {
+/// Patterns are taken as they are written: BuildKit expands no variable in them.
+fn excludes(copy: &Copy) -> Result<Vec<String>, Diagnostic> {
     let mut excludes = Vec::new();
     for word in &copy.excludes {
-        let pattern = names.expand(word, state)?;
-        Ignore::of_patterns([pattern.as_str()])
+        Ignore::of_patterns([word.text.as_str()])
             .map_err(|error| Diagnostic::new(error.to_string(), word.span))?;
-        excludes.push(pattern);
+        excludes.push(word.text.clone());
     }
     Ok(excludes)
 }
