@@ -1,10 +1,11 @@
 //! What a step made: looked up, or written as a layer and recorded.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use corten_layer::bytes::TreeContents;
 use corten_layer::users::{Owner, UserProblem, resolve_owner};
-use corten_layer::{Changeset, Contents, Tree};
+use corten_layer::{Change, Changeset, Contents, Item, Tree};
 use corten_snapshot::Excerpts;
 use corten_spec::Digest;
 use corten_tar::Located;
@@ -170,6 +171,7 @@ impl Builder<'_> {
         changes: &Changeset,
         contents: &dyn Contents,
     ) -> Result<(Layer, Vec<Located>)> {
+        check_sizes(sizes(changes), self.request.pack.max_bytes)?;
         let (mut tar, started) = self.start_layer()?;
         let entries = corten_layer::emit::write_changeset(lower, changes, contents, &mut tar)?;
         let diff_id = tar.finish()?;
@@ -191,5 +193,68 @@ impl Builder<'_> {
             bytes: &bytes,
         };
         Ok(read(&tree, &contents)?)
+    }
+}
+
+/// Returns each file that `changes` put into the layer, with its size; a file of several names once.
+fn sizes(changes: &Changeset) -> impl Iterator<Item = (&[u8], u64)> {
+    let mut groups = HashSet::new();
+    changes.iter().filter_map(move |(path, change)| {
+        let Change::Put(put) = change else {
+            return None;
+        };
+        let Item::File(file) = &put.item else {
+            return None;
+        };
+        let is_new = put.group.is_none_or(|group| groups.insert(group));
+        is_new.then_some((path, file.size))
+    })
+}
+
+/// Refuses files that no layer has room for before any of them is read: a hole takes no space where it is,
+/// but hours to be read.
+///
+/// # Errors
+/// The limit, with the file that exceeds it.
+pub(crate) fn check_sizes<'a>(
+    files: impl Iterator<Item = (&'a [u8], u64)>,
+    max_bytes: u64,
+) -> Result<()> {
+    let mut total: u64 = 0;
+    for (path, size) in files {
+        total = total.saturating_add(size);
+        if total > max_bytes {
+            let limit = corten_tar::Error::Limit {
+                limit: "total_bytes",
+                maximum: max_bytes,
+            };
+            let path = path.into();
+            let source = limit.into();
+            return Err(corten_layer::Error::Content { path, source }.into());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_layer_has_room_for_is_refused() {
+        #[track_caller]
+        fn check(sizes: &[u64], expected: Option<&str>) {
+            let names = [&b"a"[..], b"b", b"c"];
+            let files = names.into_iter().zip(sizes.iter().copied());
+            let found = check_sizes(files, 100).err().map(|error| error.to_string());
+            let expected = expected.map(|name| format!("cannot read the content of `{name}`"));
+            assert_eq!(found, expected, "{sizes:?}");
+        }
+        check(&[], None);
+        check(&[100], None);
+        check(&[60, 40, 0], None);
+        check(&[101], Some("a"));
+        check(&[60, 41], Some("b"));
+        check(&[1, u64::MAX, u64::MAX], Some("b"));
     }
 }

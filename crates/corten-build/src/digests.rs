@@ -2,7 +2,7 @@
 
 mod known;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +15,7 @@ use corten_spec::{Algorithm, Digest, Hasher};
 
 pub(crate) use known::{Stamp, directory};
 
+use crate::commit::check_sizes;
 use crate::copy::{Filter, Selected, SourceTree, Why};
 use crate::explain::{FileKind, Hash, Note, hash_of};
 use crate::key::Key;
@@ -23,11 +24,15 @@ use known::Known;
 
 /// Adds what is `selected` in `source`, with all that is below, to `key`: names, types, modes,
 /// owners, attributes, contents and links.
+///
+/// # Errors
+/// Among others, that the files have more than `max_bytes`, before any of them is read.
 pub(crate) fn add_selected<'a>(
     key: &mut Key,
     store: &Store,
     source: &SourceTree<'_>,
     selected: impl Iterator<Item = (&'a Selected, &'a Filter)>,
+    max_bytes: u64,
 ) -> Result<()> {
     let mut places = Vec::new();
     for (one, filter) in selected {
@@ -40,6 +45,7 @@ pub(crate) fn add_selected<'a>(
             Kind::Directory(_) | Kind::Symlink(_) | Kind::Device { .. } | Kind::Fifo => None,
         })
         .collect();
+    check_sizes(sizes(&places, source.tree), max_bytes)?;
     let mut digests = digests_of(store, &files, source)?.into_iter();
     let mut links = HashMap::new();
     key.count(places.len());
@@ -187,6 +193,18 @@ fn add_below(places: &mut Vec<Place>, tree: &Tree, selected: &Selected, filter: 
             why: taken.why,
         }
     }));
+}
+
+/// Returns each file of `places`, with its size; a file of several names once, as it may be copied.
+fn sizes<'a>(places: &'a [Place], tree: &'a Tree) -> impl Iterator<Item = (&'a [u8], u64)> {
+    let mut seen = HashSet::new();
+    places.iter().filter_map(move |place| {
+        let Kind::File(file) = &tree.node(place.node).kind else {
+            return None;
+        };
+        let is_new = seen.insert(place.node);
+        is_new.then_some((place.path.as_slice(), file.size))
+    })
 }
 
 /// Returns the digests of `files`, in their order: those that are known, and the others computed.

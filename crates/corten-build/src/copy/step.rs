@@ -315,7 +315,8 @@ impl Builder<'_> {
             Item::Selected(selected, filter) => Some((selected, &**filter)),
             Item::Text { .. } | Item::File(..) | Item::Checkout(..) => None,
         });
-        add_selected(&mut key, self.store, source, selected)?;
+        let max_bytes = self.request.pack.max_bytes;
+        add_selected(&mut key, self.store, source, selected, max_bytes)?;
         Ok(key.finish())
     }
 

@@ -167,6 +167,8 @@ impl Builder<'_> {
                         self.store,
                         source,
                         std::iter::once((&taken.selected, &all)),
+                        // What is mounted gets into no layer.
+                        u64::MAX,
                     )
                 })
             }

@@ -4,6 +4,28 @@ use std::fs::File;
 
 use crate::program::Program;
 
+/// A hole takes no time, as nothing of it is read: 1 TiB would be minutes.
+#[test]
+fn a_file_that_no_layer_has_room_for_is_not_read() {
+    let program = Program::new();
+    program.write("context/Dockerfile", "FROM scratch\nCOPY hole small /\n");
+    program.write("context/small", "");
+    program.write("context/hole", "");
+    let hole = File::options()
+        .write(true)
+        .open(program.path("context/hole"));
+    hole.unwrap().set_len(1 << 40).unwrap();
+    let ran = program.run(&["build", "context"]);
+    assert_eq!(ran.code, 1);
+    for part in [
+        "`hole`",
+        "the limit `total_bytes`",
+        "pass `--limit total_bytes=VALUE`",
+    ] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+}
+
 /// A sparse file in the context costs nothing there, and all of it in a layer.
 #[test]
 fn a_layer_that_grows_too_large_names_its_limit() {
