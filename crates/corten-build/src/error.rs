@@ -50,6 +50,8 @@ pub enum Error {
         status: String,
         /// The last lines that it wrote.
         tail: String,
+        /// Whether no space was left for what it wrote when it ended.
+        is_disk_full: bool,
     },
     /// A command could not be started.
     #[error("cannot run `{command}`")]

@@ -27,6 +27,7 @@ pub(crate) mod caches;
 mod chrooted;
 mod cover;
 pub(crate) mod foreign;
+mod full_disk;
 mod injected;
 mod merge;
 mod mounts;
@@ -269,6 +270,8 @@ impl Builder<'_> {
         let result = execute(&sandbox, running.shown, &self.cancel, &mut |bytes| {
             (self.listener)(Event::Output { step, bytes });
         });
+        // Before its directories are removed, after which there is space again.
+        let result = result.map_err(|error| full_disk::explained(error, self.store.root()));
         if let (Err(Error::Run { .. }), Some(shell)) = (&result, &self.request.run.failure_shell) {
             self.open_shell(&sandbox, shell);
         }
@@ -422,6 +425,7 @@ fn execute(
         command: shown.to_owned(),
         status,
         tail: tail.lines(),
+        is_disk_full: false,
     })
 }
 

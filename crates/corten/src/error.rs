@@ -268,7 +268,15 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
     if let Some(crate::lazy::LayersNeeded { name, source }) = as_error(error) {
         return out_of_reach_hint(name, &**source);
     }
-    if let Some(corten_build::Error::Run { status, .. }) = as_error(error) {
+    if let Some(corten_build::Error::Run {
+        status,
+        is_disk_full,
+        ..
+    }) = as_error(error)
+    {
+        if *is_disk_full {
+            return Some(SPACE_HINT.to_owned());
+        }
         return status_hint(status).map(str::to_owned);
     }
     if let Some(limit) = limit_of(error) {
@@ -307,6 +315,10 @@ fn out_of_reach_hint(name: &str, error: &(dyn StdError + 'static)) -> Option<Str
     })
 }
 
+/// What to do where no space is left.
+const SPACE_HINT: &str =
+    "`corten df` says what takes space, `corten gc` gives back what nothing needs";
+
 /// Says how full the disk is, if one is what `error` is about.
 fn full_disk_hint(error: &(dyn StdError + 'static)) -> Option<String> {
     if !levels(error).any(is_full_disk) {
@@ -327,9 +339,7 @@ fn full_disk_hint(error: &(dyn StdError + 'static)) -> Option<String> {
             near.display()
         ),
     };
-    Some(format!(
-        "{what}; `corten df` says what takes space, `corten gc` gives back what nothing needs"
-    ))
+    Some(format!("{what}; {SPACE_HINT}"))
 }
 
 fn is_full_disk(error: &(dyn StdError + 'static)) -> bool {

@@ -145,10 +145,12 @@ fn explained(error: Error) -> Error {
             command,
             status,
             tail,
+            is_disk_full,
         } => Error::Run {
             command,
             status: format!("{status}; isolated by chroot, it found /proc and /sys empty"),
             tail,
+            is_disk_full,
         },
         other => other,
     }

@@ -25,6 +25,7 @@ pub(crate) fn explained(error: Error, isolation: Isolation) -> Error {
             command,
             status,
             tail,
+            is_disk_full,
         } if isolation == Isolation::OneId => {
             let sign = SIGNS.iter().find(|(sign, _)| tail.contains(sign));
             let reason = sign.map_or("root was the only user there was", |(_, reason)| *reason);
@@ -33,6 +34,7 @@ pub(crate) fn explained(error: Error, isolation: Isolation) -> Error {
                 command,
                 status,
                 tail,
+                is_disk_full,
             }
         }
         other => other,
@@ -51,6 +53,7 @@ mod tests {
                 command: "x".to_owned(),
                 status: "exit status 1".to_owned(),
                 tail: tail.to_owned(),
+                is_disk_full: false,
             };
             let told = explained(error, isolation).to_string();
             assert!(told.contains(expected), "{told}");
