@@ -1,5 +1,6 @@
 //! The files of an image, written out: what `--output type=local` and `type=tar` ask for.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufWriter, IsTerminal as _, Write};
 use std::path::Path;
@@ -10,6 +11,7 @@ use corten_image::{Files, Links, export};
 use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
 use corten_layer::directory::{Devices, DirectoryOptions, Owners, write_tree};
+use corten_snapshot::snapshots::remove;
 use corten_snapshot::{Bytes, PackOptions, Snapshots, layers_of};
 use corten_tar::{Compression, Encoder};
 
@@ -18,14 +20,53 @@ use crate::error::CommandError;
 
 /// Writes the files of `image` into the directory `path`, which must be empty or not there. All of it
 /// belongs to whoever runs this.
+///
+/// A directory that is not there appears whole: it is made beside, as a tar is. One that is there is written
+/// into, since something may be mounted on it.
 pub(crate) fn write_directory(
     snapshots: &Snapshots<'_>,
     image: &ImageDocuments,
     path: &Path,
 ) -> Result<(), CommandError> {
     let doing = || format!("cannot write to `{}`", path.display());
-    fs::create_dir_all(path).map_err(|error| CommandError::doing(doing(), error))?;
-    let mut entries = fs::read_dir(path).map_err(|error| CommandError::doing(doing(), error))?;
+    let is_there = fs::symlink_metadata(path).is_ok();
+    let written = match path.file_name() {
+        Some(name) if !is_there => write_new_directory(snapshots, image, path, name),
+        _ => write_into(snapshots, image, path),
+    };
+    written.map_err(|error| error.while_doing(doing()))
+}
+
+fn write_new_directory(
+    snapshots: &Snapshots<'_>,
+    image: &ImageDocuments,
+    path: &Path,
+    name: &OsStr,
+) -> Result<(), CommandError> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(CommandError::caused)?;
+    }
+    let mut beside = name.to_owned();
+    beside.push(format!(".corten-tmp-{}", std::process::id()));
+    let temporary = path.with_file_name(beside);
+    let create = || fs::create_dir(&temporary).map(|()| (temporary.clone(), ()));
+    let (_unfinished, ()) = Unfinished::create(create).map_err(CommandError::caused)?;
+    let written = write_into(snapshots, image, &temporary)
+        .and_then(|()| fs::rename(&temporary, path).map_err(CommandError::caused));
+    if written.is_err() {
+        // The first failure is the one to tell.
+        remove(&temporary).ok();
+    }
+    written
+}
+
+fn write_into(
+    snapshots: &Snapshots<'_>,
+    image: &ImageDocuments,
+    path: &Path,
+) -> Result<(), CommandError> {
+    fs::create_dir_all(path).map_err(CommandError::caused)?;
+    let mut entries = fs::read_dir(path).map_err(CommandError::caused)?;
     if entries.next().is_some() {
         return Err(CommandError::failed(format!(
             "`{}` is not empty",
@@ -41,7 +82,6 @@ pub(crate) fn write_directory(
         let root = Root::open(path)?;
         write_tree(contents.tree, contents, &root, &options).map(drop)
     })
-    .map_err(|error| error.while_doing(doing()))
 }
 
 /// How a tar is written.

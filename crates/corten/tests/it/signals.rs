@@ -28,7 +28,7 @@ fn a_command_that_is_told_to_end_leaves_nothing() {
         check(&program, &export, signal);
         check(&program, &["save", "base", "-o", "out/x.tar"], signal);
         check(&program, &["unpack", "--rootless", "base", "out/x"], signal);
-        for kind in ["tar", "oci", "docker"] {
+        for kind in ["tar", "oci", "docker", "local"] {
             let output = format!("type={kind},dest=out/x.tar");
             check(&program, &["build", "context", "-o", &output], signal);
         }
