@@ -52,6 +52,21 @@ need_base() {
 # copy_base STORE: a store of the case's own with `base` in it.
 copy_base() { corten --root "$1" copy "oci:$BASE_STORE:docker.io/library/base:latest" base >/dev/null; }
 
+# small_base STORE: the image `small` in it, of busybox alone.
+small_base() {
+    { set +x; } 2>/dev/null
+    need busybox
+    mkdir -p "$CASE/small/bin"
+    cp "$(command -v busybox)" "$CASE/small/bin/busybox"
+    local name
+    for name in $(busybox --list); do
+        [[ $name == busybox ]] || ln -sf busybox "$CASE/small/bin/$name"
+    done
+    tar --create --file "$CASE/small.tar" --directory "$CASE/small" --owner 0 --group 0 --mtime "@$EPOCH" --sort name bin
+    corten --root "$1" import "$CASE/small.tar" --tag small >/dev/null
+    set -x
+}
+
 app_digest() { corten --root "$BASE_STORE" inspect --format json app | jq -r .digest; }
 
 # What `app` says when it is run.
