@@ -33,6 +33,7 @@ mod merge;
 mod mounts;
 mod one_id;
 pub(crate) mod options;
+mod owners;
 mod places;
 mod refusals;
 mod resolvers;
@@ -41,6 +42,7 @@ mod sockets;
 mod tail;
 mod tier;
 mod times;
+mod traced;
 pub(crate) mod tree;
 mod walk;
 mod workspace;
@@ -95,6 +97,7 @@ impl Builder<'_> {
             };
             let made = match tier {
                 Tier::Chroot => self.run_chrooted(stage, &running, &taken, &key),
+                Tier::Traced => self.run_traced(stage, &running, &taken, &key),
                 Tier::Root { .. } | Tier::UserNamespace(_) => {
                     self.run_in(stage, &running, &taken, &key)
                 }

@@ -112,6 +112,27 @@ fn processes() -> Vec<Process> {
     entries.flatten().filter_map(process).collect()
 }
 
+/// Returns the children of this process, as the kernel lists them.
+pub(crate) fn children() -> Vec<i32> {
+    let listed = || -> Option<Vec<i32>> {
+        let mut found = Vec::new();
+        for thread in fs::read_dir("/proc/self/task").ok()? {
+            let list = fs::read_to_string(thread.ok()?.path().join("children")).ok()?;
+            found.extend(
+                list.split_whitespace()
+                    .filter_map(|pid| pid.parse::<i32>().ok()),
+            );
+        }
+        Some(found)
+    };
+    // Not every kernel has the list.
+    listed().unwrap_or_else(|| {
+        let ours = getpid().as_raw_pid();
+        let children = processes().into_iter().filter(|one| one.parent == ours);
+        children.map(|one| one.pid).collect()
+    })
+}
+
 fn own_session() -> Option<i32> {
     let stat = fs::read("/proc/self/stat").ok()?;
     let own = process_of(getpid().as_raw_pid(), &String::from_utf8_lossy(&stat))?;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::idmap::has_one_id;
 use crate::probe::{Check, Probe, Tier, probe, probe_one_id};
-use crate::survey::{self, OF_CHROOT};
+use crate::survey::{self, OF_CHROOT, OF_TRACED};
 use crate::userns::entered;
 
 /// A way to run a process apart from the machine.
@@ -25,19 +25,28 @@ pub enum Isolation {
     OneId,
     /// As root in a directory, by chroot(2) alone: nothing is mounted, and there is no namespace.
     Chroot,
+    /// As any user in a directory, by a supervisor that answers system calls: no right is needed.
+    Traced,
 }
 
 impl Isolation {
     /// All, the best first.
-    pub const ALL: [Self; 4] = [Self::Root, Self::UserNamespace, Self::OneId, Self::Chroot];
+    pub const ALL: [Self; 5] = [
+        Self::Root,
+        Self::UserNamespace,
+        Self::OneId,
+        Self::Chroot,
+        Self::Traced,
+    ];
 
-    /// Returns its name: `root`, `userns`, `userns-one` or `chroot`.
+    /// Returns its name: `root`, `userns`, `userns-one`, `chroot` or `traced`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Root => "root",
             Self::UserNamespace => "userns",
             Self::OneId => "userns-one",
             Self::Chroot => "chroot",
+            Self::Traced => "traced",
         }
     }
 
@@ -64,6 +73,10 @@ impl Isolation {
                 "run as root of a container with the capabilities that Docker and containerd give by \
                  default; in a pod: `securityContext: {runAsUser: 0, allowPrivilegeEscalation: true}` \
                  without `capabilities.drop`"
+            }
+            Self::Traced => {
+                "run on x86-64 and Linux 5.19 with Landlock (`lsm=landlock,...` of the kernel's command \
+                 line), under a seccomp profile that is Docker's or containerd's, or none"
             }
         }
     }
@@ -207,12 +220,21 @@ fn verdict(isolation: Isolation, probe: &Probe, tried: &[Check]) -> Verdict {
         Isolation::UserNamespace if is_root && entered().is_none() => {
             vec!["root needs none: it is for ordinary users".to_owned()]
         }
+        // What the kernel lets root do is done to files, not only said of them.
+        Isolation::Traced if is_root => {
+            vec!["root needs none: it is for ordinary users".to_owned()]
+        }
         Isolation::Root | Isolation::UserNamespace | Isolation::OneId => {
             failed(&mut probe.checks.iter())
         }
-        Isolation::Chroot => {
-            let is_needed = |check: &&Check| OF_CHROOT.contains(&check.what.as_str());
-            let missing = OF_CHROOT
+        Isolation::Chroot | Isolation::Traced => {
+            let needed: &[&str] = if isolation == Isolation::Traced {
+                &OF_TRACED
+            } else {
+                &OF_CHROOT
+            };
+            let is_needed = |check: &&Check| needed.contains(&check.what.as_str());
+            let missing = needed
                 .iter()
                 .filter(|what| !tried.iter().any(|check| check.what == **what))
                 .map(|what| format!("{what}: not tried"));
@@ -237,7 +259,8 @@ fn verdict(isolation: Isolation, probe: &Probe, tried: &[Check]) -> Verdict {
 /// # Errors
 /// [`Error::IsolationUnavailable`] with the reasons if that is not to be had.
 pub fn choose(wanted: Option<Isolation>, scratch: &Path) -> Result<Tier, Error> {
-    if wanted.is_none_or(|wanted| wanted != Isolation::Chroot) {
+    let is_bare = matches!(wanted, Some(Isolation::Chroot | Isolation::Traced));
+    if !is_bare {
         // The usual case, in which nothing else needs to be tried.
         let probe = probe();
         if let Some(tier) = probe.tier
@@ -253,13 +276,16 @@ pub fn choose(wanted: Option<Isolation>, scratch: &Path) -> Result<Tier, Error> 
         return Ok(tier);
     }
     let survey = survey(scratch);
-    let usable = survey.verdicts.iter().any(|verdict| {
-        verdict.isolation == Isolation::Chroot
-            && verdict.problems.is_empty()
-            && wanted.is_none_or(|wanted| wanted == Isolation::Chroot)
+    let mut usable = survey.verdicts.iter().filter(|verdict| {
+        verdict.problems.is_empty() && wanted.is_none_or(|wanted| wanted == verdict.isolation)
     });
-    if usable {
-        return Ok(Tier::Chroot);
+    let bare = usable.find_map(|verdict| match verdict.isolation {
+        Isolation::Chroot => Some(Tier::Chroot),
+        Isolation::Traced => Some(Tier::Traced),
+        Isolation::Root | Isolation::UserNamespace | Isolation::OneId => None,
+    });
+    if let Some(tier) = bare {
+        return Ok(tier);
     }
     let verdicts = survey.verdicts.into_iter();
     let verdicts = verdicts.filter(|one| wanted.is_none_or(|wanted| wanted == one.isolation));

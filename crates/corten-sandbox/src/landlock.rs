@@ -105,6 +105,52 @@ fn rights_of(stream: BorrowedFd<'_>) -> Result<u64, Errno> {
         })
 }
 
+/// Rights by their bits (`LANDLOCK_ACCESS_FS_*`).
+#[cfg(target_arch = "x86_64")]
+pub(crate) struct Right;
+
+#[cfg(target_arch = "x86_64")]
+impl Right {
+    pub(crate) const EXECUTE: u64 = 1;
+    pub(crate) const WRITE_FILE: u64 = 1 << 1;
+    pub(crate) const READ_FILE: u64 = 1 << 2;
+    pub(crate) const READ_DIR: u64 = 1 << 3;
+    pub(crate) const TRUNCATE: u64 = TRUNCATE;
+    pub(crate) const IOCTL_DEV: u64 = IOCTL_DEV;
+    pub(crate) const ALL: u64 = u64::MAX;
+}
+
+/// Whether signals to processes outside, and their abstract sockets, are refused where that is known.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signals {
+    /// They are.
+    Keep,
+    /// They are not.
+    Leave,
+}
+
+/// Allows this thread, and what it becomes and starts, beneath each place what is said there, of what the
+/// kernel can refuse. Returns whether it can refuse signals.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn fence_with(rules: &[(BorrowedFd<'_>, u64)], signals: Signals) -> Result<bool, Errno> {
+    let attr = attr(version()?).ok_or(Errno::NOSYS)?;
+    let can_keep = attr.scoped != 0;
+    let attr = match signals {
+        Signals::Keep => attr,
+        Signals::Leave => RulesetAttr { scoped: 0, ..attr },
+    };
+    let ruleset = create_ruleset(attr)?;
+    for (place, rights) in rules {
+        let rights = rights & attr.handled_access_fs;
+        if rights != 0 {
+            allow_beneath(ruleset.as_fd(), place, rights)?;
+        }
+    }
+    restrict_self(ruleset.as_fd())?;
+    Ok(can_keep)
+}
+
 /// Returns what a kernel with this version of the interface is asked to refuse; `None` if that would
 /// refuse too much.
 fn attr(version: u32) -> Option<RulesetAttr> {

@@ -17,7 +17,7 @@
 //!     match &found.tier {
 //!         Some(Tier::Root { .. }) => assert_eq!(found.uid, 0),
 //!         Some(Tier::UserNamespace(map)) => assert_eq!(map.uids[0].inside, 0),
-//!         Some(Tier::Chroot) => unreachable!("`choose` is for those who can do with that"),
+//!         Some(Tier::Chroot | Tier::Traced) => unreachable!("`choose` is for those who can do with that"),
 //!         None => assert!(found.checks.iter().any(|check| check.problem.is_some())),
 //!     }
 //! }
@@ -54,6 +54,7 @@ mod paths;
 mod poll;
 mod probe;
 mod process;
+mod records;
 mod resources;
 mod root;
 mod run;
@@ -64,6 +65,11 @@ mod stdio;
 mod survey;
 mod sys;
 mod terminal;
+#[cfg(target_arch = "x86_64")]
+mod traced;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "untraced.rs"]
+mod traced;
 mod userns;
 
 pub use cancel::{Cancel, Held};
@@ -76,6 +82,7 @@ pub use error::Error;
 pub use idmap::{IdMap, MapRange, has_one_id, in_user_namespace};
 pub use isolation::{Isolation, Survey, Verdict, choose, survey};
 pub use probe::{Check, Probe, Tier, probe, probe_one_id};
+pub use records::{FileContent, FileId, FileRecord, FileRecords, RecordedDevice};
 pub use resources::{ResourceLimit, check_resource_limits};
 pub use run::{Outcome, Signals, run, run_until};
 pub use spec::{Content, Init, Mount, MountKind, Network, Process, Root, RootKind, Sandbox, User};

@@ -33,6 +33,9 @@ pub enum Tier {
     UserNamespace(IdMap),
     /// As root in a directory, by chroot(2) alone; only [`choose`](crate::choose) finds this.
     Chroot,
+    /// As whoever this is in a directory, by a supervisor that answers system calls; only
+    /// [`choose`](crate::choose) finds this.
+    Traced,
 }
 
 impl Tier {
@@ -46,6 +49,7 @@ impl Tier {
             Self::UserNamespace(map) if map.is_single() => Isolation::OneId,
             Self::UserNamespace(_) => Isolation::UserNamespace,
             Self::Chroot => Isolation::Chroot,
+            Self::Traced => Isolation::Traced,
         }
     }
 }

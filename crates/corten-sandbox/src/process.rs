@@ -141,10 +141,7 @@ fn restrict(process: &Process, confinement: &Confinement) -> Result<(), Failure>
     let what = Path::new("the process");
     let capabilities = confinement.capabilities;
     umask(Mode::from_raw_mode(0o022));
-    for limit in &process.resource_limits {
-        let shown = limit.to_string();
-        limit.set().doing("limiting", Path::new(&shown))?;
-    }
+    limit_resources(process)?;
     caps::drop_bounding(capabilities).doing("taking capabilities from", what)?;
     set_groups(&process.user).doing("setting the groups of", what)?;
     if confinement.no_new_privileges {
@@ -171,6 +168,15 @@ fn restrict(process: &Process, confinement: &Confinement) -> Result<(), Failure>
     set_parent_process_death_signal(Some(Signal::KILL)).doing("tying to its parent", what)
 }
 
+/// Sets the limits that the process is to have.
+pub(crate) fn limit_resources(process: &Process) -> Result<(), Failure> {
+    for limit in &process.resource_limits {
+        let shown = limit.to_string();
+        limit.set().doing("limiting", Path::new(&shown))?;
+    }
+    Ok(())
+}
+
 fn set_groups(user: &User) -> Result<(), Errno> {
     let groups: Vec<_> = user
         .additional_gids
@@ -188,7 +194,7 @@ fn set_groups(user: &User) -> Result<(), Errno> {
 
 /// A directory reached through a descriptor that leaked from outside has no path in this root, and
 /// the kernel says so (CVE-2024-21626).
-fn enter_directory(cwd: &Path) -> Result<(), Failure> {
+pub(crate) fn enter_directory(cwd: &Path) -> Result<(), Failure> {
     let failure = |errno: Errno| Failure::WorkingDirectory {
         path: cwd.to_string_lossy().into_owned(),
         errno: errno.raw_os_error(),
@@ -203,7 +209,7 @@ fn enter_directory(cwd: &Path) -> Result<(), Failure> {
 }
 
 /// Executes the process, looking it up in its own `PATH`, as execvp(3) does.
-fn replace(process: &Process) -> Result<Never, Failure> {
+pub(crate) fn replace(process: &Process) -> Result<Never, Failure> {
     let what = Path::new("the process");
     let c_strings = |strings: &[String]| {
         strings

@@ -48,7 +48,11 @@ pub(crate) fn mount(root: &Root) -> Result<OwnedFd, Failure> {
 pub(crate) fn make(kind: &RootKind) -> Result<OwnedFd, Failure> {
     match kind {
         // Where nothing can be mounted, the stage does not come here.
-        RootKind::Directory(path) | RootKind::Chroot(path) => {
+        RootKind::Directory(path)
+        | RootKind::Chroot(path)
+        | RootKind::Traced {
+            directory: path, ..
+        } => {
             let copy = mounts::copy(CWD, path).doing("opening the root", path)?;
             mounts::restrict(copy.as_fd(), MountAttrFlags::MOUNT_ATTR_NODEV)
                 .doing("keeping devices from being used in", path)?;

@@ -116,7 +116,7 @@ fn start(
     stdio: [OwnedFd; 3],
     group: Option<&Group>,
 ) -> Result<Child, Error> {
-    let (namespaces, executable, ending) = if is_chroot(sandbox) {
+    let (namespaces, executable, ending) = if is_apart(sandbox) {
         descendants::adopt_orphans();
         // Nobody sees this executable where there is no /proc, and a mount of it cannot be made.
         (0, Executable::Own, Ending::Close)
@@ -130,8 +130,12 @@ fn start(
     Ok(child)
 }
 
-fn is_chroot(sandbox: &Sandbox) -> bool {
-    matches!(sandbox.root.kind, RootKind::Chroot(_))
+/// Returns whether no namespace keeps it apart.
+fn is_apart(sandbox: &Sandbox) -> bool {
+    matches!(
+        sandbox.root.kind,
+        RootKind::Chroot(_) | RootKind::Traced { .. }
+    )
 }
 
 /// Makes a control group where limits need one.
@@ -159,7 +163,7 @@ pub(crate) fn namespaces(network: Network) -> u64 {
 /// Refuses what only fails in the child, without a good message.
 fn check(sandbox: &Sandbox) -> Result<(), Error> {
     check_process(&sandbox.process)?;
-    if let RootKind::Chroot(directory) = &sandbox.root.kind {
+    if let RootKind::Chroot(directory) | RootKind::Traced { directory, .. } = &sandbox.root.kind {
         check_absolute("the root", directory)?;
         if let Some(mount) = sandbox.mounts.first() {
             let path = mount.destination.to_string_lossy();
@@ -194,6 +198,7 @@ fn check_tree(tree: &RootKind) -> Result<(), Error> {
     let field = "the source of a mount";
     match tree {
         RootKind::Directory(path) | RootKind::Chroot(path) => check_absolute(field, path),
+        RootKind::Traced { directory, .. } => check_absolute(field, directory),
         RootKind::Overlay { lower, upper, .. } => lower
             .iter()
             .chain([upper])

@@ -74,6 +74,21 @@ pub enum RootKind {
     /// [no new privileges](Process::no_new_privileges) unless the caller has `CAP_SYS_ADMIN`;
     /// [`Outcome::shortcomings`](crate::Outcome::shortcomings) says what else is missing.
     Chroot(PathBuf),
+    /// A directory, changed in place, by a process without any right that is answered by a supervisor:
+    /// where nothing can be mounted, no namespace made and no root directory changed, and where there is
+    /// one user only.
+    ///
+    /// There are no mounts, so that the caller puts into the directory what the process is to find; an
+    /// empty `/proc`, `/sys` and `/dev/pts` stand for those of the machine, and `/dev` gets files that
+    /// stand for devices. All files belong to the caller, who may read and write each. What they are said
+    /// to be is in `records` of the workspace, [encoded](crate::FileRecords::encode), and is there
+    /// afterwards. [`Init::Reaper`] is the only way. It takes Linux 5.19 with Landlock, on x86-64.
+    Traced {
+        /// The directory.
+        directory: PathBuf,
+        /// A directory for one run, on any file system from which files can be executed.
+        workspace: PathBuf,
+    },
     /// An EROFS image over other files; changes go to `upper`, as those of a stack of directories do.
     ///
     /// It takes Linux 6.12 and root of the machine.

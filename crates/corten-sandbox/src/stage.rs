@@ -12,7 +12,7 @@ use crate::error::{Doing, Failure};
 use crate::mountpoint::InRoot;
 use crate::process::Confinement;
 use crate::spec::{Init, Network, RootKind, Sandbox};
-use crate::{chroot, devices, init, mounts, paths, probe, process, root, survey, sys};
+use crate::{chroot, devices, init, mounts, paths, probe, process, root, survey, sys, traced};
 
 /// Becomes a stage of a sandbox, and never returns, if this process was started as one; returns at
 /// once otherwise.
@@ -61,6 +61,13 @@ fn run(
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     if let RootKind::Chroot(directory) = &sandbox.root.kind {
         return chroot::run(sandbox, directory, terminal, socket);
+    }
+    if let RootKind::Traced {
+        directory,
+        workspace,
+    } = &sandbox.root.kind
+    {
+        return traced::run(sandbox, directory, workspace, socket);
     }
     let root = root::mount(&sandbox.root)?;
     let mut in_root = InRoot::new(root.as_fd());

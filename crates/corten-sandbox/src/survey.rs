@@ -21,7 +21,7 @@ use crate::child::{Child, Executable};
 use crate::error::{Error, Talking};
 use crate::landlock::Fence;
 use crate::probe::Check;
-use crate::{cgroup, landlock, mounts, seccomp, stdio, sys};
+use crate::{cgroup, landlock, mounts, seccomp, stdio, sys, traced};
 
 /// Something that can be tried by itself.
 struct Primitive {
@@ -31,7 +31,7 @@ struct Primitive {
 }
 
 /// All of them but those that [`probe`](crate::probe()) tries in the namespaces a sandbox would have.
-const PRIMITIVES: [Primitive; 9] = [
+const PRIMITIVES: [Primitive; 10] = [
     Primitive {
         what: "user namespace",
         attempt: user_namespace,
@@ -68,13 +68,21 @@ const PRIMITIVES: [Primitive; 9] = [
         what: "Landlock",
         attempt: |_| fence(),
     },
+    Primitive {
+        what: SUPERVISION,
+        attempt: traced::attempt,
+    },
 ];
 
 const CHOWN: &str = "chown";
 const KILL: &str = "kill";
+const SUPERVISION: &str = "supervision";
 
 /// What a root that is entered by chroot(2) cannot do without.
 pub(crate) const OF_CHROOT: [&str; 4] = ["chroot", CHOWN, "other users", KILL];
+
+/// What a process without any right cannot do without.
+pub(crate) const OF_TRACED: [&str; 2] = ["Landlock", SUPERVISION];
 
 /// Tries every primitive. `scratch` is a directory that may be written to.
 pub(crate) fn primitives(scratch: &Path) -> Result<Vec<Check>, Error> {

@@ -5,6 +5,10 @@
 )]
 
 pub(crate) mod landlock;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod notify;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod ptrace;
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -369,6 +373,17 @@ pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()
         )
     };
     checked(result).map(drop)
+}
+
+/// Returns what statfs(2) says of the file system behind a handle, as the kernel writes it.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn statfs_bytes(handle: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
+    // `struct statfs` of 64-bit machines.
+    let mut bytes = vec![0_u8; 120];
+    // SAFETY: the kernel writes one structure of that size.
+    let result =
+        unsafe { libc::syscall(libc::SYS_fstatfs, handle.as_raw_fd(), bytes.as_mut_ptr()) };
+    checked(result).map(|_| bytes)
 }
 
 fn checked(result: i64) -> Result<i32, Errno> {

@@ -1,8 +1,11 @@
 //! How an ordinary user's command becomes root: the program again, in a user namespace.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use corten_sandbox::{IdMap, Tier, probe, probe_one_id, reexec_in_user_namespace};
+use corten_sandbox::{
+    IdMap, Isolation, Tier, choose, probe, probe_one_id, reexec_in_user_namespace,
+};
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -38,6 +41,12 @@ pub(crate) fn enter(ids: Ids, ctx: &Context) -> Result<Option<ExitCode>, Command
     };
     match ended {
         Ok(status) => Ok(Some(exit_code(status.code()))),
+        // A build can do without one.
+        Err(error) if ids == Ids::Any && can_supervise() => {
+            let detail = format!("no user namespace can be had: {error}");
+            ctx.output.detail(&detail);
+            Ok(None)
+        }
         // The probe tells more than the first call that failed, and has advice.
         Err(error) => {
             let probe = if ids == Ids::One {
@@ -50,12 +59,18 @@ pub(crate) fn enter(ids: Ids, ctx: &Context) -> Result<Option<ExitCode>, Command
     }
 }
 
+/// Tells whether commands can be run without being root of anything.
+fn can_supervise() -> bool {
+    choose(Some(Isolation::Traced), Path::new("/")).is_ok()
+}
+
 /// Says how processes are isolated, in a few words.
 pub(crate) fn describe(tier: &Tier) -> String {
     match tier {
         Tier::Root { userxattr: false } => "as root".to_owned(),
         Tier::Root { userxattr: true } => "as root of a user namespace".to_owned(),
         Tier::Chroot => "by chroot alone".to_owned(),
+        Tier::Traced => "by a supervisor alone".to_owned(),
         Tier::UserNamespace(map) => {
             let n_ids: u64 = map.uids.iter().map(|range| u64::from(range.count)).sum();
             format!("in a user namespace of {n_ids} ids")

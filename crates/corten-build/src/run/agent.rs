@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +18,7 @@ use corten_dockerfile::Ownership;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use crate::run::owners;
 use crate::ssh::{FAILURE, REQUEST_IDENTITIES, SIGN_REQUEST, SshAgent, SshKey, answer};
 use crate::{Error, Result};
 
@@ -55,7 +56,7 @@ impl Agent {
         let socket = directory.join(name);
         let failed = |error| Error::system("make the socket", &socket)(error);
         let listener = bind(directory, name).map_err(failed)?;
-        chown(&socket, Some(owner.uid), Some(owner.gid)).map_err(failed)?;
+        owners::give(&socket, owner.uid, owner.gid).map_err(failed)?;
         let mode = fs::Permissions::from_mode(owner.mode & 0o777);
         fs::set_permissions(&socket, mode).map_err(failed)?;
         let (ending, end) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed(error.into()))?;

@@ -98,7 +98,7 @@ impl Builder<'_> {
     }
 
     /// Tells of what is promised to be in memory and is not.
-    fn warn_of_disk(&self, running: &Running<'_>) {
+    pub(crate) fn warn_of_disk(&self, running: &Running<'_>) {
         for mount in &running.run.mounts {
             if matches!(mount.kind, RunMountKind::Tmpfs { .. }) {
                 (self.listener)(Event::Warning(&format!(

@@ -8,12 +8,13 @@ use std::path::Path;
 use corten_layer::beneath::Root;
 use corten_layer::{Tree, path};
 use corten_sandbox::{MountKind, RootKind};
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 use std::os::fd::AsFd as _;
 
 use crate::run::merge::Attic;
 use crate::run::mounts::Point;
+use crate::run::owners;
 use crate::{Error, Result};
 
 /// What is covered while a command runs.
@@ -174,10 +175,7 @@ impl<'a> Covers<'a> {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
             let file = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?;
             let written = write(&file, content)
-                .and_then(|()| {
-                    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-                    rustix::fs::fchown(&file, Some(uid), Some(gid))
-                })
+                .and_then(|()| owners::give_open(&file, uid, gid))
                 .and_then(|()| rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)));
             if written.is_err() {
                 rustix::fs::ftruncate(&file, 0).ok();

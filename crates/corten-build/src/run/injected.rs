@@ -147,7 +147,12 @@ impl Injected {
             result => result.map_err(failed)?,
         }
         // The time is put back later.
-        Ok(set_attributes(&self.root, path, meta, owners())?)
+        Ok(set_attributes(
+            &self.root,
+            path,
+            meta,
+            owners::of_written(),
+        )?)
     }
 
     /// Removes what was made and is still empty; `created` are mount points that the sandbox made

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use corten_dockerfile::{Diagnostic, Ownership, RunMount, RunMountKind, RunStep, Sharing};
-use corten_sandbox::{Mount, MountKind, RootKind, Tier};
+use corten_sandbox::{Isolation, Mount, MountKind, RootKind, Tier};
 use corten_spec::Digest;
 
 use crate::build::Builder;
@@ -13,6 +13,7 @@ use crate::explain::Ledger;
 use crate::key::Key;
 use crate::run::agent::Agent;
 use crate::run::caches::{self, Held, Wanted};
+use crate::run::owners;
 use crate::run::places::{Naming, Taken};
 use crate::run::workspace::hosts_file;
 use crate::run::{Running, resolvers};
@@ -145,9 +146,9 @@ impl Builder<'_> {
                 | RunMountKind::Tmpfs { .. } => {}
             }
         }
-        let is_bare = matches!(running.tier, Tier::Chroot);
+        let is_bare = matches!(running.tier, Tier::Chroot | Tier::Traced);
         if is_bare {
-            self.check_bare(run, taken)?;
+            self.check_bare(run, taken, running.tier.isolation())?;
         }
         let caches = self.hold_caches(run, taken, is_bare)?;
         let userxattr = matches!(running.tier, Tier::Root { userxattr: true });
@@ -273,7 +274,12 @@ impl Builder<'_> {
     }
 
     /// Refuses what cannot be had where nothing can be mounted.
-    fn check_bare(&self, run: &RunStep, taken: &[Option<Taken<'_>>]) -> StepResult<()> {
+    fn check_bare(
+        &self,
+        run: &RunStep,
+        taken: &[Option<Taken<'_>>],
+        isolation: Isolation,
+    ) -> StepResult<()> {
         let mut names = Vec::new();
         for (mount, taken) in run.mounts.iter().zip(taken) {
             let problem = match &mount.kind {
@@ -292,7 +298,7 @@ impl Builder<'_> {
                 | RunMountKind::Ssh { .. } => None,
             };
             if let Some(problem) = problem {
-                let message = format!("{problem} where commands are isolated by chroot alone");
+                let message = format!("{problem} where commands are isolated by `{isolation}`");
                 return Err(StepError::at(mount.span, message));
             }
         }
@@ -357,7 +363,7 @@ impl Builder<'_> {
     }
 
     fn fill(&self, path: &Path, mount: &RunMount, taken: Option<&Taken<'_>>) -> Result<()> {
-        use std::os::unix::fs::{PermissionsExt, chown};
+        use std::os::unix::fs::PermissionsExt;
         match taken {
             Some(taken) => self.write_place(taken, path)?,
             None => std::fs::create_dir(path).map_err(Error::system("create", path))?,
@@ -378,7 +384,7 @@ impl Builder<'_> {
                 gid: 0,
             },
         };
-        chown(path, Some(uid), Some(gid)).map_err(Error::system("set the owner of", path))?;
+        owners::give(path, uid, gid).map_err(Error::system("set the owner of", path))?;
         let mode = std::fs::Permissions::from_mode(mode & 0o7777);
         std::fs::set_permissions(path, mode).map_err(Error::system("set the mode of", path))
     }

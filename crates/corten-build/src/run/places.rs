@@ -339,7 +339,7 @@ fn cut(tree: &Tree, selected: &Selected) -> Result<Tree> {
 /// Device nodes are left out: where nothing can be mounted they would be live.
 fn write(tree: &Tree, contents: &dyn Contents, root: &Root) -> Result<()> {
     let options = DirectoryOptions {
-        owners: owners(),
+        owners: owners::of_written(),
         devices: Devices::Skip,
         threads: 2,
     };

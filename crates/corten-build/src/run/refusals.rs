@@ -51,7 +51,8 @@ struct Demand {
 }
 
 const HINT: &str = "`corten doctor` tells of better ways";
-const WITHOUT_MOUNTS: &[Isolation] = &[Isolation::Chroot];
+const WITHOUT_MOUNTS: &[Isolation] = &[Isolation::Chroot, Isolation::Traced];
+const WITHOUT_RIGHTS: &[Isolation] = &[Isolation::Traced];
 const WITHOUT_USERS: &[Isolation] = &[Isolation::OneId];
 
 /// Tells whether `instruction` asks for something that not every way of isolation has.
@@ -99,6 +100,14 @@ fn demands(instruction: &Instruction, request: &BuildRequest) -> Vec<Demand> {
     if network == Network::None && run.security == Security::Insecure {
         let what = "a command without a filter cannot be kept from the network";
         demand(flag("security"), what, WITHOUT_MOUNTS);
+    }
+    if run.security == Security::Insecure {
+        let what = "no command can be given more rights";
+        demand(flag("security"), what, WITHOUT_RIGHTS);
+    }
+    if request.run.failure_shell.is_some() {
+        let what = "there can be no shell for a command that fails";
+        demand(instruction.span, what, WITHOUT_RIGHTS);
     }
     if request.run.shm_size.is_some() {
         let what = "the size of `/dev/shm` cannot be set";

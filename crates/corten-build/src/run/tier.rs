@@ -13,6 +13,10 @@ use crate::request::Isolations;
 use crate::run::refusals;
 use crate::{Error, Result};
 
+/// What is said of [`Tier::Traced`].
+const WEAKEST: &str = "commands are isolated by `traced`, the weakest way: a supervisor and Landlock keep them in, and no \
+     namespace; `corten doctor` tells what a better one takes";
+
 impl Builder<'_> {
     /// Refuses what was asked for and cannot be had, before anything is done.
     pub(crate) fn prepare_isolation(&self) -> Result<()> {
@@ -62,8 +66,11 @@ impl Builder<'_> {
             (self.listener)(Event::Isolated {
                 isolation: tier.isolation(),
             });
-            if wanted.is_none() && matches!(tier, Tier::Chroot) {
-                self.warn_of_chroot(scratch);
+            match tier {
+                Tier::Chroot if wanted.is_none() => self.warn_of_chroot(scratch),
+                // Nobody should have it without knowing, not even who asked for it long ago.
+                Tier::Traced => (self.listener)(Event::Warning(WEAKEST)),
+                Tier::Chroot | Tier::Root { .. } | Tier::UserNamespace(_) => {}
             }
             Ok(tier)
         })
@@ -90,7 +97,7 @@ impl Builder<'_> {
 /// The caller enters the user namespace before a build starts; here it is too late.
 fn entered(tier: Tier) -> std::result::Result<Tier, corten_sandbox::Error> {
     match tier {
-        Tier::Root { .. } | Tier::Chroot => Ok(tier),
+        Tier::Root { .. } | Tier::Chroot | Tier::Traced => Ok(tier),
         Tier::UserNamespace(_) => Err(corten_sandbox::Error::IsolationUnavailable {
             verdicts: vec![Verdict {
                 isolation: Isolation::UserNamespace,

@@ -20,6 +20,7 @@ use crate::build::Builder;
 use crate::event::Event;
 use crate::packing::packed;
 use crate::run::merge::{Attic, merge};
+use crate::run::owners;
 use crate::stage::Stage;
 use crate::{Error, Result};
 
@@ -131,7 +132,9 @@ impl Builder<'_> {
             tree: &tree,
             bytes: &bytes,
         };
-        let written = write_tree(&tree, &contents, &Root::open(&files)?, &options())?;
+        let root = Root::open(&files)?;
+        let written = write_tree(&tree, &contents, &root, &options())?;
+        owners::open_up(&root)?;
         self.warn_of_refused(&written);
         Ok(work)
     }
@@ -150,6 +153,7 @@ impl Builder<'_> {
         std::fs::create_dir(&upper).map_err(Error::system("create", &upper))?;
         self.warn_of_refused(&write_changes(&before, &tree, &bytes, &upper)?);
         let (from, to) = (Root::open(&upper)?, Root::open(&work.files())?);
+        owners::open_up(&from)?;
         merge(&from, &to, &work.attic()?)?;
         remove(&upper)?;
         work.holds(layers)?;
@@ -158,6 +162,10 @@ impl Builder<'_> {
 
     /// Tells what a command misses. The image keeps it.
     fn warn_of_refused(&self, written: &Written) {
+        // What is recorded is not missed.
+        if owners::of_written() == Owners::Record {
+            return;
+        }
         if let Some(first) = written.xattrs_refused.first() {
             (self.listener)(Event::Warning(&format!(
                 "commands do not see {} extended attributes that cannot be set here, such as `{first}`",
@@ -185,7 +193,7 @@ fn write_changes(before: &Tree, tree: &Tree, bytes: &Bytes<'_>, upper: &Path) ->
 /// that none is found to be removed after it.
 fn options() -> DirectoryOptions {
     DirectoryOptions {
-        owners: Owners::Set,
+        owners: owners::of_written(),
         devices: Devices::Skip,
         threads: THREADS,
     }

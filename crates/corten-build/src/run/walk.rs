@@ -67,6 +67,12 @@ impl Walk {
         Ok(walk)
     }
 
+    /// Returns what was at each path, by device and inode.
+    pub(crate) fn inodes(&self) -> impl Iterator<Item = (&[u8], (u64, u64))> {
+        let seen = self.seen.iter();
+        seen.map(|(path, stamp)| (path.as_slice(), stamp.inode))
+    }
+
     fn see(&mut self, path: Vec<u8>, found: &Found) {
         self.latest = self.latest.max(found.ctime);
         self.seen.insert(path, Stamp::of(found));

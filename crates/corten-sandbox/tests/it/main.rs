@@ -17,6 +17,8 @@ mod lifetime;
 mod parts;
 mod rootless;
 mod terminal;
+mod traced;
+mod traced_attacks;
 mod world;
 
 use std::process::ExitCode;
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         Some(lifetime::HOLD) => lifetime::hold(),
         Some(chrooted::HOLD) => chrooted::hold(&args[2]),
         Some(terminal::TYPE) => terminal::show(&args[2]),
+        Some(traced::RUN) => traced::run_script(&args[2..]),
         Some(rootless::SCENARIO) => rootless::scenario(&args[2]),
         Some(rootless::PROBE) => rootless::print_probe(),
         _ => harness::main(
@@ -43,6 +46,8 @@ fn main() -> ExitCode {
                 ("parts", parts::TESTS),
                 ("terminal", terminal::TESTS),
                 ("rootless", rootless::TESTS),
+                ("traced", traced::TESTS),
+                ("traced_attacks", traced_attacks::TESTS),
             ],
         ),
     }

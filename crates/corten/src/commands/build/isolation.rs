@@ -37,6 +37,8 @@ enum Isolation {
     UsernsOne,
     /// As root in a directory, without mounts and namespaces: in a default container
     Chroot,
+    /// As any user in a directory, supervised: in a pod that is allowed nothing
+    Traced,
     /// Nothing may be run
     None,
 }
@@ -49,7 +51,7 @@ impl IsolationArgs {
             Isolation::Auto => Some(Ids::Any),
             Isolation::Userns => Some(Ids::Many),
             Isolation::UsernsOne => Some(Ids::One),
-            Isolation::Root | Isolation::Chroot | Isolation::None => None,
+            Isolation::Root | Isolation::Chroot | Isolation::Traced | Isolation::None => None,
         }
     }
 
@@ -70,6 +72,7 @@ impl IsolationArgs {
             Isolation::Userns => Isolations::Only(corten_sandbox::Isolation::UserNamespace),
             Isolation::UsernsOne => Isolations::Only(corten_sandbox::Isolation::OneId),
             Isolation::Chroot => Isolations::Only(corten_sandbox::Isolation::Chroot),
+            Isolation::Traced => Isolations::Only(corten_sandbox::Isolation::Traced),
             Isolation::None => Isolations::None,
         }
     }
