@@ -96,6 +96,77 @@ DOCKERFILE
 # Contexts whose commands are root and give nothing to anybody else, but do change what is not root's.
 OF_ROOT='hardened package script stages plain'
 
+# system DIR: a context that does what installing packages does: scripts of maintainers, users of services, capabilities,
+# conffiles, diversions, alternatives; and copies of trees by several programs.
+system() {
+    mkdir -p "$1" tool/{DEBIAN,usr/bin,usr/share/tool} service/{DEBIAN,usr/sbin,etc/service}
+    printf 'Package: tool\nVersion: 1\nArchitecture: all\nMaintainer: a <a@example.org>\nDescription: a\n' \
+        >tool/DEBIAN/control
+    cp tool/DEBIAN/control service/DEBIAN/control
+    sed -i 's/^Package: tool/Package: service\nDepends: tool/' service/DEBIAN/control
+    printf '#!/bin/sh\nexec id -un\n' >tool/usr/bin/tool-one
+    for number in $(seq 200); do echo "$number" >"tool/usr/share/tool/$number"; done
+    ln -s tool-one tool/usr/bin/tool-link
+    ln tool/usr/bin/tool-one tool/usr/bin/tool-same
+    cat >tool/DEBIAN/postinst <<'SCRIPT'
+#!/bin/sh
+set -e
+update-alternatives --install /usr/bin/tool tool /usr/bin/tool-one 10
+dpkg-divert --package tool --divert /etc/issue.saved --rename --add /etc/issue
+SCRIPT
+    cp /bin/busybox service/usr/sbin/service
+    echo setting=1 >service/etc/service/config
+    echo /etc/service/config >service/DEBIAN/conffiles
+    cat >service/DEBIAN/preinst <<'SCRIPT'
+#!/usr/bin/perl
+use strict;
+system("groupadd", "--system", "service") == 0 or die;
+system(qw(useradd --system --gid service --no-create-home --home-dir /var/lib/service service)) == 0 or die;
+SCRIPT
+    cat >service/DEBIAN/postinst <<'SCRIPT'
+#!/bin/sh
+set -e
+mkdir -p /var/lib/service/queue
+chown -R service:service /var/lib/service
+chmod 2750 /var/lib/service
+dpkg-statoverride --update --add root service 4710 /usr/sbin/service
+su service -s /bin/sh -c 'umask 027; echo begun >/var/lib/service/queue/state; ! cat /etc/shadow 2>/dev/null'
+start-stop-daemon --start --chuid service --exec /bin/sh -- -c 'id -un >/var/lib/service/queue/daemon'
+SCRIPT
+    chmod 755 tool/usr/bin/tool-one service/usr/sbin/service {tool,service}/DEBIAN/p*inst
+    local package
+    for package in tool service; do
+        SOURCE_DATE_EPOCH=$EPOCH dpkg-deb --root-owner-group --build "$package" "$1/$package.deb" >/dev/null
+    done
+    cat >"$1/capabilities" <<'SCRIPT'
+#!/usr/bin/perl
+# setxattr(2) and getxattr(2) of cap_net_bind_service, as setcap and getcap call them.
+my ($what, $file) = @ARGV;
+my ($name, $value) = ("security.capability", pack("V5", 0x02000001, 0x400, 0, 0, 0));
+exit(syscall(188, $file, $name, $value, 20, 0) ? 1 : 0) if $what eq "set";
+exit(syscall(191, $file, $name, my $buffer = "\0" x 64, 64) == 20 ? 0 : 1);
+SCRIPT
+    chmod 755 "$1/capabilities"
+    cat >"$1/Dockerfile" <<'DOCKERFILE'
+FROM base
+ARG SOURCE_DATE_EPOCH
+COPY capabilities /usr/local/bin/
+COPY *.deb /debs/
+RUN dpkg --install /debs/tool.deb /debs/service.deb && rm /var/log/dpkg.log /var/log/alternatives.log
+RUN test "$(tool)" = root && test "$(cat /var/lib/service/queue/daemon)" = service
+RUN capabilities set /usr/sbin/service && cp -a /usr/sbin/service /usr/sbin/other && capabilities set /usr/sbin/other
+RUN capabilities get /usr/sbin/service && touch -d @1000000000 /usr/sbin/service && capabilities get /usr/sbin/service
+RUN echo more >>/usr/sbin/other && ! capabilities get /usr/sbin/other
+RUN chown service /usr/bin/tool-one && chmod 4755 /usr/bin/tool-one && chmod 666 /usr/bin/tool-one && chmod u+s /usr/bin/tool-one
+RUN su service -s /bin/sh -c 'echo "# changed" >>/usr/bin/tool-one' && test ! -u /usr/bin/tool-one
+RUN mkdir /copies && cp -a /usr/share/tool /var/lib/service /copies && tar --create /usr/share/tool /var/lib/service | \
+    tar --extract --directory /copies && find /copies -type f -name '*7' -exec chmod 640 {} + -exec chgrp service {} +
+RUN perl -e 'for my $n (1 .. 200) { my $pid = fork; if (!$pid) { open my $f, ">", "/copies/$n"; print $f $n; exit } } 1 while wait > 0' \
+    && cat /copies/[0-9]* | sort -n | tail -n 1 >/last && grep -qx 200 /last
+RUN dpkg --purge service && rm /var/log/dpkg.log && ! test -e /usr/sbin/service
+DOCKERFILE
+}
+
 # builds HOW STORE COMMAND...: digests of the corpus, built by `COMMAND... build`. That HOW it is isolated
 # is told, and shows in what a command sees.
 builds() {
@@ -127,6 +198,12 @@ nothing_runs() {
     set -x
 }
 
+# without_rights COMMAND...: as in a pod of Kubernetes that is restricted.
+without_rights() {
+    HOME=/nonexistent setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set=-all --inh-caps=-all \
+        --no-new-privs "$@"
+}
+
 case_the_same_layers_in_every_isolation() {
     need_base
     need dpkg-deb jq
@@ -145,7 +222,11 @@ case_the_same_layers_in_every_isolation() {
     chown -R "$user" "$CASE/userns" "$CASE/corpus"
     builds userns "$CASE/userns" "$HERE/as-user" "$user" corten >digests.userns
     grep -q 'seen:  0 [1-9]' look.userns || { cat look.userns; fail 'userns is none'; }
+    copy_base "$CASE/traced"
+    chown -R 65534:65534 "$CASE/traced" "$CASE/corpus"
+    builds traced "$CASE/traced" without_rights corten >digests.traced
     cat digests.root
+    equal 'digests' "$(cat digests.root)" "$(cat digests.traced)"
     equal 'digests' "$(cat digests.root)" "$(cat digests.chroot)"
     equal 'digests' "$(cat digests.root)" "$(cat digests.userns)"
     nothing_runs 4711
@@ -220,6 +301,8 @@ case_a_default_container_builds_by_chroot() {
     need dpkg-deb jq
     start_docker
     corpus corpus
+    system corpus/system
+    local CONTEXTS="users files $OF_ROOT system"
     copy_base "$CASE/root"
     builds root "$CASE/root" corten >digests.root
     peer_docker import "$(base_tar)" box >/dev/null
@@ -250,6 +333,96 @@ RUN perl -e 'mkdir "/in"; chroot "/in" or print "no chroot\n"; chdir "../" for 1
 DOCKERFILE
     in_box /corten/corten --root "$CASE/inside" build --no-cache --progress plain "$CASE/way" >way.log 2>&1 || true
     contains way.log 'not read'
+}
+
+case_a_restricted_container_builds_supervised() {
+    need_base
+    need dpkg-deb jq
+    start_docker
+    corpus corpus
+    copy_base "$CASE/root"
+    builds root "$CASE/root" corten >digests.root
+    peer_docker import "$(base_tar)" box >/dev/null
+    copy_base "$CASE/inside"
+    mkdir way
+    echo secret >"$CASE/secret"
+    # Calls past the library, a race of links, and the memory of whoever supervises.
+    cat >way/Dockerfile <<DOCKERFILE
+FROM base
+RUN <<SCRIPT
+#!/usr/bin/perl
+my (\$secret, \$out) = ("$CASE/secret", "$CASE/inside/out");
+my \$up = "../" x 32;
+sub refused {
+    my (\$what, \$number, @rest) = @_;
+    print syscall(\$number, @rest) == -1 ? "refused \$what: \$!\n" : "REACHED \$what\n";
+}
+my (\$how, \$handle) = (pack("QQQ", 0, 0, 0), pack("II", 128, 0) . "x" x 128);
+refused("open", 2, \$secret, 0);
+refused("openat2", 437, -100, "\$up\$secret", \$how, 24);
+refused("handle", 303, -100, "/etc/passwd", \$handle, "xxxx", 0);
+refused("by handle", 304, -100, \$handle, 0);
+refused("io_uring", 425, 8, my \$params = "\0" x 120);
+refused("ptrace", 101, 16, getppid() + 0, 0, 0);
+refused("rename", 316, -100, "/etc/passwd", -100, \$out, 0);
+refused("link", 265, -100, \$secret, -100, "/etc/hard", 0);
+refused("chroot", 161, "/etc");
+refused("mount", 165, "a", "/etc", "tmpfs", 0, 0);
+refused("x32", 0x40000000 + 2, \$secret, 0);
+opendir my \$proc, "/proc" or die;
+for my \$pid (grep /^[0-9]+\$/ && \$_ != \$\$, readdir \$proc) {
+    my (\$bytes, \$local, \$remote) = ("x" x 8);
+    \$local = pack("PQ", \$bytes, 8);
+    \$remote = pack("QQ", 0x400000, 8);
+    next if -e "/proc/\$pid/stat";
+    refused("memory of \$pid", 311, \$pid + 0, \$local, 1, \$remote, 1, 0);
+    refused("root of \$pid", 2, "/proc/\$pid/root\$secret", 0);
+    refused("signal to \$pid", 62, \$pid + 0, 0);
+}
+mkdir "/race"; mkdir "/race/in";
+my \$child = fork;
+if (!\$child) {
+    while (1) { symlink "/", "/race/new"; rename "/race/new", "/race/l"; symlink "in", "/race/new"; rename "/race/new", "/race/l" }
+}
+for (1 .. 3000) { print "REACHED by race\n" if -e "/race/l\$secret" || open my \$file, "<", "/race/l/\$up\$secret" }
+kill 9, \$child;
+system("rm", "-r", "/race");
+print "all tried\n";
+SCRIPT
+DOCKERFILE
+    chmod -R a+rX .
+    chown -R 65534:65534 "$CASE/inside" "$CASE/corpus" "$CASE/way"
+    # What Kubernetes calls restricted.
+    in_pod() {
+        peer_docker run --rm --network none --user 65534:65534 --cap-drop ALL --security-opt no-new-privileges \
+            --volume "$CASE:$CASE" --volume "$WORK/bin:/corten:ro" box "$@"
+    }
+    in_pod /corten/corten doctor --format json >doctor.json || { cat doctor.json; fail doctor; }
+    equal 'the isolation doctor names' traced "$(jq -r .isolation doctor.json)"
+    # It is what is found without being asked for.
+    in_pod /corten/corten --root "$CASE/inside" --verbose build --no-cache --progress plain "$CASE/way" \
+        >way.log 2>&1 || { cat way.log; fail 'the ways out'; }
+    cat way.log
+    contains way.log 'isolation: traced'
+    contains way.log 'all tried'
+    contains way.log 'the weakest way'
+    # What it cannot do is an error before anything runs.
+    mkdir beyond
+    cat >beyond/Dockerfile <<'DOCKERFILE'
+FROM base
+RUN echo ran
+RUN --security=insecure true
+RUN --mount=type=tmpfs,target=/t,size=1m true
+DOCKERFILE
+    ! in_pod /corten/corten --root "$CASE/inside" build --allow security.insecure --shm-size 1m --no-cache \
+        --progress plain "$CASE/beyond" >beyond.log 2>&1 || fail 'all of it was had'
+    contains beyond.log 'no command can be given more rights where commands are isolated by `traced`'
+    contains beyond.log 'the size of a directory cannot be limited'
+    contains beyond.log 'the size of `/dev/shm` cannot be set'
+    ! grep -q '^ran' beyond.log || fail 'something ran'
+    ! grep -q REACHED way.log || fail 'something was reached'
+    builds traced "$CASE/inside" in_pod /corten/corten >digests.inside
+    equal 'digests' "$(cat digests.root)" "$(cat digests.inside)"
 }
 
 # interrupted HOW COMMAND...: Ctrl-C ends a RUN in less than a second, with nothing left. Removing a
@@ -294,4 +467,8 @@ DOCKERFILE
     rm -rf "$CASE/store/layers"
     chown -R "$user" "$CASE/store" "$CASE/nap"
     interrupted userns "${heeding[@]}" "$HERE/as-user" "$user" corten
+    rm -rf "$CASE/store/layers"
+    chown -R 65534:65534 "$CASE/store" "$CASE/nap"
+    interrupted traced "${heeding[@]}" env HOME=/nonexistent setpriv --reuid 65534 --regid 65534 --clear-groups \
+        --bounding-set=-all --inh-caps=-all --no-new-privs corten
 }
