@@ -6,6 +6,7 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use crate::eval::Evaluator;
+use crate::list::{self, ListedTarget, ListedVariable};
 use crate::read::Source;
 use crate::stated::Stated;
 use crate::variables::Known;
@@ -138,7 +139,32 @@ const STACK: usize = 256 << 20;
 ///
 /// Whatever is not known, or cannot be honoured, or is more than a bake file is worth.
 pub fn bake(request: &Request<'_>) -> Result<Baked> {
-    let work = || worked_out(request);
+    with_stack(|| {
+        worked_out(request, |stated, _, _| {
+            targets::resolve(stated, request.names, request.overrides)
+        })
+    })
+}
+
+/// Returns the targets and groups that `request` could name, in the order of their names.
+///
+/// # Errors
+///
+/// As for [`bake`], as far as files can be told wrong before anything is asked for.
+pub fn list_targets(request: &Request<'_>) -> Result<Vec<ListedTarget>> {
+    with_stack(|| worked_out(request, |stated, _, _| Ok(list::targets(stated))))
+}
+
+/// Returns the variables of bake files, in the order of their names.
+///
+/// # Errors
+///
+/// As for [`list_targets`].
+pub fn list_variables(request: &Request<'_>) -> Result<Vec<ListedVariable>> {
+    with_stack(|| worked_out(request, |_, known, evaluator| known.listed(evaluator)))
+}
+
+fn with_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK);
         match thread.spawn_scoped(scope, work) {
@@ -153,7 +179,11 @@ pub fn bake(request: &Request<'_>) -> Result<Baked> {
     })
 }
 
-fn worked_out(request: &Request<'_>) -> Result<Baked> {
+/// Reads all files, and does `then` with what they say.
+fn worked_out<T>(
+    request: &Request<'_>,
+    then: impl FnOnce(&Stated, &Known<'_>, &Evaluator<'_>) -> Result<T>,
+) -> Result<T> {
     let (composed, own): (Vec<_>, Vec<_>) = request
         .files
         .iter()
@@ -172,5 +202,5 @@ fn worked_out(request: &Request<'_>) -> Result<Baked> {
     known.check(&evaluator)?;
     let expanded = matrix::expand(&source, &evaluator)?;
     stated.add(known.expanded.get_or_init(|| expanded), &evaluator)?;
-    targets::resolve(&stated, request.names, request.overrides)
+    then(&stated, &known, &evaluator)
 }

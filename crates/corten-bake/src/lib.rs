@@ -43,6 +43,7 @@ mod error;
 mod eval;
 mod functions;
 mod interpolate;
+mod list;
 mod matrix;
 mod overrides;
 mod read;
@@ -51,8 +52,9 @@ mod targets;
 mod variables;
 
 pub use attribute::{ATTRIBUTES, Attribute, Support};
-pub use bake::{Baked, File, Lookup, Request, bake};
+pub use bake::{Baked, File, Lookup, Request, bake, list_targets, list_variables};
 pub use definition::{Definition, definition};
 pub use error::{Error, Result};
 pub use functions::{FUNCTIONS, REFUSED_FUNCTIONS};
+pub use list::{ListedTarget, ListedVariable};
 pub use overrides::Override;

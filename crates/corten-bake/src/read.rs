@@ -28,6 +28,7 @@ pub(crate) struct Source {
 pub(crate) struct Variable {
     pub(crate) default: Option<Expression>,
     pub(crate) kind: Option<Expression>,
+    pub(crate) description: Option<Expression>,
     /// Conditions, and what is said where one does not hold.
     pub(crate) validations: Vec<(Expression, Expression)>,
 }
@@ -256,7 +257,7 @@ fn variable(file: &File, label: &str, written: Written) -> Result<Variable> {
         match key.as_str() {
             "default" => variable.default = Some(value),
             "type" => variable.kind = Some(value),
-            "description" => {}
+            "description" => variable.description = Some(value),
             _ => return Err(unknown(file, "variable", label, &key)),
         }
     }

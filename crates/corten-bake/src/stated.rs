@@ -16,6 +16,8 @@ use crate::{Error, Result};
 pub(crate) struct Stated {
     pub(crate) groups: BTreeMap<String, Vec<String>>,
     pub(crate) targets: BTreeMap<String, Map<String, Value>>,
+    /// What files say of groups for people.
+    pub(crate) descriptions: BTreeMap<String, String>,
 }
 
 impl Stated {
@@ -32,6 +34,9 @@ impl Stated {
                 let targets = attributes.get("targets").and_then(Value::as_array);
                 let targets = targets.into_iter().flatten().filter_map(text);
                 self.groups.insert(one.name.clone(), targets.collect());
+                if let Some(description) = attributes.get("description").and_then(text) {
+                    self.descriptions.insert(one.name.clone(), description);
+                }
                 continue;
             }
             if one.name != one.block.label {
@@ -66,7 +71,7 @@ fn attributes(one: &Expanded<'_>, evaluator: &Evaluator<'_>) -> Result<Map<Strin
         })?;
         let value = match (one.kind, key.as_str()) {
             ("group", "targets") => texts(&place, key, &value)?,
-            ("group", "description") => continue,
+            ("group", "description") => value,
             ("group", _) => {
                 return Err(Error::Unsupported {
                     place,

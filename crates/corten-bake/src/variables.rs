@@ -12,6 +12,7 @@ use crate::bake::Lookup;
 use crate::convert::{as_number, number, parse_bool, shown};
 use crate::csv;
 use crate::eval::{Evaluated, Evaluator, Names, Scope};
+use crate::list::ListedVariable;
 use crate::matrix::Expanded;
 use crate::read::{Block, Source, Variable};
 use crate::stated;
@@ -76,6 +77,38 @@ impl<'a> Known<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Returns what people are told of each variable, in the order of their names: its name, its type if it
+    /// says one, its value, and what it is.
+    pub(crate) fn listed(&self, evaluator: &Evaluator<'_>) -> Result<Vec<ListedVariable>> {
+        let all = self.source.variables.iter();
+        let listed = all.map(|(name, variable)| {
+            let failed = |attribute: &str| {
+                let (place, attribute) = (format!("the variable `{name}`"), attribute.to_owned());
+                move |failure: crate::eval::Failure| Error::Evaluate {
+                    place,
+                    name: attribute,
+                    reason: failure.reason,
+                }
+            };
+            let kind = variable.kind.as_ref().map(Kind::of).transpose();
+            let value = self.variable(evaluator, name).map_err(failed("default"))?;
+            let description = variable.description.as_ref();
+            let description = description
+                .map(|one| evaluator.value(&Scope::Empty, one))
+                .transpose();
+            Ok(ListedVariable {
+                name: name.clone(),
+                kind: kind.map_err(failed("type"))?.map(|kind| kind.name()),
+                value: (!value.is_null())
+                    .then(|| crate::convert::text(&value).unwrap_or_else(|| value.to_string())),
+                description: description
+                    .map_err(failed("description"))?
+                    .and_then(|value| crate::convert::text(&value)),
+            })
+        });
+        listed.collect()
     }
 
     fn work_out(&self, evaluator: &Evaluator<'_>, name: &str) -> Evaluated {

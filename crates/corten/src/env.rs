@@ -41,6 +41,8 @@ pub(crate) struct Environment {
     pub(crate) no_proxy: Option<String>,
     /// `BUILDX_METADATA_PROVENANCE`: how much of the provenance `build --metadata-file` writes.
     pub(crate) metadata_provenance: Option<String>,
+    /// `BUILDX_BAKE_ENTITLEMENTS_FS`: whether `bake` asks for paths outside of the working directory to be allowed.
+    pub(crate) bake_checks_paths: Option<String>,
     /// What `git` needs of the environment: `PATH`, `SSH_AUTH_SOCK` and the proxies, in small letters
     /// and capitals.
     pub(crate) for_git: Vec<(&'static str, OsString)>,
@@ -103,6 +105,7 @@ impl Environment {
             docker_config: path("DOCKER_CONFIG"),
             source_date_epoch: lookup("SOURCE_DATE_EPOCH"),
             source_policy: path("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"),
+            bake_checks_paths: lookup("BUILDX_BAKE_ENTITLEMENTS_FS"),
             metadata_provenance: lookup("BUILDX_METADATA_PROVENANCE"),
             temporary: path("TMPDIR"),
             // In capitals a CGI's caller could set it by a header (CVE-2016-5385).

@@ -69,6 +69,21 @@ impl Kind {
         }
     }
 
+    /// Returns what people call it, as buildx does.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Any => "dynamic".to_owned(),
+            Self::Bool => "bool".to_owned(),
+            Self::Number => "number".to_owned(),
+            Self::String => "string".to_owned(),
+            Self::List(of) => format!("list of {}", of.name()),
+            Self::Set(of) => format!("set of {}", of.name()),
+            Self::Map(of) => format!("map of {}", of.name()),
+            Self::Tuple(_) => "tuple".to_owned(),
+            Self::Object(_) => "object".to_owned(),
+        }
+    }
+
     /// Returns `value` as one of this type.
     pub(super) fn convert(&self, value: Value) -> Evaluated {
         if value.is_null() {

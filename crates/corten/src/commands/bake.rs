@@ -1,5 +1,8 @@
 //! `corten bake`
 
+mod allow;
+mod list;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write as _};
@@ -20,6 +23,8 @@ use crate::env;
 use crate::error::CommandError;
 use crate::places::{Name, Place};
 use crate::progress::Style;
+use allow::Allowed;
+use list::Listing;
 
 /// Build what a bake file or a compose file defines
 ///
@@ -40,6 +45,13 @@ pub(crate) struct BakeArgs {
     /// Print what would be built, as JSON of buildx
     #[arg(long)]
     print: bool,
+    /// List what could be asked for, and build nothing: `targets` or `variables`, or `type=targets,format=json`
+    #[arg(long, value_name = "WHAT", conflicts_with = "print")]
+    list: Option<Listing>,
+    /// Let targets use `network.host`, `security.insecure`, `ssh`, or paths outside of the working directory:
+    /// `fs.read=PATH`, `fs.write=PATH` or `fs=PATH`; may be repeated
+    #[arg(long, value_name = "WHAT")]
+    allow: Vec<Allowed>,
     #[command(flatten)]
     changes: ChangeArgs,
     /// Set a variable of the files, before the environment
@@ -72,6 +84,41 @@ struct ChangeArgs {
     /// Ask registries for base images
     #[arg(long)]
     pull: bool,
+    /// State how each target was built: `true`, `false`, or its options, such as `mode=max`
+    #[arg(long, value_name = "VALUE")]
+    provenance: Option<String>,
+    /// Bills of materials are not made: only `false`
+    #[arg(long, value_name = "VALUE", value_parser = no_bill)]
+    sbom: Option<String>,
+}
+
+impl ChangeArgs {
+    /// Returns all changes as those of `--set`.
+    fn overrides(&self) -> Result<Vec<Override>, String> {
+        let flags = [
+            (self.push, "*.push=true"),
+            (self.no_cache, "*.no-cache=true"),
+            (self.pull, "*.pull=true"),
+        ];
+        let flags = flags.iter().filter(|(is_given, _)| *is_given);
+        let flags = flags.map(|(_, text)| (*text).to_owned());
+        let provenance = self.provenance.iter().map(|value| match value.as_str() {
+            "true" => "*.attest=type=provenance".to_owned(),
+            "false" => "*.attest=type=provenance,disabled=true".to_owned(),
+            options => format!("*.attest=type=provenance,{options}"),
+        });
+        let more = flags.chain(provenance).map(|text| text.parse());
+        let mut all = self.set.clone();
+        all.extend(more.collect::<Result<Vec<_>, _>>()?);
+        Ok(all)
+    }
+}
+
+fn no_bill(text: &str) -> Result<String, String> {
+    if text == "false" {
+        return Ok(text.to_owned());
+    }
+    Err("bills of materials are not made; run a scanner on the image".to_owned())
 }
 
 /// Reads `NAME=VALUE`.
@@ -91,7 +138,7 @@ struct Build {
 
 /// Tells whether something may be run. What that is, is not known before it is built.
 pub(crate) fn needs_root(args: &BakeArgs) -> bool {
-    !args.print && super::kaniko::needs_root()
+    !args.print && args.list.is_none() && super::kaniko::needs_root()
 }
 
 /// A build that is ready to begin.
@@ -104,11 +151,17 @@ struct Ready {
 }
 
 pub(crate) fn run(args: &BakeArgs, ctx: &Context) -> Result<ExitCode, CommandError> {
-    let baked = baked(args)?;
+    if let Some(listing) = args.list {
+        with_request(args, |request| list::run(listing, request, ctx))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let baked = with_request(args, |request| bake(request).map_err(CommandError::caused))?;
     if args.print {
         ctx.output.json(&baked.to_json())?;
         return Ok(ExitCode::SUCCESS);
     }
+    let with_paths = ctx.env.bake_checks_paths.as_deref().is_none_or(is_true);
+    allow::check(&baked, &args.allow, with_paths)?;
     let ready = baked.order.iter().map(|name| ready(args, &baked, name));
     let ready: Vec<Ready> = ready.collect::<Result<_, _>>()?;
     let mut built: BTreeMap<String, Digest> = BTreeMap::new();
@@ -144,8 +197,16 @@ pub(crate) fn run(args: &BakeArgs, ctx: &Context) -> Result<ExitCode, CommandErr
     Ok(ExitCode::SUCCESS)
 }
 
-/// Works out what the files define.
-fn baked(args: &BakeArgs) -> Result<Baked, CommandError> {
+/// Tells whether a variable of Go's programs says yes; what is none of their words is none for no.
+fn is_true(text: &str) -> bool {
+    !matches!(text, "0" | "f" | "F" | "false" | "FALSE" | "False")
+}
+
+/// Does `work` with what the files and the arguments ask for.
+fn with_request<T>(
+    args: &BakeArgs,
+    work: impl FnOnce(&Request<'_>) -> Result<T, CommandError>,
+) -> Result<T, CommandError> {
     if let Some(url) = args.targets.iter().find(|name| name.contains("://")) {
         let text = format!("`{url}` is no target, and bake files are not fetched");
         return Err(CommandError::usage(text).hint("clone the repository, and name its file"));
@@ -160,15 +221,7 @@ fn baked(args: &BakeArgs) -> Result<Baked, CommandError> {
         Ok(true) => read(Path::new(".env"))?.text,
         Ok(false) | Err(_) => String::new(),
     };
-    let flags = [
-        (args.changes.push, "*.push=true"),
-        (args.changes.no_cache, "*.no-cache=true"),
-        (args.changes.pull, "*.pull=true"),
-    ];
-    let flags = flags.iter().filter(|(is_given, _)| *is_given);
-    let flags: Result<Vec<Override>, _> = flags.map(|(_, text)| text.parse()).collect();
-    let mut overrides = args.changes.set.clone();
-    overrides.extend(flags.map_err(CommandError::usage)?);
+    let overrides = args.changes.overrides().map_err(CommandError::usage)?;
     let request = Request {
         files: &files,
         environment: &lookup,
@@ -178,7 +231,7 @@ fn baked(args: &BakeArgs) -> Result<Baked, CommandError> {
         names: &args.targets,
         overrides: &overrides,
     };
-    bake(&request).map_err(CommandError::caused)
+    work(&request)
 }
 
 /// Returns the time to the second.

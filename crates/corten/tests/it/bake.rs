@@ -101,6 +101,100 @@ fn what_would_be_built_is_printed() {
 }
 
 #[test]
+fn what_is_beyond_the_working_directory_has_to_be_allowed() {
+    #[track_caller]
+    fn check(set: &[&str], allowed: &[&str], expected: Option<&str>) {
+        let program = program();
+        program.write("other/hello", "hello\n");
+        std::os::unix::fs::symlink("../other", program.path("context/out")).unwrap();
+        fs::create_dir(program.path("here")).unwrap();
+        for name in ["docker-bake.hcl", "context"] {
+            fs::rename(program.path(name), program.path("here").join(name)).unwrap();
+        }
+        std::os::unix::fs::symlink("../other", program.path("here/link")).unwrap();
+        let set = set.iter().flat_map(|set| ["--set", set]);
+        let allowed = allowed.iter().flat_map(|one| ["--allow", one]);
+        let args: Vec<_> = ["bake", "base"]
+            .into_iter()
+            .chain(set)
+            .chain(allowed)
+            .collect();
+        let mut command = program.command(&args);
+        let output = command.current_dir(program.path("here")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            output.status.success(),
+            expected.is_none(),
+            "{args:?}: {said}"
+        );
+        if let Some(expected) = expected {
+            assert!(
+                said.contains(expected) && !said.contains("#1"),
+                "{args:?}: {said}"
+            );
+        }
+    }
+    check(&[], &[], None);
+    for outside in ["../other", "link", "link/../other"] {
+        let context = format!("base.context={outside}");
+        let expected = format!("hint: pass `--allow fs.read={outside}` if you trust the files");
+        check(&[&context], &[], Some(&expected));
+        check(&[&context], &["fs.write=.."], Some(&expected));
+        check(&[&context], &["fs.read=../oth"], Some(&expected));
+        for allowed in ["fs.read=../other", "fs=..", "fs.read=*"] {
+            check(&[&context], &[allowed], None);
+        }
+    }
+    let output = "base.output=type=local,dest=../made/new";
+    check(&[output], &["fs.read=*"], Some("fs.write=../made/new"));
+    check(&[output], &["fs.write=../made"], None);
+    let network = "base.network=host";
+    check(&[network], &[], Some("--allow network.host"));
+    check(&[network], &["network.host"], None);
+    check(&["base.ssh=default"], &[], Some("--allow ssh"));
+    check(
+        &["base.secret=id=a,src=/etc/hostname"],
+        &[],
+        Some("fs.read=/etc/hostname"),
+    );
+}
+
+/// As buildx 0.38.2 lists it.
+#[test]
+fn what_could_be_built_is_listed() {
+    let program = program();
+    let targets = program.ok(&["bake", "--list", "type=targets,format=json"]);
+    let targets: Value = serde_json::from_str(&targets).unwrap();
+    let expected = serde_json::json!([
+        { "name": "app" },
+        { "name": "base" },
+        { "name": "default", "description": "app", "group": true },
+    ]);
+    assert_eq!(targets, expected);
+    let variables = program.ok(&["bake", "--list=variables", "--var", "TAG=7"]);
+    let cells: Vec<_> = variables.split_whitespace().collect();
+    assert_eq!(
+        cells,
+        ["VARIABLE", "TYPE", "VALUE", "DESCRIPTION", "TAG", "7"]
+    );
+    let ran = program.run(&["bake", "--sbom", "true"]);
+    assert!(
+        ran.code == 2 && ran.stderr.contains("bills of materials"),
+        "{ran:?}"
+    );
+    let printed = program.ok(&[
+        "bake",
+        "--print",
+        "--provenance",
+        "mode=max",
+        "--sbom=false",
+    ]);
+    let printed: Value = serde_json::from_str(&printed).unwrap();
+    let expected = serde_json::json!([{ "type": "provenance", "mode": "max" }]);
+    assert_eq!(printed["target"]["app"]["attest"], expected);
+}
+
+#[test]
 fn nothing_is_built_where_one_target_cannot_be() {
     let program = program();
     let ran = program.run(&["bake", "--set", "app.platform=no/such/thing/x"]);
