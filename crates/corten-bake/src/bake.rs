@@ -34,6 +34,9 @@ impl File {
 /// Looks up a variable of the environment.
 pub type Lookup<'a> = dyn Fn(&str) -> Option<String> + Sync + 'a;
 
+/// Reads a file that a compose file names, by its path from the working directory, or says why it cannot.
+pub type Opener<'a> = dyn Fn(&str) -> Result<String, String> + Sync + 'a;
+
 /// What is to be worked out.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
@@ -41,6 +44,8 @@ pub struct Request<'a> {
     pub files: &'a [File],
     /// The variables that files may ask for: those of the command line before those of the environment.
     pub environment: &'a Lookup<'a>,
+    /// What reads the files that compose files include, and those of services that theirs extend.
+    pub open: &'a Opener<'a>,
     /// The text of `.env`, which compose files take variables from that the environment does not have.
     pub env_file: &'a str,
     /// `BAKE_LOCAL_PLATFORM`: what this machine is.
@@ -68,6 +73,7 @@ impl Default for Request<'_> {
         Self {
             files: &[],
             environment: &|_| None,
+            open: &|_| Err("it is not read here".to_owned()),
             env_file: "",
             platform: "",
             now: "",
@@ -194,7 +200,7 @@ fn worked_out<T>(
         let set = (request.environment)(name);
         set.or_else(|| defaults.get(name).cloned())
     };
-    compose::read(&composed, &of_compose, &mut stated)?;
+    compose::read(&composed, (&of_compose, request.open), &mut stated)?;
     let mut source = Source::default();
     own.iter().try_for_each(|file| source.read(file))?;
     let known = Known::new(&source, request.environment, request.platform);

@@ -1,15 +1,18 @@
 //! The `build` sections of compose files: one target for each service that has one.
 
+mod documents;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::bake::{File, Lookup};
+use crate::bake::{File, Lookup, Opener};
 use crate::convert::{as_bool, text};
 use crate::interpolate::interpolate;
 use crate::read::{has_ending, is_name};
 use crate::stated::{Stated, canonical, merge};
 use crate::{Error, Result};
+use documents::Loader;
 
 /// Keys of `build` and the attributes that they are.
 const KEYS: [(&str, &str); 20] = [
@@ -56,17 +59,21 @@ pub(crate) fn is_compose(name: &str) -> bool {
 }
 
 /// Reads `files` together; every service with a `build` is in the group `default`.
-pub(crate) fn read(files: &[&File], environment: &Lookup<'_>, stated: &mut Stated) -> Result<()> {
+pub(crate) fn read(
+    files: &[&File],
+    (environment, open): (&Lookup<'_>, &Opener<'_>),
+    stated: &mut Stated,
+) -> Result<()> {
+    let loader = Loader::new(environment, open);
     let mut services: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     let mut secrets = Map::new();
     for file in files {
-        let document = document(file, environment)?;
-        for (name, service) in object(file, &document, "services")? {
-            let mut service = service.as_object().cloned().unwrap_or_default();
-            into_maps(&mut service);
+        let loaded = loader.load(file, "", &mut Vec::new())?;
+        for (name, service) in loaded.services {
+            let service = service.as_object().cloned().unwrap_or_default();
             merge_service(services.entry(name).or_default(), service);
         }
-        secrets.extend(object(file, &document, "secrets")?);
+        secrets.extend(loaded.secrets);
     }
     for (name, service) in services {
         let Some(build) = service.get("build").filter(|build| !build.is_null()) else {
@@ -99,7 +106,7 @@ pub(crate) fn read(files: &[&File], environment: &Lookup<'_>, stated: &mut State
     Ok(())
 }
 
-fn document(file: &File, environment: &Lookup<'_>) -> Result<Value> {
+fn parsed(file: &File, environment: &Lookup<'_>) -> Result<Value> {
     let failed = |reason: String| Error::Syntax {
         file: file.name.clone(),
         reason,
@@ -107,14 +114,7 @@ fn document(file: &File, environment: &Lookup<'_>) -> Result<Value> {
     // How deep it may be, and how often an alias may be used, is bounded by the parser.
     let document: Value =
         serde_saphyr::from_str(&file.text).map_err(|error| failed(error.to_string()))?;
-    if document.get("include").is_some() {
-        return Err(Error::Unsupported {
-            place: format!("`{}`", file.name),
-            name: "include".to_owned(),
-            reason: ": name the other file with `--file`",
-        });
-    }
-    let is_compose = ["services", "secrets"]
+    let is_compose = ["services", "secrets", "include"]
         .iter()
         .any(|key| document.get(key).is_some());
     if !is_compose {
@@ -194,9 +194,6 @@ impl Section<'_> {
     }
 
     fn target(&self, build: &Value) -> Result<Map<String, Value>> {
-        if self.service.contains_key("extends") {
-            return Err(self.unsupported("extends", ": use anchors, or a bake file's `inherits`"));
-        }
         let build = match build {
             Value::String(context) => Map::from_iter([("context".to_owned(), json!(context))]),
             Value::Object(build) => build.clone(),

@@ -52,7 +52,7 @@ mod targets;
 mod variables;
 
 pub use attribute::{ATTRIBUTES, Attribute, Support};
-pub use bake::{Baked, File, Lookup, Request, bake, list_targets, list_variables};
+pub use bake::{Baked, File, Lookup, Opener, Request, bake, list_targets, list_variables};
 pub use definition::{Definition, definition};
 pub use error::{Error, Result};
 pub use functions::{FUNCTIONS, REFUSED_FUNCTIONS};

@@ -6,6 +6,7 @@
 )]
 
 mod buildx;
+mod composed;
 mod hostile;
 mod reference;
 mod refused;

@@ -122,9 +122,17 @@ fn compose_files() {
     check(&build("secrets: [x]"), "`x` among the secrets");
     check(&build("x-bake: { tag: x }"), "`x-bake.tag`");
     check(&build("context: ${A?say it}"), "`A` has to be set: say it");
-    check("include: [x]\nservices: {}", "name the other file");
+    check(
+        "include: [x]\nservices: {}",
+        "cannot read `x`: it is not read here",
+    );
+    check("include: x\nservices: {}", "`include` is no list");
     check(
         "services:\n  a:\n    extends: b\n    build: .\n",
-        "use anchors",
+        "`b`, which the service `a` extends",
+    );
+    check(
+        "services:\n  a:\n    extends: b\n  b:\n    extends: a\n",
+        "`a` needs itself, by way of `a`, `b`",
     );
 }

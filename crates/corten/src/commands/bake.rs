@@ -225,6 +225,10 @@ fn with_request<T>(
     let request = Request {
         files: &files,
         environment: &lookup,
+        open: &|name| {
+            let file = read(Path::new(name)).map_err(|error| error.into_cause().to_string())?;
+            Ok(file.text)
+        },
         env_file: &env_file,
         platform: &Platform::host().to_string(),
         now: &now(),
