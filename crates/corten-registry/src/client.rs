@@ -254,6 +254,8 @@ impl Client {
     fn wait(&self, method: Method, attempt: u32, result: &Result<Response>) -> Option<Duration> {
         /// A host that cannot be reached is more often misspelt than about to appear.
         const CONNECTS: u32 = 2;
+        /// Half a minute was waited already, and another one is enough.
+        const STALLS: u32 = 1;
         let policy = &self.0.settings.retry;
         let (passing, asked, limit) = match result {
             Ok(response) => (
@@ -265,6 +267,11 @@ impl Client {
                 retry::is_passing(method, error),
                 None,
                 policy.limit.min(CONNECTS),
+            ),
+            Err(error @ Error::Stalled { .. }) => (
+                retry::is_passing(method, error),
+                None,
+                policy.limit.min(STALLS),
             ),
             Err(error) => (retry::is_passing(method, error), None, policy.limit),
         };

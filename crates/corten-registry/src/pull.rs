@@ -394,7 +394,12 @@ impl ContentReader {
                 self.failures = 0;
             }
             self.received = 0;
-            if !matches!(error, Error::Broken { .. }) || self.failures >= policy.limit {
+            let limit = match error {
+                Error::Broken { .. } => policy.limit,
+                Error::Stalled { .. } => policy.limit.min(1),
+                _ => 0,
+            };
+            if self.failures >= limit {
                 return Err(error);
             }
             let wait = policy.wait(self.failures, None, crate::retry::random());

@@ -338,8 +338,8 @@ impl<'a> BlobIngest<'a> {
             return Ok(());
         };
         match (stream.finish(upload), &self.plan.content) {
-            // The connection may have broken after the registry was done.
-            (Err(error @ Error::Broken { .. }), Some(content)) => {
+            // The registry may have been done before its answer was lost, or a proxy asked again.
+            (Err(error), Some(content)) if is_unsure(&error) => {
                 match self.repository.has(content) {
                     Ok(true) => Ok(()),
                     Ok(false) | Err(_) => Err(error),
@@ -459,6 +459,12 @@ impl Drop for BlobIngest<'_> {
     fn drop(&mut self) {
         self.abort();
     }
+}
+
+/// Tells whether the blob may be there although its last request ended with `error`.
+fn is_unsure(error: &Error) -> bool {
+    matches!(error, Error::Broken { .. } | Error::Stalled { .. })
+        || matches!(error.status(), Some(404 | 500 | 502 | 503 | 504))
 }
 
 fn corrupt(repository: &Repository, source: corten_spec::Error) -> ContentError {

@@ -55,7 +55,10 @@ impl RetryPolicy {
 /// Adding to an upload is not idempotent: it is repeated only when the registry says that it did
 /// not look at it. What was received is asked for instead.
 pub fn is_worth_repeating(method: Method, status: u16) -> bool {
-    status == 429 || (method != Method::Patch && matches!(status, 408 | 502 | 503 | 504))
+    // A server that stumbles over what it is to do stumbles again, but reading costs little.
+    let may_stumble = matches!(method, Method::Get | Method::Head) && status == 500;
+    let passes = method != Method::Patch && matches!(status, 408 | 502 | 503 | 504);
+    status == 429 || may_stumble || passes
 }
 
 /// Tells whether a request that failed with `error` may be repeated.
@@ -63,6 +66,8 @@ pub fn is_passing(method: Method, error: &Error) -> bool {
     match error {
         Error::Connect { .. } => true,
         Error::Broken { .. } => method != Method::Patch,
+        // Connections do die without a word, above all behind balancers and translators of addresses.
+        Error::Stalled { .. } => matches!(method, Method::Get | Method::Head),
         _ => false,
     }
 }
@@ -114,9 +119,11 @@ mod tests {
             check(Method::Get, status, true);
             check(Method::Put, status, true);
         }
-        for status in [200, 400, 401, 403, 404, 416, 500, 501] {
+        for status in [200, 400, 401, 403, 404, 416, 501] {
             check(Method::Get, status, false);
         }
+        check(Method::Head, 500, true);
+        check(Method::Put, 500, false);
         check(Method::Patch, 503, false);
         check(Method::Patch, 429, true);
     }

@@ -14,6 +14,7 @@ mod helpers;
 mod hostile;
 mod lists;
 mod misbehaviour;
+mod proxy;
 mod pull;
 mod push;
 mod referrers;

@@ -88,6 +88,8 @@ pub struct Response {
     pub body: Vec<u8>,
     /// The connection ends after so many bytes of the body.
     pub cut: Option<usize>,
+    /// The connection ends before anything of it is sent.
+    pub lose: bool,
     /// The length that is told, where it is not that of the body.
     pub told_length: Option<usize>,
 }
@@ -173,6 +175,9 @@ pub(super) fn serve(stream: &TcpStream, shared: &Shared) -> Option<()> {
             return None;
         }
         interposed(shared, |it| it.after(&request, &mut response));
+        if response.lose {
+            return None;
+        }
         write(stream, &request, &response)?;
     }
 }
