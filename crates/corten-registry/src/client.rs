@@ -341,6 +341,9 @@ impl Client {
         let credentials = lookup
             .login
             .map_or(Credentials::None, |login| login.credentials);
+        if let Credentials::RegistryToken(token) = &credentials {
+            return Ok(Some(format!("Bearer {}", token.expose())));
+        }
         let (server, service, scope) = match challenge {
             Challenge::Basic => return Ok(credentials.basic()),
             Challenge::Bearer {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {
-//!   "auths": { "ghcr.io": { "auth": base64("user:password"), "identitytoken": "…" },
+//!   "auths": { "ghcr.io": { "auth": base64("user:password"), "identitytoken": "…", "registrytoken": "…" },
 //!              "quay.io/acme": { … },                        the longest prefix wins
 //!              "https://index.docker.io/v1/": { … } },       Docker Hub's old name
 //!   "credHelpers": { "gcr.io": "gcloud" },                   docker-credential-gcloud
@@ -277,6 +277,7 @@ fn entry(credentials: &Credentials) -> Value {
         Credentials::IdentityToken(token) => {
             json!({ "auth": STANDARD.encode("<token>:"), "identitytoken": token.expose() })
         }
+        Credentials::RegistryToken(token) => json!({ "registrytoken": token.expose() }),
     }
 }
 
@@ -288,6 +289,10 @@ fn decode(entry: &Value) -> std::result::Result<Option<Credentials>, &'static st
             .and_then(Value::as_str)
             .filter(|text| !text.is_empty())
     };
+    if let Some(token) = text("registrytoken") {
+        let token = Secret::new(token.to_owned());
+        return Ok(Some(Credentials::RegistryToken(token)));
+    }
     if let Some(token) = text("identitytoken") {
         return Ok(Some(Credentials::IdentityToken(Secret::new(
             token.to_owned(),

@@ -46,6 +46,8 @@ pub enum Credentials {
     },
     /// With a token that a token server exchanges for others.
     IdentityToken(Secret),
+    /// With a token that the registry itself takes.
+    RegistryToken(Secret),
 }
 
 impl Credentials {
@@ -57,7 +59,7 @@ impl Credentials {
                 let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
                 Some(format!("Basic {encoded}"))
             }
-            Self::None | Self::IdentityToken(_) => None,
+            Self::None | Self::IdentityToken(_) | Self::RegistryToken(_) => None,
         }
     }
 }

@@ -67,7 +67,9 @@ impl Helper<'_> {
         let (username, secret) = match credentials {
             Credentials::None => return self.erase(server),
             Credentials::Basic { username, password } => (username.as_str(), password),
-            Credentials::IdentityToken(token) => (TOKEN_USER, token),
+            Credentials::IdentityToken(token) | Credentials::RegistryToken(token) => {
+                (TOKEN_USER, token)
+            }
         };
         let entry = Entry {
             server_url: server.into(),

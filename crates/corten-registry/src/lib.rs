@@ -34,6 +34,7 @@
 
 mod auth;
 mod body;
+pub mod certificates;
 pub mod challenge;
 mod chunks;
 pub mod client;
@@ -60,6 +61,7 @@ mod upload;
 pub mod url;
 pub mod wire;
 
+pub use certificates::Certificates;
 pub use client::{Client, Warning};
 pub use credential_files::{Candidate, CredentialFiles};
 pub use credentials::{Credentials, Login, Secret};

@@ -26,7 +26,7 @@ pub struct Refusal {
 /// Under which name a registry was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedIn {
-    /// The user; `None` for an identity token.
+    /// The user; `None` for a token.
     pub user: Option<String>,
     /// Where the credentials came from, such as a path.
     pub origin: String,
@@ -38,7 +38,7 @@ impl SignedIn {
         let user = match &login.credentials {
             Credentials::None => return None,
             Credentials::Basic { username, .. } => Some(username.clone()),
-            Credentials::IdentityToken(_) => None,
+            Credentials::IdentityToken(_) | Credentials::RegistryToken(_) => None,
         };
         Some(Self {
             user,
@@ -61,7 +61,7 @@ impl fmt::Display for Refusal {
         };
         match &login.user {
             Some(user) => write!(f, "\n  signed in as `{user}`")?,
-            None => write!(f, "\n  signed in with an identity token")?,
+            None => write!(f, "\n  signed in with a token")?,
         }
         write!(f, ", with the credentials in `{}`", login.origin)
     }

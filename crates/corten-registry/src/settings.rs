@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crate::certificates::Certificates;
 use crate::credential_files::CredentialFiles;
 use crate::credentials::Login;
 use crate::retry::RetryPolicy;
@@ -31,6 +32,9 @@ pub struct Settings {
     pub insecure: Vec<String>,
     /// A PEM file of certificates that are trusted beside the system's.
     pub ca_file: Option<PathBuf>,
+    /// Certificates of single hosts, ours among them. A loopback host that has some is spoken to with
+    /// TLS.
+    pub certificates: Certificates,
     /// The proxies to go through.
     pub proxies: Proxies,
     /// What we call ourselves.
@@ -55,6 +59,7 @@ impl Default for Settings {
             plain_http: Vec::new(),
             insecure: Vec::new(),
             ca_file: None,
+            certificates: Certificates::default(),
             proxies: Proxies::default(),
             user_agent: concat!("corten/", env!("CARGO_PKG_VERSION")).to_owned(),
             timeouts: Timeouts::default(),
@@ -74,7 +79,8 @@ impl Settings {
         } else {
             host
         };
-        let is_plain = is_loopback(authority) || self.plain_http.iter().any(|plain| plain == host);
+        let has_no_tls = is_loopback(authority) && self.certificates.directory(authority).is_none();
+        let is_plain = has_no_tls || self.plain_http.iter().any(|plain| plain == host);
         let scheme = if is_plain { "http" } else { "https" };
         Url::parse(&format!("{scheme}://{authority}/v2"))
     }

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs;
 use std::io::{self, Cursor, Read};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ureq::config::AutoHeaderValue;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, SendBody};
 
+use crate::certificates::{self, Certificates, read_certificates};
 use crate::settings::{Proxies, Settings, Timeouts};
 use crate::transport::{Body, Headers, Method, Request, Response, Transport};
 use crate::{Error, Result, Url};
@@ -29,6 +29,7 @@ pub struct Wire {
     timeouts: Timeouts,
     insecure: Vec<String>,
     proxies: Proxies,
+    certificates: Certificates,
     agents: Mutex<HashMap<Route, Agent>>,
 }
 
@@ -37,6 +38,8 @@ pub struct Wire {
 struct Route {
     proxy: Option<String>,
     insecure: bool,
+    /// The directory of the host's own certificates.
+    certificates: Option<PathBuf>,
     /// Whether there may be TLS, with the registry or with the proxy.
     secure: bool,
 }
@@ -68,6 +71,7 @@ impl Wire {
             timeouts: settings.timeouts,
             insecure: settings.insecure.clone(),
             proxies: settings.proxies.clone(),
+            certificates: settings.certificates.clone(),
             agents: Mutex::default(),
         })
     }
@@ -82,6 +86,10 @@ impl Wire {
             secure: url.is_secure() || proxy.is_some(),
             proxy,
             insecure: self.insecure.iter().any(|host| host == url.authority()),
+            certificates: self
+                .certificates
+                .directory(url.authority())
+                .filter(|_| url.is_secure()),
         };
         if let Some(agent) = self.agents().get(&route) {
             return Ok(agent.clone());
@@ -95,7 +103,14 @@ impl Wire {
         /// As many idle connections are kept as transfers usually run at once.
         const IDLE_CONNECTIONS: usize = 16;
         let mut tls = TlsConfig::builder().disable_verification(route.insecure);
-        if route.secure {
+        if let Some(directory) = &route.certificates {
+            let found = certificates::read(directory)?;
+            let extra = self.extra.iter().flatten().cloned();
+            let extra: Vec<_> = extra.chain(found.authorities).collect();
+            tls = tls
+                .root_certs(roots((!extra.is_empty()).then_some(extra.as_slice())))
+                .client_cert(found.client);
+        } else if route.secure {
             let roots = self.roots.get_or_init(|| roots(self.extra.as_deref()));
             tls = tls.root_certs(roots.clone());
         }
@@ -281,24 +296,4 @@ fn roots(extra: Option<&[Certificate<'static>]>) -> RootCerts {
     let extra = extra.unwrap_or_default().iter().cloned();
     let all: Vec<Certificate<'static>> = native.chain(extra).collect();
     RootCerts::new_with_certs(&all)
-}
-
-fn read_certificates(path: &Path) -> Result<Vec<Certificate<'static>>> {
-    let failed = |reason: String| Error::File {
-        action: "use the certificates in",
-        path: path.to_owned(),
-        reason,
-    };
-    let pem = fs::read(path).map_err(|error| failed(error.to_string()))?;
-    let mut certificates = Vec::new();
-    for item in ureq::tls::parse_pem(&pem) {
-        match item.map_err(|error| failed(error.to_string()))? {
-            PemItem::Certificate(certificate) => certificates.push(certificate),
-            _ => return Err(failed("it holds more than certificates".into())),
-        }
-    }
-    if certificates.is_empty() {
-        return Err(failed("there are none".into()));
-    }
-    Ok(certificates)
 }

@@ -50,6 +50,9 @@ fn who_may_pull_and_push() {
     check(Auth::Closed, password("s3cret wrong"), false, false);
     check(Auth::Identity, token("id-t0ken"), true, true);
     check(Auth::Identity, token("s3cret"), false, false);
+    let token = |token: &str| Credentials::RegistryToken(Secret::new(token.into()));
+    check(Auth::Bearer, token("t-me"), true, true);
+    check(Auth::Closed, token("s3cret"), false, false);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use corten_registry::transport::{Body, Headers, Method, Request, Transport};
-use corten_registry::{Settings, Url, Wire};
+use corten_registry::{Client, Settings, Url, Wire};
 
 use crate::{chain, settings};
 
@@ -31,8 +31,9 @@ fn openssl(folder: &Path) -> Command {
     command
 }
 
-/// Starts a server that answers everything with 200; `None` where there is no `openssl`.
-fn start(folder: &Path) -> Option<Server> {
+/// Makes `NAME-cert.pem` and `NAME-key.pem`; `None` where there is no `openssl`.
+fn make(folder: &Path, name: &str) -> Option<()> {
+    let (certificate, key) = (format!("{name}-cert.pem"), format!("{name}-key.pem"));
     let made = openssl(folder)
         .args([
             "req",
@@ -47,15 +48,21 @@ fn start(folder: &Path) -> Option<Server> {
             "-subj",
             "/CN=localhost",
             "-keyout",
-            "key.pem",
+            &key,
             "-out",
-            "cert.pem",
+            &certificate,
         ])
         .args(["-addext", "subjectAltName=DNS:localhost"])
         .args(["-addext", "basicConstraints=critical,CA:FALSE"])
         .stdout(Stdio::null())
         .status();
     assert!(made.ok()?.success(), "openssl made no certificate");
+    Some(())
+}
+
+/// Starts a server that answers everything with 200; `None` where there is no `openssl`.
+fn start(folder: &Path, more: &[&str]) -> Option<Server> {
+    make(folder, "server")?;
     let mut child = openssl(folder)
         .args([
             "s_server",
@@ -63,10 +70,11 @@ fn start(folder: &Path) -> Option<Server> {
             "-accept",
             "127.0.0.1:0",
             "-key",
-            "key.pem",
+            "server-key.pem",
             "-cert",
-            "cert.pem",
+            "server-cert.pem",
         ])
+        .args(more)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -80,14 +88,14 @@ fn start(folder: &Path) -> Option<Server> {
     Some(Server {
         child,
         host: format!("localhost:{}", port.unwrap()),
-        certificate: folder.join("cert.pem"),
+        certificate: folder.join("server-cert.pem"),
     })
 }
 
 #[test]
 fn certificates() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(server) = start(folder.path()) else {
+    let Some(server) = start(folder.path(), &[]) else {
         println!("not run: certificates: openssl is not installed");
         return;
     };
@@ -114,7 +122,7 @@ fn certificates() {
     let mut other = settings();
     other.insecure = vec!["other.example".into()];
     assert!(ask(other).is_err());
-    for name in ["key.pem", "absent.pem"] {
+    for name in ["server-key.pem", "absent.pem"] {
         let mut wrong = settings();
         wrong.ca_file = Some(folder.path().join(name));
         assert!(
@@ -123,4 +131,45 @@ fn certificates() {
                 .starts_with("cannot use the certificates in `")
         );
     }
+}
+
+#[test]
+fn a_host_that_wants_to_know_us_gets_our_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = make(folder.path(), "client");
+    let asks = [
+        "-Verify",
+        "1",
+        "-verify_return_error",
+        "-CAfile",
+        "client-cert.pem",
+    ];
+    let Some(server) = made.and_then(|()| start(folder.path(), &asks)) else {
+        println!("not run: a_host_that_wants_to_know_us_gets_our_certificate: there is no openssl");
+        return;
+    };
+    let directory = folder.path().join("certs.d").join(&server.host);
+    std::fs::create_dir_all(&directory).unwrap();
+    let copy = |from: &str, to: &str| {
+        std::fs::copy(folder.path().join(from), directory.join(to)).unwrap();
+    };
+    let ask = || {
+        let mut settings = settings();
+        settings.certificates.directories = vec![folder.path().join("certs.d")];
+        let client = Client::new(settings).map_err(|error| chain(&error))?;
+        // Loopback as it is, the host has certificates: it is spoken to with TLS.
+        client.ping(&server.host).map_err(|error| chain(&error))
+    };
+    copy("server-cert.pem", "ca.crt");
+    let refused = ask().unwrap_err();
+    assert!(refused.contains(&server.host), "{refused}");
+    copy("client-cert.pem", "client.cert");
+    let lacking = ask().unwrap_err();
+    assert!(lacking.starts_with("cannot use the key in `"), "{lacking}");
+    copy("client-key.pem", "client.key");
+    assert_eq!(ask(), Ok(()));
+    // A certificate that is nobody's there is as good as none.
+    copy("server-cert.pem", "client.cert");
+    copy("server-key.pem", "client.key");
+    assert!(ask().is_err());
 }
