@@ -211,10 +211,12 @@ impl<'a> Copier<'a> {
     ) -> CopyResult<()> {
         let mtime = source.tree.node(id).meta.mtime;
         self.make_directories(dest, mtime, self.made_mode())?;
-        // BuildKit gives a destination that is there the time of the source, and nothing else. A root has a
-        // time only by accident: that of a checkout, say.
+        let taken = filter.below(source.tree, id);
+        // BuildKit gives a destination that is there the time of the source, and nothing else, if anything
+        // is put into it. A root has a time only by accident: that of a checkout, say.
         if id != Tree::ROOT
             && !dest.is_empty()
+            && !taken.is_empty()
             && let Some(mut there) = self.directory_meta(dest)
             && there.mtime != mtime
         {
@@ -223,7 +225,7 @@ impl<'a> Copier<'a> {
         }
         // The directories that lead to the current one: in the source and in the image.
         let mut way = vec![(Vec::new(), dest.to_vec())];
-        for taken in filter.below(source.tree, id) {
+        for taken in taken {
             let (parent, name) = path::split(&taken.path);
             way.truncate(
                 way.iter()

@@ -110,12 +110,13 @@ fn the_time_of_a_destination_that_is_there() {
         assert_eq!(found, (1000, 0o700, time), "{instruction}");
     };
     check("COPY d /home/app", 77);
-    check("COPY --exclude=* d /home/app/", 77);
+    check("COPY --exclude=sub d /home/app/", 77);
     check("COPY --chown=7 --chmod=755 d /home/app", 77);
     check("COPY --parents d/./f /home/app", 77);
     check("ADD d /home/app", 77);
     for instruction in [
         "COPY . /home/app",
+        "COPY --exclude=* d /home/app/",
         "COPY f /home/app",
         "COPY --parents d/f /home/app",
     ] {

@@ -60,7 +60,11 @@ pub(super) fn planned(
             }
             Base::Stage(*index)
         }
-        None if name.text == "scratch" => Base::Scratch,
+        None if name.text == "scratch" => {
+            // There is nothing to be chosen, and BuildKit has it for what the build is for.
+            platform = options.platform.clone();
+            Base::Scratch
+        }
         None => Base::Image {
             name: name.text,
             platform: platform.clone(),
