@@ -137,6 +137,7 @@ impl HostTree {
             is_left: false,
             meta,
             tree: TreeBuilder::new(meta(&top)),
+            excluded: HashMap::new(),
             found: Vec::new(),
             links: HashMap::new(),
         };
@@ -238,6 +239,8 @@ struct Scan<'a> {
     /// What a file has in the tree of what it has here.
     meta: fn(&Found) -> Meta,
     tree: TreeBuilder,
+    /// The directories that are there only if something in them is.
+    excluded: HashMap<Vec<u8>, Put>,
     found: Vec<HostFile>,
     links: HashMap<(u64, u64), u64>,
 }
@@ -251,11 +254,12 @@ impl Scan<'_> {
         if !self.ignore.is_empty() && self.ignore.decide(path).excluded {
             // An excluded directory is part of the context only if something in it is.
             let may_hold = is_directory && self.ignore.may_contain_included_children(path);
-            return Ok(if may_hold {
-                Descend::Into
-            } else {
-                Descend::Past
-            });
+            if !may_hold {
+                return Ok(Descend::Past);
+            }
+            let put = Put::directory((self.meta)(&found));
+            self.excluded.insert(path.to_vec(), put);
+            return Ok(Descend::Into);
         }
         let meta = (self.meta)(&found);
         let group = (found.n_links > 1 && !is_directory).then(|| self.group_of(&found));
@@ -296,8 +300,25 @@ impl Scan<'_> {
         };
         // A name that no layer can hold is an error once it is copied, not when it is seen; the
         // ordinary way to leave it out is an ignore file.
+        self.add_ways_to(path)?;
         self.tree.add(path, Put { item, meta, group })?;
         Ok(Descend::Into)
+    }
+
+    /// Adds the directories that lead to `path` and are there because it is: as they are, not as those
+    /// that a tree makes by itself.
+    fn add_ways_to(&mut self, path: &[u8]) -> corten_layer::Result<()> {
+        if self.excluded.is_empty() {
+            return Ok(());
+        }
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        for (end, _) in slashes {
+            let directory = path.get(..end).unwrap_or_default();
+            if let Some(put) = self.excluded.remove(directory) {
+                self.tree.add(directory, put)?;
+            }
+        }
+        Ok(())
     }
 
     fn number_of(&mut self, file: HostFile) -> u64 {

@@ -285,26 +285,34 @@ impl<'a> Copier<'a> {
                 let mut dest = path::join(&dest, name);
                 let node = archive.tree.node(id);
                 if matches!(node.kind, Kind::Directory(_)) {
-                    if !archive.has_entry(&inside) {
+                    let has_entry = archive.has_entry(&inside);
+                    if !has_entry {
                         dest = self.directory_at(&dest)?;
                     }
-                    if archive.has_entry(&inside) || !self.is_directory(&dest) {
-                        self.put_member(&archive, id, &dest)?;
+                    if has_entry || !self.is_directory(&dest) {
+                        self.put_member(&archive, id, &dest, has_entry)?;
                     }
                     todo.push((id, inside, dest));
                 } else {
-                    self.put_member(&archive, id, &dest)?;
+                    self.put_member(&archive, id, &dest, true)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn put_member(&mut self, archive: &Arc<Archive>, id: NodeId, dest: &[u8]) -> CopyResult<()> {
+    fn put_member(
+        &mut self,
+        archive: &Arc<Archive>,
+        id: NodeId,
+        dest: &[u8],
+        has_entry: bool,
+    ) -> CopyResult<()> {
         let node = archive.tree.node(id);
         let mut put = Put::of_node(node, 0);
         put.group = put.group.map(|_| self.group(id));
-        if let Some((uid, gid)) = self.attributes.owner {
+        // A directory without an entry is root's, as for BuildKit.
+        if let Some((uid, gid)) = self.attributes.owner.filter(|_| has_entry) {
             (put.meta.uid, put.meta.gid) = (uid, gid);
         }
         if let Item::File(file) = &mut put.item {

@@ -13,7 +13,7 @@ pub(crate) fn apply(config: &mut ImageConfig, step: &Step) {
             .for_each(|(name, value)| set_env(&mut run.env, name, value)),
         Step::Label(pairs) => run.labels.extend(pairs.iter().cloned()),
         Step::Cmd(command) => {
-            run.cmd = Some(command.clone());
+            run.cmd = (!command.is_empty()).then(|| command.clone());
             // It means something on Windows only, and BuildKit says it everywhere.
             run.extra.insert("ArgsEscaped".to_owned(), true.into());
         }

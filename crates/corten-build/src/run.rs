@@ -194,7 +194,7 @@ impl Builder<'_> {
         let tree = stage.tree(&self.snapshots)?;
         corten_layer::upper::prepare(&tree, &Root::open(&work.upper)?, owners())?;
         let prepared = self.prepare_mounts(running, taken)?;
-        let injected = Injected::prepare(&tree, &work.upper, &prepared.points)?;
+        let injected = Injected::prepare(&tree, &work.upper, &run.workdir, &prepared.points)?;
         let root = RootKind::Overlay {
             lower,
             upper: work.upper.clone(),
@@ -368,7 +368,8 @@ fn sandbox(
     process.user = corten_sandbox::User {
         uid: user.uid,
         gid: user.gid,
-        additional_gids: user.additional_gids.clone(),
+        // BuildKit puts the user's own group first.
+        additional_gids: [&[user.gid], user.additional_gids.as_slice()].concat(),
     };
     if run.security == Security::Insecure {
         process.unconfined = true;

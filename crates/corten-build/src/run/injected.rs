@@ -42,11 +42,21 @@ const ALWAYS: [&str; 3] = ["/proc", "/dev", "/sys"];
 
 impl Injected {
     /// Makes in `upper` what `tree` lacks for `points` and for what is always mounted.
-    pub(crate) fn prepare(tree: &Tree, upper: &Path, points: &[Point]) -> Result<Self> {
+    ///
+    /// The working directory is made, too, and stays, as for BuildKit: a base image may name one that it
+    /// does not have, and a command may have removed it.
+    pub(crate) fn prepare(
+        tree: &Tree,
+        upper: &Path,
+        workdir: &str,
+        points: &[Point],
+    ) -> Result<Self> {
         let mut injected = Self {
             root: Root::open(upper)?,
             made: Vec::new(),
         };
+        injected.make(tree, workdir.as_bytes(), true)?;
+        injected.made.clear();
         for path in ALWAYS {
             injected.make(tree, path.as_bytes(), true)?;
         }

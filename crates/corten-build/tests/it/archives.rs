@@ -227,6 +227,19 @@ fn a_file_without_a_name_is_left_out() {
 }
 
 #[test]
+fn a_directory_without_an_entry_is_of_root() {
+    let mut writer = corten_tar::Writer::new(Vec::new());
+    let mut entry = Entry::new(EntryKind::File, "d/f");
+    entry.mode = 0o600;
+    writer.entry(&entry, &mut std::io::empty()).unwrap();
+    check_in(
+        &site_with("a.tar", &writer.finish().unwrap()),
+        "ADD --chown=7:8 a.tar /x",
+        "dir 755 7:8 x\ndir 755 x/d\nfile 600 7:8 x/d/f",
+    );
+}
+
+#[test]
 fn links_of_files_and_archives_do_not_mix() {
     let site = site_with("z.tar", &tar("file 644 1/a A\nhard 1/b 1/a"));
     site.add("file 644 f F\nhard g f");

@@ -73,6 +73,10 @@ fn commands() {
             ("ArgsEscaped", json!(true)),
         ],
     );
+    check(
+        "CMD []",
+        &[("Cmd", Value::Null), ("ArgsEscaped", json!(true))],
+    );
     // An entry point removes the command of the base, and not one of this file.
     check(
         "ENTRYPOINT [\"e\"]",

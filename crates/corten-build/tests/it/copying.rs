@@ -163,6 +163,17 @@ fn wildcards() {
 }
 
 #[test]
+fn a_directory_that_is_there_for_what_is_in_it_is_as_it_is() {
+    let site = Site::new("dir 700 d\ndir 711 d/e\nfile 600 d/e/f F\nfile 600 d/g G\ndir 750 h");
+    let site = site.ignore("*\n!d/e/f");
+    check_in(
+        &site,
+        "COPY . /tmp",
+        "dir 700 tmp/d\ndir 711 tmp/d/e\nfile 600 tmp/d/e/f F",
+    );
+}
+
+#[test]
 fn links_in_the_source() {
     let context = "
         file 644 real/f F

@@ -160,3 +160,13 @@ fn what_must_be_allowed() {
         [""; 0]
     );
 }
+
+/// As for BuildKit: a base image may name a working directory that it does not have.
+#[test]
+fn a_working_directory_that_is_not_there_is_made() {
+    let Some(program) = program("a_working_directory_that_is_not_there_is_made") else {
+        return;
+    };
+    let lines = "WORKDIR /v/w\nRUN rm -r /v\nRUN test \"$(pwd)\" = /v/w && touch x";
+    assert_eq!(added(&program, lines, &[]), ["v/", "v/w/", "v/w/x"]);
+}
