@@ -210,6 +210,7 @@ fn build(
     for platform in &platforms {
         let mut request = BuildRequest {
             platform: platform.clone(),
+            annotations: request::annotations(args, platform),
             ..request.clone()
         };
         caches::open(args, ctx, &mut request)?;

@@ -34,6 +34,7 @@ fn several_platforms_are_one_index_in_their_order() {
     let program = program();
     let args = "build context -t app --target app --platform linux/s390x,linux/arm64/v8 \
                 --platform linux/amd64 --annotation index:a=1 --annotation manifest-descriptor:b=2 \
+                --annotation manifest[linux/arm64]:c=3 \
                 --metadata-file meta --iidfile id --digest-file digest -o type=local,dest=out \
                 -o type=oci,dest=app.tar";
     let args: Vec<_> = args.split_whitespace().collect();
@@ -55,6 +56,11 @@ fn several_platforms_are_one_index_in_their_order() {
     assert!(entries.iter().all(|entry| entry["annotations"]["b"] == "2"));
     for architecture in architectures {
         let platform = format!("linux/{architecture}");
+        let of_it = |entry: &&Value| entry["platform"]["architecture"] == architecture;
+        let digest = entries.iter().find(of_it).unwrap()["digest"].as_str();
+        let manifest = json(&program, &["inspect", "--raw", digest.unwrap()]);
+        let c = &manifest["annotations"]["c"];
+        assert_eq!(*c == "3", architecture == "arm64", "{architecture}: {c}");
         let files = program.ok(&["ls", "app", "--platform", &platform]);
         assert_eq!(files, format!("tool-{architecture}"));
         let saved = ["ls", "oci-archive:app.tar", "--platform", &platform];
@@ -222,6 +228,10 @@ fn what_several_results_cannot_be_is_refused_before_anything_is_built() {
         }
     }
     check("--annotation index:a=b", "there is no index to annotate");
+    check(
+        "--annotation manifest[linux/s390x]:a=b",
+        "nothing is built for linux/s390x",
+    );
     check(
         "--squash --cache-to type=inline",
         "a squashed image has none of the layers",

@@ -74,7 +74,7 @@ impl Outcome {
         let root = match <[Descriptor; 1]>::try_from(entries) {
             Ok([only]) => only,
             Err(entries) => {
-                let annotations = annotations::of(&args.image.annotation, Annotated::Index);
+                let annotations = annotations::of(&args.image.annotation, Annotated::Index, None);
                 put_index(store, entries, &annotations).map_err(CommandError::caused)?
             }
         };
@@ -99,7 +99,9 @@ fn entry(args: &BuildArgs, image: &Image) -> Descriptor {
     let mut entry = image.built.manifest.clone();
     // The config says it, too; the names are those that were asked for.
     entry.platform = Some(Platform::clone(&image.request.platform));
-    let annotations = annotations::of(&args.image.annotation, Annotated::ManifestDescriptor);
+    let platform = Some(&image.request.platform);
+    let kind = Annotated::ManifestDescriptor;
+    let annotations = annotations::of(&args.image.annotation, kind, platform);
     entry.annotations.extend(annotations);
     entry
 }

@@ -76,14 +76,15 @@ fn sources(
     Ok(sources)
 }
 
-/// Returns what the manifest is annotated with, whichever flag says so.
-fn annotations(args: &BuildArgs) -> BTreeMap<String, String> {
+/// Returns what the manifest for `platform` is annotated with, whichever flag says so.
+pub(super) fn annotations(args: &BuildArgs, platform: &Platform) -> BTreeMap<String, String> {
     let of_outputs = args
         .outputs
         .output
         .iter()
         .flat_map(|spec| &spec.annotations);
-    let mut all = annotations::of(&args.image.annotation, Annotated::Manifest);
+    let asked = &args.image.annotation;
+    let mut all = annotations::of(asked, Annotated::Manifest, Some(platform));
     all.extend(of_outputs.cloned());
     all
 }
@@ -146,7 +147,7 @@ pub(super) fn request(
         build_args,
         contexts,
         platform: platform.clone(),
-        annotations: annotations(args),
+        annotations: annotations(args, platform),
         labels: args.image.label.iter().map(label).collect(),
         cache: if args.caching.no_cache {
             CacheUse::Ignore

@@ -126,6 +126,11 @@ pub(super) fn check(
             "there is no index to annotate: the image is for one platform",
         ));
     }
+    if let Some(absent) = annotations.iter().find_map(|one| one.absent(platforms)) {
+        return Err(CommandError::usage(format!(
+            "nothing is built for {absent}, which is to be annotated"
+        )));
+    }
     if args.print_plan.is_asked() && platforms.len() > 1 {
         return Err(
             CommandError::usage("a plan is of the build for one platform")
