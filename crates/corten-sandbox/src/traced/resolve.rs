@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, readlinkat};
 use rustix::io::Errno;
 
+use crate::traced::access::{EXECUTE, is_permitted};
 use crate::traced::tasks::State;
 use crate::traced::world::{Area, NEW_TERMINAL, World, handle_of_descriptor, link_of_descriptor};
 
@@ -55,7 +56,7 @@ const MOST_LINKS: usize = 40;
 /// What a name in a path is.
 enum Look {
     Missing,
-    Directory,
+    Directory(Stat),
     Other,
     Link(Vec<u8>),
     Descriptor(i32, i32),
@@ -161,6 +162,52 @@ pub(crate) fn walk(
     path: &[u8],
     last: Last,
 ) -> Result<Place, Errno> {
+    follow(world, state, asker, path, last, &mut |_| Ok(()))
+}
+
+/// Refuses to lead whoever asks through directories that it may not search, but not through those from
+/// which its path begins: how it came there is nobody's concern. What is not there is for others to tell.
+pub(crate) fn search(
+    world: &World,
+    state: &State,
+    asker: Asker,
+    path: &[u8],
+    beginning: &[u8],
+) -> Result<(), Errno> {
+    let ids = &state.threads.get(&asker.tid).ok_or(Errno::SRCH)?.ids;
+    if ids.overrides() {
+        return Ok(());
+    }
+    let end = path.iter().rposition(|&byte| byte != b'/');
+    let path = end.and_then(|end| path.get(..=end)).unwrap_or_default();
+    // The last of them is where it is, which it must search.
+    let mut n_passed = names(beginning).len().saturating_sub(1);
+    let mut may_search = |directory: &Stat| {
+        if n_passed > 0 {
+            n_passed -= 1;
+            return Ok(());
+        }
+        if is_permitted(&state.records, ids, directory, EXECUTE) {
+            Ok(())
+        } else {
+            Err(Errno::ACCESS)
+        }
+    };
+    match follow(world, state, asker, path, Last::Stay, &mut may_search) {
+        Err(Errno::ACCESS) => Err(Errno::ACCESS),
+        _ => Ok(()),
+    }
+}
+
+/// Follows a path name by name; each directory of the root on the way is shown to `pass`.
+fn follow(
+    world: &World,
+    state: &State,
+    asker: Asker,
+    path: &[u8],
+    last: Last,
+    pass: &mut dyn FnMut(&Stat) -> Result<(), Errno>,
+) -> Result<Place, Errno> {
     let mut here: Vec<Vec<u8>> = Vec::new();
     let mut todo = names(path);
     let mut n_links = 0;
@@ -179,7 +226,11 @@ pub(crate) fn walk(
             Look::Missing => return Err(Errno::NOENT),
             Look::Other if !is_last => return Err(Errno::NOTDIR),
             Look::Link(_) if stays => break,
-            Look::Directory | Look::Other => continue,
+            Look::Directory(stat) if !is_last && area_of(&here).0 == Area::Tree => {
+                pass(&stat)?;
+                continue;
+            }
+            Look::Directory(_) | Look::Other => continue,
             Look::MadeUp(target) if stays => return Ok(Place::Link(beneath(&here, 1), target)),
             Look::Link(target) | Look::MadeUp(target) => target,
             Look::Descriptor(pid, fd) if stays => {
@@ -265,9 +316,10 @@ fn look(world: &World, state: &State, asker: Asker, here: &[Vec<u8>]) -> Result<
         Err(Errno::NOENT) if area == Area::Tree => return Ok(Look::Missing),
         other => other?,
     };
-    Ok(match kind(&fstat(&fd)?) {
+    let stat = fstat(&fd)?;
+    Ok(match kind(&stat) {
         FileType::Symlink => Look::Link(readlinkat(&fd, "", Vec::new())?.into_bytes()),
-        FileType::Directory => Look::Directory,
+        FileType::Directory => Look::Directory(stat),
         _ => Look::Other,
     })
 }

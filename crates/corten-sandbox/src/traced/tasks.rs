@@ -10,7 +10,7 @@ use crate::records::FileRecords;
 use crate::traced::calls::{NewSockets, Waiting};
 use crate::traced::copies::Copies;
 use crate::traced::ids::Ids;
-use crate::traced::resolve::Asker;
+use crate::traced::resolve::{Asker, search};
 use crate::traced::world::{World, handle_of_descriptor, link_of_descriptor};
 
 /// A process: what its threads share.
@@ -86,7 +86,8 @@ impl State {
         self.processes.values().any(|one| one.memory == memory)
     }
 
-    /// Returns the path from the root on of what a process names by a directory and a path.
+    /// Returns the path from the root on of what a process names by a directory and a path, if it may search
+    /// the directories on the way.
     pub(crate) fn absolute(
         &self,
         world: &World,
@@ -95,6 +96,7 @@ impl State {
         path: &[u8],
     ) -> Result<Vec<u8>, Errno> {
         if path.starts_with(b"/") {
+            search(world, self, asker, path, b"")?;
             return Ok(path.to_vec());
         }
         if path.is_empty() {
@@ -106,7 +108,9 @@ impl State {
         } else {
             of_descriptor(world, asker, dirfd)?
         };
-        Ok([directory.as_slice(), b"/", path].concat())
+        let whole = [directory.as_slice(), b"/", path].concat();
+        search(world, self, asker, &whole, &directory)?;
+        Ok(whole)
     }
 
     /// A thread has executed something: it is the only one of its process now, and has its number.

@@ -38,6 +38,10 @@ pub(crate) const TESTS: &[Test] = &[
         "memory_of_a_parent_is_left_alone",
         memory_of_a_parent_is_left_alone,
     ),
+    (
+        "directories_are_searched_by_whom_they_let",
+        directories_are_searched_by_whom_they_let,
+    ),
     ("places_are_opened", places_are_opened),
     ("owners_end_with_their_files", owners_end_with_their_files),
     (
@@ -263,6 +267,19 @@ fn memory_of_a_parent_is_left_alone() -> Result<(), String> {
     );
     assert_eq!(shows(&world, script, &[]), expected);
     Ok(())
+}
+
+/// Where somebody is, how it came there does not matter.
+fn directories_are_searched_by_whom_they_let() -> Result<(), String> {
+    check(
+        "mkdir -p /tmp/p/in; cd /tmp/p/in; echo 1 >f; echo 2 >../g; mkdir ../m; echo 3 >../m/h; chmod 711 ../m; chmod 700 ..; \
+         ln -s /tmp/p/in/f /tmp/l; cat /tmp/p/in/f /tmp/l; attack as 7 /bin/cat f ./f; exec 2>&1; \
+         attack as 7 /bin/cat /tmp/p/in/f; attack as 7 /bin/cat /tmp/p/../p/g; attack as 7 /bin/stat -c %n /tmp/p /tmp/p/; \
+         cd ..; attack as 7 /bin/cat g; attack as 7 /bin/sh -c 'cd in'; cd m; attack as 7 /bin/cat h; attack as 7 /bin/ls .",
+        "1\n1\n1\n1\ncat: can't open '/tmp/p/in/f': Permission denied\n\
+         cat: can't open '/tmp/p/../p/g': Permission denied\n/tmp/p\n/tmp/p/\ncat: can't open 'g': Permission denied\n\
+         /bin/sh: cd: line 0: can't cd to in: Permission denied\n3\nls: can't open '.': Permission denied\n1",
+    )
 }
 
 fn places_are_opened() -> Result<(), String> {
