@@ -109,6 +109,14 @@ pub enum Error {
         /// What is wrong.
         reason: &'static str,
     },
+    /// A configuration file says that the repository is not to be asked.
+    #[error("`{name}` is blocked by the configuration of registries, for all of `{prefix}`")]
+    Blocked {
+        /// The repository, with its registry.
+        name: String,
+        /// What the names begin with that are blocked.
+        prefix: String,
+    },
     /// The work was cancelled.
     #[error("cancelled")]
     Cancelled,

@@ -12,6 +12,7 @@ use crate::body::read_body;
 use crate::chunks::{ChunkedReader, Spare};
 use crate::client::Client;
 use crate::repository::{ACCEPT, Endpoint, Repository, longest_manifest};
+use crate::rules::Asked;
 use crate::transport::{Headers, Method, Response};
 use crate::{Error, Result, Url, header};
 
@@ -22,7 +23,12 @@ impl Source for Repository {
 
     fn resolve(&self, name: &str) -> ContentResult<Descriptor> {
         check_name(name)?;
-        self.first_of_endpoints(|endpoint| self.resolve_at(endpoint, name))
+        let wants = if name.contains(':') {
+            Asked::Digests
+        } else {
+            Asked::Tags
+        };
+        self.first_of_endpoints_for(wants, |endpoint| self.resolve_at(endpoint, name))
     }
 
     fn fetch(&self, content: &Descriptor, offset: u64) -> ContentResult<Box<dyn Read + Send + '_>> {
@@ -119,14 +125,25 @@ fn check_name(name: &str) -> ContentResult<()> {
 }
 
 impl Repository {
-    /// Tries the mirrors, then the registry itself unless only mirrors are to be asked. The error of
-    /// the last one counts.
+    /// As [`first_of_endpoints_for`](Self::first_of_endpoints_for), for content by its digest.
     fn first_of_endpoints<T>(
         &self,
         ask: impl Fn(&Endpoint) -> ContentResult<T>,
     ) -> ContentResult<T> {
-        let (last, only_mirrors) = (self.mirrors.len(), self.client.settings().only_mirrors);
-        for (number, mirror) in (1..).zip(&self.mirrors) {
+        self.first_of_endpoints_for(Asked::Digests, ask)
+    }
+
+    /// Tries the mirrors, then the registry itself unless only mirrors are to be asked. The error of
+    /// the last one counts.
+    fn first_of_endpoints_for<T>(
+        &self,
+        wants: Asked,
+        ask: impl Fn(&Endpoint) -> ContentResult<T>,
+    ) -> ContentResult<T> {
+        let is_asked = |mirror: &&Endpoint| mirror.asked == Asked::All || mirror.asked == wants;
+        let mirrors: Vec<&Endpoint> = self.mirrors.iter().filter(is_asked).collect();
+        let (last, only_mirrors) = (mirrors.len(), self.client.settings().only_mirrors);
+        for (number, mirror) in (1..).zip(mirrors) {
             match ask(mirror) {
                 Err(ContentError::Cancelled) => return Err(ContentError::Cancelled),
                 Err(error) if only_mirrors && number == last => return Err(error),

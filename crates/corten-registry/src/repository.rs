@@ -8,6 +8,7 @@ use corten_spec::{Bound, DocumentLimits, Reference};
 use crate::auth::Realm;
 use crate::client::{Call, Client};
 use crate::kept::Kept;
+use crate::rules::Asked;
 use crate::transport::{Body, Headers, Method};
 use crate::{Error, Result, Url, token};
 
@@ -42,6 +43,8 @@ pub(crate) struct Endpoint {
     pub(crate) repository: String,
     /// The registry that this mirror is asked on behalf of.
     namespace: Option<String>,
+    /// What this mirror is asked for.
+    pub(crate) asked: Asked,
 }
 
 impl Endpoint {
@@ -86,18 +89,17 @@ impl Repository {
     /// nothing.
     ///
     /// # Errors
-    /// Fails if the settings name a mirror that is no URL.
+    /// Fails if the settings name a mirror that is no URL, or block the repository.
     pub fn new(client: &Client, reference: &Reference) -> Result<Self> {
         let settings = client.settings();
-        let endpoint =
-            |root: &Url, host: &str, repository: String, namespace: Option<&str>| Endpoint {
-                base: root.below(&repository),
-                host: host.to_owned(),
-                repository,
-                namespace: namespace.map(str::to_owned),
-            };
-        let repository = reference.repository();
-        let registry = reference.registry();
+        let endpoint = |root: &Url, host: &str, repository: String| Endpoint {
+            base: root.below(&repository),
+            host: host.to_owned(),
+            repository,
+            namespace: None,
+            asked: Asked::All,
+        };
+        let (registry, repository) = (reference.registry(), reference.repository());
         let mut mirrors = Vec::new();
         for mirror in settings
             .mirrors
@@ -109,17 +111,43 @@ impl Repository {
                 "" => repository.to_owned(),
                 prefix => format!("{prefix}/{repository}"),
             };
-            mirrors.push(endpoint(&root, &host, there, Some(registry)));
+            mirrors.push(endpoint(&root, &host, there));
         }
+        let name = reference.name();
+        let rule = settings.rules.about(&name);
+        if let Some(rule) = rule.filter(|rule| rule.blocked) {
+            return Err(Error::Blocked {
+                name,
+                prefix: rule.prefix.clone(),
+            });
+        }
+        let elsewhere = |place: &str| -> Result<Endpoint> {
+            let (host, repository) = place.split_once('/').ok_or_else(|| Error::InvalidUrl {
+                url: place.to_owned(),
+                reason: "the configuration of registries leaves it without a repository",
+            })?;
+            Ok(endpoint(&settings.base(host)?, host, repository.to_owned()))
+        };
+        for (rule, mirror) in rule.iter().flat_map(|rule| {
+            let mirrors = rule.mirrors.iter();
+            mirrors.map(move |mirror| (rule, mirror))
+        }) {
+            mirrors.push(Endpoint {
+                asked: mirror.asked,
+                ..elsewhere(&rule.at(&mirror.location, &name))?
+            });
+        }
+        for mirror in &mut mirrors {
+            mirror.namespace = Some(registry.to_owned());
+        }
+        let origin = match rule {
+            Some(rule) => elsewhere(&rule.at(&rule.location, &name))?,
+            None => endpoint(&settings.base(registry)?, registry, repository.to_owned()),
+        };
         Ok(Self {
             client: client.clone(),
-            name: reference.name(),
-            origin: endpoint(
-                &settings.base(registry)?,
-                registry,
-                repository.to_owned(),
-                None,
-            ),
+            name,
+            origin,
             mirrors,
             kept: Arc::default(),
         })

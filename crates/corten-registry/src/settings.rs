@@ -11,6 +11,7 @@ use crate::certificates::Certificates;
 use crate::credential_files::CredentialFiles;
 use crate::credentials::Login;
 use crate::retry::RetryPolicy;
+use crate::rules::Rules;
 use crate::url::{is_loopback, without_secrets};
 use crate::{Result, Url};
 
@@ -23,6 +24,8 @@ pub struct Settings {
     pub credentials: CredentialFiles,
     /// What is asked before a registry itself when something is pulled.
     pub mirrors: Vec<Mirror>,
+    /// What configuration files say about repositories: their mirrors come after those.
+    pub rules: Rules,
     /// Whether a registry that has mirrors is itself not asked for what none of them has.
     pub only_mirrors: bool,
     /// Hosts, with their port if they have one, that are spoken to without TLS. Loopback hosts
@@ -55,6 +58,7 @@ impl Default for Settings {
             logins: BTreeMap::new(),
             credentials: CredentialFiles::default(),
             mirrors: Vec::new(),
+            rules: Rules::default(),
             only_mirrors: false,
             plain_http: Vec::new(),
             insecure: Vec::new(),

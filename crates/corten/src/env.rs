@@ -25,6 +25,8 @@ pub(crate) struct Environment {
     pub(crate) runtime_dir: Option<PathBuf>,
     /// `REGISTRY_AUTH_FILE`: a file of credentials that is looked into first.
     pub(crate) auth_file: Option<PathBuf>,
+    /// `CONTAINERS_REGISTRIES_CONF`: the file about registries, in place of the usual one.
+    pub(crate) registries_conf: Option<PathBuf>,
     /// `DOCKER_CONFIG`: the directory of Docker's `config.json`.
     pub(crate) docker_config: Option<PathBuf>,
     /// `SOURCE_DATE_EPOCH`: the latest time in what is built, in seconds since 1970.
@@ -102,6 +104,7 @@ impl Environment {
             config_home: path("XDG_CONFIG_HOME"),
             runtime_dir: path("XDG_RUNTIME_DIR"),
             auth_file: path("REGISTRY_AUTH_FILE"),
+            registries_conf: path("CONTAINERS_REGISTRIES_CONF"),
             docker_config: path("DOCKER_CONFIG"),
             source_date_epoch: lookup("SOURCE_DATE_EPOCH"),
             source_policy: path("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"),

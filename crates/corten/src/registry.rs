@@ -1,5 +1,6 @@
 //! How registries are reached: the options that all commands about them share.
 
+mod files;
 mod reach;
 
 use std::path::PathBuf;
@@ -7,7 +8,9 @@ use std::str::FromStr;
 
 use clap::Args;
 use corten_registry::settings::Proxies;
-use corten_registry::{Candidate, Client, CredentialFiles, Mirror, Part, Repository, Settings};
+use corten_registry::{
+    Candidate, Certificates, Client, CredentialFiles, Mirror, Part, Repository, Settings,
+};
 use corten_spec::Reference;
 
 use crate::context::Context;
@@ -34,6 +37,10 @@ pub(crate) struct RegistryArgs {
     /// Trust the authorities in this PEM file, too
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
+    /// Take the registry's certificates from this directory: `*.crt` of authorities, `*.cert` and
+    /// `*.key` of our own
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cert_dir: Option<PathBuf>,
     /// Ask this mirror of a registry first, as in `docker.io=https://mirror.example`
     #[arg(long, value_name = "HOST=URL")]
     pub(crate) mirror: Vec<MirrorArg>,
@@ -113,8 +120,22 @@ impl RegistryArgs {
             mirrors: self.mirrors(&ctx.env)?,
             plain_http: only(self.plain_http),
             insecure: only(self.insecure || self.tls_verify == Some(false)),
+            rules: files::rules(&ctx.env)?,
             ..self.settings(ctx)
         };
+        if let Some(directory) = &self.cert_dir {
+            let of = &mut settings.certificates.of;
+            of.insert(host.to_owned(), directory.clone());
+        }
+        if self.no_mirror {
+            settings.rules.forget_mirrors();
+        }
+        for host in settings.rules.insecure_hosts(host) {
+            settings.insecure.push(host.clone());
+            if !self.reach.has_tls(&host, &settings)? {
+                settings.plain_http.push(host);
+            }
+        }
         self.reach.apply(host, &mut settings)?;
         Client::new(settings).map_err(CommandError::caused)
     }
@@ -123,6 +144,10 @@ impl RegistryArgs {
     pub(crate) fn settings(&self, ctx: &Context) -> Settings {
         Settings {
             ca_file: self.ca_file.clone(),
+            certificates: Certificates {
+                directories: files::certificate_directories(&ctx.env),
+                ..Certificates::default()
+            },
             proxies: proxies(&ctx.env),
             ..Settings::default()
         }
@@ -169,6 +194,10 @@ pub(crate) fn credential_files(env: &Environment) -> CredentialFiles {
         .docker_config
         .clone()
         .or_else(|| Some(env.home.as_ref()?.join(".docker")));
+    // Where podman keeps them without a session. It is gone with the next start of the machine, so
+    // nothing of ours is kept there, and it comes last.
+    let uid = rustix::process::getuid().as_raw();
+    let without_session = PathBuf::from(format!("/run/containers/{uid}"));
     let below = |folder: Option<PathBuf>, file: &str, origin: &str| Candidate {
         path: folder.map(|folder| folder.join(file)),
         origin: origin.to_owned(),
@@ -190,6 +219,7 @@ pub(crate) fn credential_files(env: &Environment) -> CredentialFiles {
                 "$XDG_CONFIG_HOME/containers/auth.json",
             ),
             below(docker, "config.json", "$DOCKER_CONFIG/config.json"),
+            below(Some(without_session), "auth.json", "/run/containers"),
         ],
         ..CredentialFiles::default()
     }

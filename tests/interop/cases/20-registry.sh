@@ -141,3 +141,40 @@ case_manifests_and_blobs_as_skopeo_sees_them() {
     corten delete --blob "$REGISTRY/team/app@$(cat blob)"
     ! corten blob head "$REGISTRY/team/app@$(cat blob)" || fail 'the blob is still there'
 }
+
+# A registry with TLS that lets in only who has a certificate, found by the files that skopeo finds, too.
+case_certificates_as_skopeo_finds_them() {
+    need_base
+    need docker-registry
+    need openssl
+    need skopeo
+    local port name
+    port=$(free_port)
+    REGISTRY=localhost:$port
+    for name in server client; do
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=$name" \
+            -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE \
+            -keyout "$name.key" -out "$name.cert" 2>/dev/null
+    done
+    cat >"$CASE/registry.yml" <<CONFIG
+version: 0.1
+log: {level: error, accesslog: {disabled: true}}
+storage: {filesystem: {rootdirectory: $CASE/registry}}
+http:
+  addr: "127.0.0.1:$port"
+  tls: {certificate: $CASE/server.cert, key: $CASE/server.key, clientcas: [$CASE/client.cert]}
+CONFIG
+    docker-registry serve "$CASE/registry.yml" >"$CASE/registry.log" 2>&1 &
+    started+=($!)
+    until_true 20 curl -fsS --cacert server.cert --cert client.cert --key client.key "https://$REGISTRY/v2/"
+    mkdir -p certs config/containers/certs.d
+    cp server.cert certs/ca.crt
+    ! corten --root "$BASE_STORE" push --cert-dir certs app "$REGISTRY/team/app:1" || fail 'it let a stranger in'
+    cp client.cert client.key certs/
+    equal 'digest pushed' "$(app_digest)" \
+        "$(corten --root "$BASE_STORE" push --cert-dir certs app "$REGISTRY/team/app:1")"
+    equal 'digest that skopeo sees' "$(app_digest)" \
+        "$(skopeo inspect --cert-dir certs "docker://$REGISTRY/team/app:1" | jq -r .Digest)"
+    cp -r certs "config/containers/certs.d/$REGISTRY"
+    equal 'tags' 1 "$(XDG_CONFIG_HOME=$CASE/config corten tags "$REGISTRY/team/app")"
+}

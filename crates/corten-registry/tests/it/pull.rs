@@ -189,6 +189,42 @@ fn a_mirror_has_names_of_its_own_and_may_be_the_only_one_asked() {
 }
 
 #[test]
+fn configuration_leads_to_other_places() {
+    let (mirror, origin) = (
+        Fake::start(Quirks::default()),
+        Fake::start(Quirks::default()),
+    );
+    let digest = mirror.put_manifest("hub/app", "1", media_type::OCI_INDEX, INDEX);
+    origin.put_manifest("internal/app", "1", media_type::OCI_INDEX, INDEX);
+    let mut settings = crate::settings();
+    let conf = format!(
+        "[[registry]]\nprefix = \"example.com/acme\"\nlocation = \"{}/internal\"\n\
+         [[registry.mirror]]\nlocation = \"{}/hub\"\npull-from-mirror = \"digest-only\"\n\
+         [[registry]]\nlocation = \"example.com/acme/secret\"\nblocked = true\n",
+        origin.host, mirror.host
+    );
+    settings.rules.read(&conf).unwrap();
+    let source = repository_with(settings.clone(), "example.com", "acme/app");
+    source.resolve("1").unwrap();
+    assert_eq!((mirror.lines().len(), origin.lines().len()), (0, 1));
+    source.resolve(digest.as_str()).unwrap();
+    assert_eq!((mirror.lines().len(), origin.lines().len()), (1, 1));
+    // What is pushed goes to where the registry is.
+    let content = Descriptor::of("a/b", b"x");
+    crate::push(&source, &content, b"x").unwrap();
+    assert!(origin.blob("internal/app", &content.digest).is_some());
+    let client = corten_registry::Client::new(settings).unwrap();
+    let blocked = "example.com/acme/secret".parse().unwrap();
+    let error = corten_registry::Repository::new(&client, &blocked).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("is blocked by the configuration"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_mirror_that_fails_is_told_once() {
     #[track_caller]
     fn check(quirks: Quirks, is_alive: bool, expected: &str) {

@@ -93,7 +93,7 @@ impl Reach {
     }
 
     /// Tells whether anything answers at `host` with TLS, and with a certificate that is accepted.
-    fn has_tls(&self, host: &str, settings: &Settings) -> Result<bool, CommandError> {
+    pub(super) fn has_tls(&self, host: &str, settings: &Settings) -> Result<bool, CommandError> {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(has_tls) = found.get(host) {
             return Ok(*has_tls);

@@ -298,3 +298,31 @@ fn a_manifest_whose_blobs_are_not_there_is_refused_by_name() {
     );
     assert!(ran.stderr.contains(&expected), "{}", ran.stderr);
 }
+
+#[test]
+fn configuration_of_registries_is_heeded() {
+    let (program, registry) = (Program::new(), registry());
+    let conf = format!(
+        "[[registry]]\nprefix = \"example.com\"\nlocation = \"{}\"\n\
+         [[registry]]\nlocation = \"example.com/secret\"\nblocked = true\n",
+        registry.host()
+    );
+    program.write("home/.config/containers/registries.conf", &conf);
+    let ask = |args: &[&str]| run(&program, &registry, args);
+    check(
+        &ask(&["tags", "example.com/acme/app", "--first", "1"]),
+        0,
+        "1\n",
+        "",
+    );
+    let ran = ask(&["tags", "example.com/secret/app"]);
+    assert!(
+        ran.stderr.contains("`example.com/secret/app` is blocked"),
+        "{}",
+        ran.stderr
+    );
+    program.write("home/.config/containers/registries.conf", "[[registry]]");
+    let ran = ask(&["tags", "example.com/acme/app"]);
+    let expected = "registries.conf`: a `[[registry]]` has neither `prefix` nor `location`";
+    assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+}

@@ -84,11 +84,6 @@ const REFUSED: &[Refused] = &[
         "leave it out",
     ),
     refuse(
-        "--cert-dir",
-        "certificates of clients are not supported",
-        "trust a server with `--ca-file`",
-    ),
-    refuse(
         "--cgroup-parent",
         "the group of RUN is the program's own",
         "start the program in the group that is meant",
