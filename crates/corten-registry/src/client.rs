@@ -6,13 +6,14 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::auth::{self, Memory, Realm};
 use crate::body::{SHORT_BODY, read_body, read_short};
 use crate::challenge::Challenge;
 use crate::chunks::Spare;
 use crate::credentials::{Credentials, Login};
+use crate::pace::Pace;
 use crate::refusal::{self, Refusal, SignedIn};
 use crate::settings::Settings;
 use crate::transport::{Body, Headers, Method, Request, Response, Transport};
@@ -32,6 +33,7 @@ struct Shared {
     referrers_tags: Mutex<()>,
     knacks: Mutex<HashMap<String, Knack>>,
     spare: Arc<Spare>,
+    pace: Pace,
 }
 
 /// What registries are supposed to be able to do until they fail to.
@@ -113,6 +115,7 @@ impl Client {
             referrers_tags: Mutex::default(),
             knacks: Mutex::default(),
             spare: Arc::default(),
+            pace: Pace::default(),
         }))
     }
 
@@ -162,8 +165,12 @@ impl Client {
         self.0.transport.interrupt();
     }
 
-    /// Fails if the work was cancelled.
+    /// Fails if the work was cancelled, or should have ended by now.
     pub(crate) fn check_cancelled(&self) -> Result<()> {
+        let deadline = self.0.settings.deadline;
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Err(Error::TooLate);
+        }
         if self.0.settings.cancel.load(Ordering::Relaxed) {
             return Err(Error::Cancelled);
         }
@@ -237,10 +244,23 @@ impl Client {
     pub(crate) fn send(&self, mut call: Call) -> Result<Response> {
         let mut attempt = 0;
         loop {
-            self.check_cancelled()?;
+            let host = call.url.authority().to_owned();
+            let apart = self.0.settings.apart;
+            self.pause(self.0.pace.turn(&host, Instant::now(), apart))?;
             let (again, method) = (call.again(), call.method);
             let result = self.send_signed_in(call);
             self.check_cancelled()?;
+            if let Ok(Response {
+                status: 429 | 503,
+                headers,
+                ..
+            }) = &result
+                && let Some(asked) = asked_wait(headers)
+            {
+                // Whoever else asks meanwhile would only be refused, too.
+                let wait = asked.min(self.0.settings.retry.cap);
+                self.0.pace.hold(&host, Instant::now(), wait);
+            }
             let (Some(next), Some(wait)) = (again, self.wait(method, attempt, &result)) else {
                 return result;
             };

@@ -117,6 +117,9 @@ pub enum Error {
         /// What the names begin with that are blocked.
         prefix: String,
     },
+    /// The work did not end by its deadline.
+    #[error("the time that the work may take is over")]
+    TooLate,
     /// The work was cancelled.
     #[error("cancelled")]
     Cancelled,

@@ -46,6 +46,7 @@ pub mod header;
 pub mod helper;
 mod kept;
 pub mod list;
+mod pace;
 mod pull;
 mod push;
 pub mod redirect;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::certificates::Certificates;
 use crate::credential_files::CredentialFiles;
@@ -44,6 +44,10 @@ pub struct Settings {
     pub user_agent: String,
     /// When to give up waiting.
     pub timeouts: Timeouts,
+    /// When all work has to have ended, finished or not.
+    pub deadline: Option<Instant>,
+    /// How long to wait between the beginnings of two requests to a host, whoever makes them.
+    pub apart: Duration,
     /// When to ask again.
     pub retry: RetryPolicy,
     /// When a blob comes over several connections.
@@ -67,6 +71,8 @@ impl Default for Settings {
             proxies: Proxies::default(),
             user_agent: concat!("corten/", env!("CARGO_PKG_VERSION")).to_owned(),
             timeouts: Timeouts::default(),
+            deadline: None,
+            apart: Duration::ZERO,
             retry: RetryPolicy::default(),
             chunks: Chunks::default(),
             cancel: Arc::default(),

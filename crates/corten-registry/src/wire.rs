@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, Cursor, Read};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use ureq::config::AutoHeaderValue;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -27,6 +28,7 @@ pub struct Wire {
     roots: OnceLock<RootCerts>,
     user_agent: String,
     timeouts: Timeouts,
+    deadline: Option<Instant>,
     insecure: Vec<String>,
     proxies: Proxies,
     certificates: Certificates,
@@ -69,6 +71,7 @@ impl Wire {
             roots: OnceLock::new(),
             user_agent: settings.user_agent.clone(),
             timeouts: settings.timeouts,
+            deadline: settings.deadline,
             insecure: settings.insecure.clone(),
             proxies: settings.proxies.clone(),
             certificates: settings.certificates.clone(),
@@ -183,6 +186,16 @@ impl Transport for Wire {
         } else {
             request
         };
+        let request = match self.deadline {
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                // None at all would be no limit.
+                let left = left.max(Duration::from_millis(1));
+                let configured = agent.configure_request(request);
+                configured.timeout_global(Some(left)).build()
+            }
+            None => request,
+        };
         let response = agent
             .run(request)
             .map_err(|error| failure(&url, &timeouts, error))?;
@@ -258,6 +271,7 @@ fn failure(url: &Url, timeouts: &Timeouts, error: ureq::Error) -> Error {
             url,
             limit: timeouts.answer,
         },
+        ureq::Error::Timeout(ureq::Timeout::Global) => Error::TooLate,
         ureq::Error::Timeout(_) => Error::Stalled {
             url,
             limit: timeouts.stall,

@@ -314,3 +314,51 @@ fn cancelling_ends_what_waits() {
         .unwrap();
     assert!(ingest.write_all(b"x").is_err());
 }
+
+#[test]
+fn work_ends_by_its_deadline() {
+    #[track_caller]
+    fn check(part: &'static str) {
+        let fake = Fake::start(Quirks {
+            stall_on: Some(part),
+            ..Quirks::default()
+        });
+        fake.put_blob("acme/app", b"x");
+        let mut settings = crate::settings();
+        settings.deadline = Some(std::time::Instant::now() + std::time::Duration::from_millis(300));
+        let repository = repository_with(settings, &fake.host, "acme/app");
+        let content = Descriptor::of("a/b", b"x");
+        let error = loop {
+            // What does not stall goes on until the time is over.
+            if let Err(error) = corten_content::read(&repository, &content, 100) {
+                break error;
+            }
+        };
+        let text = chain(&error);
+        assert!(
+            text.contains("the time that the work may take is over"),
+            "{text}"
+        );
+    }
+    check("/blobs/");
+    check("nothing");
+}
+
+#[test]
+fn one_refusal_holds_everybody_back() {
+    let fake = Fake::start(Quirks {
+        n_too_many: 1,
+        ..Quirks::default()
+    });
+    fake.put_blob("acme/app", b"x");
+    let mut settings = crate::settings();
+    settings.retry.cap = std::time::Duration::from_millis(400);
+    let repository = repository_with(settings, &fake.host, "acme/app");
+    let content = Descriptor::of("a/b", b"x");
+    let start = std::time::Instant::now();
+    corten_content::read(&repository, &content, 100).unwrap();
+    corten_content::read(&repository, &content, 100).unwrap();
+    // The registry wants a second, of which we wait as much as we wait at most.
+    assert!(start.elapsed() >= std::time::Duration::from_millis(400));
+    assert_eq!(fake.lines().len(), 3);
+}
