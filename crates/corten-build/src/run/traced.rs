@@ -73,7 +73,7 @@ impl Builder<'_> {
         let root = Root::open(&files)?;
         let walk = Walk::of(&root)?;
         let prepared = self.prepare_mounts(running, taken)?;
-        let injected = Injected::prepare(&tree, &files, &prepared.points)?;
+        let injected = Injected::prepare(&tree, &files, &running.run.workdir, &prepared.points)?;
         let attic = work.attic()?;
         self.warn_of_disk(running);
         let mut covers = Covers::new(&root, &attic);
