@@ -140,6 +140,10 @@ numbered!(MatchType { Wildcard = "WILDCARD", Exact = "EXACT", Regex = "REGEX" })
 /// How often a source may be converted, as in BuildKit.
 const MOST_CONVERSIONS: usize = 21;
 
+/// How long, in bytes, what a source becomes may be, and the text that says so: conversions could double it
+/// each time.
+const LONGEST_IDENTIFIER: usize = 8 << 10;
+
 /// What a compiled pattern may take, in bytes: who writes the policy need not be who builds.
 const LARGEST_PATTERN: usize = 1 << 20;
 
@@ -179,6 +183,9 @@ impl Rule {
         if text.action == Action::Convert && text.updates.is_none() {
             let reason = format!("the rule `{}` converts to nothing", selector.identifier);
             return Err(Error::Policy { reason });
+        }
+        if let Some(updates) = &text.updates {
+            check_length(&updates.identifier)?;
         }
         Ok(Self {
             pattern,
@@ -271,6 +278,7 @@ fn evaluate_once(policies: &[Policy], source: &mut PolicySource, asked: &str) ->
                 Action::Deny => is_denied = true,
                 Action::Convert => {
                     if rule.convert(source) {
+                        check_length(&source.identifier)?;
                         return Ok(true);
                     }
                 }
@@ -287,6 +295,16 @@ fn evaluate_once(policies: &[Policy], source: &mut PolicySource, asked: &str) ->
         }
     }
     Ok(false)
+}
+
+fn check_length(identifier: &str) -> Result<()> {
+    if identifier.len() <= LONGEST_IDENTIFIER {
+        return Ok(());
+    }
+    let start: String = identifier.chars().take(40).collect();
+    Err(Error::Policy {
+        reason: format!("a source is to become `{start}`, of more than {LONGEST_IDENTIFIER} bytes"),
+    })
 }
 
 fn compile(pattern: &str) -> Result<Regex> {
@@ -318,6 +336,23 @@ mod tests {
     }
 
     const DEBIAN: &str = "docker-image://docker.io/library/debian:12";
+
+    /// Ten times over this is more than there is memory.
+    #[test]
+    fn a_source_that_grows_with_each_conversion_is_refused() {
+        let update = |to: &str| {
+            policy(&format!(
+                r#"{{"action": "CONVERT", "selector": {{"identifier": "*"}}, "updates": {{"identifier": "{to}"}}}}"#
+            ))
+        };
+        let mut source = PolicySource::new(DEBIAN);
+        let error = evaluate(&[update(&"$1".repeat(1000))], &mut source).unwrap_err();
+        assert!(
+            error.to_string().contains("more than 8192 bytes"),
+            "{error}"
+        );
+        assert!(source.identifier.len() < 1 << 20);
+    }
 
     #[test]
     fn what_becomes_of_a_source() {
