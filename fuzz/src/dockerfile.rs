@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use corten_dockerfile::{
     BaseConfig, Diagnostic, Error, Graph, Ignore, Instruction, LintOptions, LintScope, PlanOptions,
-    Platform, Span, StageState, expand, expand_words, glob_match, lint, parse, plan, render, resolve,
-    triggers, unsupported,
+    Platform, Span, StageState, expand, expand_words, glob_match, lint, parse, plan, render,
+    resolve, triggers, unsupported,
 };
 
 /// Dockerfiles: parsed, planned, every stage resolved, and what is refused is shown.
@@ -48,7 +48,10 @@ pub(crate) fn dockerfile(data: &[u8]) {
     let graph = Graph::of(&dockerfile, &plan);
     assert!(!graph.to_text().chars().any(|c| c.is_control() && c != '\n'));
     let svg = graph.to_svg();
-    assert_eq!(svg.matches("<text ").count(), svg.matches("</text>").count());
+    assert_eq!(
+        svg.matches("<text ").count(),
+        svg.matches("</text>").count()
+    );
     for diagnostic in &unsupported(&plan) {
         shown(diagnostic, text);
     }

@@ -45,7 +45,7 @@ pub(crate) fn image(data: &[u8]) {
 }
 
 /// Returns media type and bytes of every blob; `@0` stands for the digest of the bytes alone.
-fn blobs(data: &[u8]) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn blobs(data: &[u8]) -> Vec<(String, Vec<u8>)> {
     // The types are taken out before what is left is filled in.
     let mut kinds = Vec::new();
     let mut bodies: Vec<u8> = Vec::new();

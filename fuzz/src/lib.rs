@@ -7,6 +7,7 @@
 //! corten_fuzz::run("digest", b"sha256:0123");
 //! ```
 
+mod build;
 mod dockerfile;
 mod documents;
 mod erofs;
@@ -36,7 +37,10 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target.
 pub const TARGETS: &[Target] = &[
     ("archive", images::archive),
+    ("bake", build::bake),
+    ("cache", build::cache),
     ("challenge", registry::challenge),
+    ("context", build::context),
     ("credential_files", registry::credential_files),
     ("decode", tar::decode),
     ("digest", text::digest),
@@ -54,6 +58,7 @@ pub const TARGETS: &[Target] = &[
     ("layout", images::layout),
     ("media_type", text::media_type),
     ("platform", text::platform),
+    ("policy", build::policy),
     ("reference", text::reference),
     ("registry", registry_client::registry),
     ("registry_answers", registry::registry_answers),

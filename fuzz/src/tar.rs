@@ -19,7 +19,7 @@ pub(crate) const LIMITS: Limits = Limits {
     sparse_segments: 64,
 };
 
-const DECODE_LIMITS: DecodeLimits = DecodeLimits {
+pub(crate) const DECODE_LIMITS: DecodeLimits = DecodeLimits {
     expansion: 1100,
     expansion_after: 4 << 20,
     window_bytes: 8 << 20,
