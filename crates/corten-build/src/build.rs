@@ -129,7 +129,7 @@ fn attempt(
             .with_layers_of(&elsewhere),
         request,
         listener,
-        sources: Sources::new(request, bases),
+        sources: Sources::new(request, bases, store),
         finished: plan.stages.iter().map(|_| OnceLock::new()).collect(),
         plan,
         clamp,
@@ -290,7 +290,7 @@ impl Builder<'_> {
 pub fn preflight(store: &Store, request: &BuildRequest, bases: &dyn Bases) -> Result<()> {
     let dockerfile = parsed(request)?;
     let plan = planned(store, request, &dockerfile)?;
-    Sources::new(request, bases).find_bases(&plan)
+    Sources::new(request, bases, store).find_bases(&plan)
 }
 
 /// Returns the graph of stages that [`build`] would build; nothing is done.

@@ -7,16 +7,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use corten_content::Store;
 use corten_dockerfile::Ignore;
 use corten_layer::beneath::{Links, Root};
-use corten_layer::scan::{Descend, Found, FoundKind, Xattrs, ctime_of, inspect_root, scan};
+use corten_layer::scan::{
+    Descend, Found, FoundKind, Xattrs, ctime_of, inspect_root, scan_choosing,
+};
 use corten_layer::tree::{File, Kind};
 use corten_layer::{Contents, Data, Item, Meta, Put, Tree, TreeBuilder};
 use corten_tar::LayerLimits;
 use rustix::fs::OFlags;
 
 use crate::copy::{Archive, SourceOwners};
-use crate::digests::Stamp;
+use crate::digests::{Known, Stamp};
 use crate::reach::{Position, Reach};
 use crate::{Error, Result};
 
@@ -40,6 +43,8 @@ pub(crate) enum HostFiles {
 #[derive(Debug)]
 pub(crate) struct DirectoryFiles {
     root: Root,
+    /// When the first of them was looked at.
+    examined_at: SystemTime,
     found: Vec<HostFile>,
 }
 
@@ -49,11 +54,7 @@ const NO_FILE: u64 = u64::MAX;
 #[derive(Debug)]
 struct HostFile {
     path: Vec<u8>,
-    size: u64,
-    ctime: (i64, u32),
-    mtime: (i64, u32),
-    device: u64,
-    inode: u64,
+    stamp: Stamp,
 }
 
 impl HostTree {
@@ -63,11 +64,12 @@ impl HostTree {
         ignore: &Ignore,
         reach: Reach,
         limits: &LayerLimits,
+        store: Option<&Store>,
     ) -> Result<Self> {
         if path.is_file() {
             return Self::of_tar(path, limits);
         }
-        Self::scan(path, ignore, reach)
+        Self::scan(path, ignore, reach, store)
     }
 
     fn of_tar(path: &Path, limits: &LayerLimits) -> Result<Self> {
@@ -102,33 +104,35 @@ impl HostTree {
     ///
     /// Files belong to root in the tree, as they will in the image; sockets, which no layer can hold,
     /// are empty files.
-    fn scan(path: &Path, ignore: &Ignore, reach: Reach) -> Result<Self> {
-        match Self::scan_part(path, ignore, reach)? {
-            Some(part) => Ok(part),
-            None => Ok(Self::scan_part(path, ignore, Reach::all())?
-                .expect("no link leads out of everything")),
+    fn scan(path: &Path, ignore: &Ignore, reach: Reach, store: Option<&Store>) -> Result<Self> {
+        let root = Root::open(path)?;
+        let known = store.map(|store| Known::open(store, &root));
+        let part = Self::scan_as(root, ignore, reach, known.as_ref(), owned_by_root)?;
+        if let Some(part) = part {
+            return Ok(part);
         }
-    }
-
-    /// Returns `None` if a link leads out of `reach`.
-    fn scan_part(path: &Path, ignore: &Ignore, reach: Reach) -> Result<Option<Self>> {
-        Self::scan_as(path, ignore, reach, owned_by_root)
+        let (root, all) = (Root::open(path)?, Reach::all());
+        let whole = Self::scan_as(root, ignore, all, known.as_ref(), owned_by_root)?;
+        Ok(whole.expect("no link leads out of everything"))
     }
 
     /// Examines everything below `path`, a directory that this program keeps: owners mean there what
     /// they mean in an image.
     pub(crate) fn with_owners(path: &Path) -> Result<Self> {
-        let all = Self::scan_as(path, &Ignore::default(), Reach::all(), with_its_owner)?;
+        let (root, ignore) = (Root::open(path)?, Ignore::default());
+        let all = Self::scan_as(root, &ignore, Reach::all(), None, with_its_owner)?;
         Ok(all.expect("no link leads out of everything"))
     }
 
+    /// Returns `None` if a link leads out of `reach`.
     fn scan_as(
-        path: &Path,
+        root: Root,
         ignore: &Ignore,
         reach: Reach,
+        known: Option<&Known>,
         meta: fn(&Found) -> Meta,
     ) -> Result<Option<Self>> {
-        let root = Root::open(path)?;
+        let examined_at = SystemTime::now();
         let top = inspect_root(&root, Xattrs::Leave)?;
         let mut part = Scan {
             ignore,
@@ -141,7 +145,18 @@ impl HostTree {
             found: Vec::new(),
             links: HashMap::new(),
         };
-        scan(&root, b"", Xattrs::Read, &mut |path, found| {
+        // Asking for attributes takes longer than all else there is to ask of a file.
+        let xattrs = |found: &Found| {
+            let is_file = found.kind == FoundKind::File;
+            let remembered = known
+                .filter(|_| is_file)
+                .and_then(|known| known.find(&stamp_of(found)));
+            match remembered.map(|remembered| remembered.is_plain) {
+                Some(true) => Xattrs::Leave,
+                Some(false) | None => Xattrs::Read,
+            }
+        };
+        scan_choosing(&root, b"", &xattrs, &mut |path, found| {
             part.visit(path, found)
         })?;
         if part.is_left {
@@ -151,7 +166,11 @@ impl HostTree {
         settle(&found);
         Ok(Some(Self {
             tree: Arc::new(tree),
-            files: HostFiles::Directory(DirectoryFiles { root, found }),
+            files: HostFiles::Directory(DirectoryFiles {
+                root,
+                examined_at,
+                found,
+            }),
             reach,
         }))
     }
@@ -171,8 +190,8 @@ fn settle(found: &[HostFile]) {
         return;
     };
     let changed = found.iter().filter_map(|file| {
-        let seconds = u64::try_from(file.ctime.0).ok()?;
-        Some(Duration::new(seconds, file.ctime.1))
+        let seconds = u64::try_from(file.stamp.ctime.0).ok()?;
+        Some(Duration::new(seconds, file.stamp.ctime.1))
     });
     let latest = changed.filter(|changed| *changed <= now).max();
     let left = latest.and_then(|latest| latest.saturating_add(TICK).checked_sub(now));
@@ -245,6 +264,17 @@ struct Scan<'a> {
     links: HashMap<(u64, u64), u64>,
 }
 
+/// Returns what tells the content of a file from others.
+fn stamp_of(found: &Found) -> Stamp {
+    Stamp {
+        device: found.inode.0,
+        inode: found.inode.1,
+        size: found.size,
+        mtime: (found.meta.mtime.seconds, found.meta.mtime.nanoseconds),
+        ctime: found.ctime,
+    }
+}
+
 impl Scan<'_> {
     fn visit(&mut self, path: &[u8], found: Found) -> corten_layer::Result<Descend> {
         if self.is_left || self.reach.position(path) == Position::Outside {
@@ -289,11 +319,7 @@ impl Scan<'_> {
                 size: found.size,
                 data: Data::External(self.number_of(HostFile {
                     path: path.to_vec(),
-                    size: found.size,
-                    ctime: found.ctime,
-                    mtime: (found.meta.mtime.seconds, found.meta.mtime.nanoseconds),
-                    device: found.inode.0,
-                    inode: found.inode.1,
+                    stamp: stamp_of(&found),
                 })),
                 sparse: None,
             }),
@@ -367,22 +393,19 @@ impl HostFiles {
 }
 
 impl DirectoryFiles {
-    /// Returns what tells the directory from others on this machine.
-    pub(crate) fn identity(&self) -> io::Result<(u64, u64)> {
-        let stat = rustix::fs::fstat(&self.root)?;
-        Ok((stat.st_dev, stat.st_ino))
+    /// Returns the directory.
+    pub(crate) fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Returns when the first of the files was looked at: no attribute was read before.
+    pub(crate) fn examined_at(&self) -> SystemTime {
+        self.examined_at
     }
 
     /// Returns what tells the content of a file from what it was before and from that of others.
     pub(crate) fn stamp(&self, file: &File) -> Option<Stamp> {
-        let found = self.found_of(file)?;
-        Some(Stamp {
-            device: found.device,
-            inode: found.inode,
-            size: found.size,
-            mtime: found.mtime,
-            ctime: found.ctime,
-        })
+        Some(self.found_of(file)?.stamp)
     }
 
     fn found_of(&self, file: &File) -> Option<&HostFile> {
@@ -403,7 +426,7 @@ impl Contents for HostFiles {
 }
 
 impl Contents for DirectoryFiles {
-    /// Opens a file, and fails if it is not the one that was examined.
+    /// Opens a file; reading it fails if it is not the one that was examined.
     fn open<'a>(&'a self, file: &'a File) -> io::Result<Box<dyn Read + Send + 'a>> {
         if file.data == Data::External(NO_FILE) {
             return Ok(Box::new(io::empty()));
@@ -413,7 +436,10 @@ impl Contents for DirectoryFiles {
         // Opening a pipe that took the file's place must not wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let opened = fs::File::from(self.root.open_at(&found.path, flags, Links::Refuse)?);
-        found.check(&opened)?;
+        if found.stamp.size == 0 {
+            // Nobody reads of what is known to be empty.
+            found.check(&opened)?;
+        }
         Ok(Box::new(Unchanged {
             file: opened,
             found,
@@ -426,9 +452,9 @@ impl HostFile {
     /// Fails if `opened` is not the file that was examined, as it was then.
     fn check(&self, opened: &fs::File) -> io::Result<()> {
         let stat = rustix::fs::fstat(opened)?;
-        let is_same = (stat.st_dev, stat.st_ino) == (self.device, self.inode)
-            && stat.st_size.cast_unsigned() == self.size
-            && ctime_of(&stat) == self.ctime;
+        let is_same = (stat.st_dev, stat.st_ino) == (self.stamp.device, self.stamp.inode)
+            && stat.st_size.cast_unsigned() == self.stamp.size
+            && ctime_of(&stat) == self.stamp.ctime;
         if is_same {
             Ok(())
         } else {
@@ -437,8 +463,9 @@ impl HostFile {
     }
 }
 
-/// A file that is looked at again once it was read: what is recorded of its content was read another
-/// time, and both have to be the same.
+/// A file that is looked at after the first read, since that may be the only one, and once all of it was
+/// read: what is recorded of its content was read another time, and both have to be the same. Most
+/// files take one read, and are looked at once.
 struct Unchanged<'a> {
     file: fs::File,
     found: &'a HostFile,
@@ -447,10 +474,12 @@ struct Unchanged<'a> {
 
 impl Read for Unchanged<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let is_first = self.n_read == 0;
         let n_read = self.file.read(buf)?;
         self.n_read = self.n_read.saturating_add(n_read as u64);
         // Who knows the size reads no further than it.
-        if self.n_read >= self.found.size || (n_read == 0 && !buf.is_empty()) {
+        let is_all = self.n_read >= self.found.stamp.size || (n_read == 0 && !buf.is_empty());
+        if is_first || is_all {
             self.found.check(&self.file)?;
         }
         Ok(n_read)
@@ -462,6 +491,7 @@ mod tests {
     use std::os::unix::fs::FileExt as _;
 
     use super::*;
+    use crate::digests::Remembered;
 
     /// Reads `n_bytes` of a file, changes it, and reads as many again.
     #[track_caller]
@@ -470,7 +500,8 @@ mod tests {
         let path = directory.path().join("f");
         let file = fs::File::create(&path).unwrap();
         file.write_all_at(&vec![b'a'; len], 0).unwrap();
-        let host = HostTree::scan(directory.path(), &Ignore::default(), Reach::all()).unwrap();
+        let host =
+            HostTree::scan(directory.path(), &Ignore::default(), Reach::all(), None).unwrap();
         let Kind::File(found) = &host.tree.node(host.tree.exact(b"f").unwrap()).kind else {
             panic!("it is no file");
         };
@@ -489,7 +520,8 @@ mod tests {
             "it changed while the image was built",
             "{n_bytes} of {len}"
         );
-        assert!(host.files.open(found).is_err());
+        let again = host.files.open(found);
+        assert!(again.and_then(|mut again| again.read(&mut [0])).is_err());
     }
 
     #[test]
@@ -497,13 +529,59 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("f");
         fs::File::create(&path).unwrap();
-        HostTree::scan(directory.path(), &Ignore::default(), Reach::all()).unwrap();
+        HostTree::scan(directory.path(), &Ignore::default(), Reach::all(), None).unwrap();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let stat = rustix::fs::stat(&path).unwrap();
         let (seconds, nanoseconds) = ctime_of(&stat);
         let changed = Duration::new(seconds.cast_unsigned(), nanoseconds);
         let age = now.unwrap().checked_sub(changed).unwrap();
         assert!(age >= TICK, "{age:?}");
+    }
+
+    #[test]
+    fn attributes_are_read_unless_it_is_known_that_there_are_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let context = directory.path().join("context");
+        fs::create_dir(&context).unwrap();
+        let path = context.join("f");
+        fs::File::create(&path).unwrap();
+        let set = |value: &[u8]| {
+            let flags = rustix::fs::XattrFlags::empty();
+            rustix::fs::setxattr(&path, "user.a", value, flags).unwrap();
+        };
+        let scan = || {
+            let all = Reach::all();
+            HostTree::scan(&context, &Ignore::default(), all, Some(&store)).unwrap()
+        };
+        let attributes_of = |host: &HostTree| {
+            let node = host.tree.node(host.tree.exact(b"f").unwrap());
+            node.meta.xattrs().to_vec()
+        };
+        set(b"1");
+        let host = scan();
+        assert_eq!(attributes_of(&host), [(b"user.a".to_vec(), b"1".to_vec())]);
+
+        // A lie, to see that it is believed as long as the file is the same.
+        let Kind::File(file) = &host.tree.node(host.tree.exact(b"f").unwrap()).kind else {
+            panic!("it is no file");
+        };
+        let files = host.files.directory().unwrap();
+        let lie = Remembered {
+            digest: [0; 32],
+            is_plain: true,
+        };
+        let stamp = files.stamp(file).unwrap();
+        let later = SystemTime::now() + Duration::from_mins(1);
+        Known::open(&store, files.root())
+            .add(vec![(stamp, lie)], later)
+            .unwrap();
+        assert_eq!(attributes_of(&scan()), []);
+        set(b"2");
+        assert_eq!(
+            attributes_of(&scan()),
+            [(b"user.a".to_vec(), b"2".to_vec())]
+        );
     }
 
     #[test]

@@ -6,21 +6,18 @@ use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
 
 use corten_content::Store;
 use corten_layer::tree::{File, Kind, Node};
 use corten_layer::{Contents, NodeId, Tree, path};
-use corten_spec::{Algorithm, Digest, Hasher};
 
-pub(crate) use known::{Stamp, directory};
+pub(crate) use known::{Known, Remembered, Stamp, directory};
 
 use crate::commit::check_sizes;
 use crate::copy::{Filter, Selected, SourceTree, Why};
-use crate::explain::{FileKind, Hash, Note, hash_of};
-use crate::key::Key;
+use crate::explain::{FileKind, Files, Hash, Note};
+use crate::key::{Key, Listing};
 use crate::{Error, Result};
-use known::Known;
 
 /// Adds what is `selected` in `source`, with all that is below, to `key`: names, types, modes,
 /// owners, attributes, contents and links.
@@ -38,17 +35,25 @@ pub(crate) fn add_selected<'a>(
     for (one, filter) in selected {
         add_below(&mut places, source.tree, one, filter);
     }
-    let files: Vec<(&[u8], &File)> = places
+    let files: Vec<Taken<'_>> = places
         .iter()
-        .filter_map(|place| match &source.tree.node(place.node).kind {
-            Kind::File(file) => Some((place.path.as_slice(), file)),
-            Kind::Directory(_) | Kind::Symlink(_) | Kind::Device { .. } | Kind::Fifo => None,
+        .filter_map(|place| {
+            let node = source.tree.node(place.node);
+            let Kind::File(file) = &node.kind else {
+                return None;
+            };
+            Some(Taken {
+                path: &place.path,
+                file,
+                is_plain: node.meta.xattrs().is_empty(),
+            })
         })
         .collect();
     check_sizes(sizes(&places, source.tree), max_bytes)?;
     let mut digests = digests_of(store, &files, source)?.into_iter();
     let mut links = HashMap::new();
-    key.count(places.len());
+    let mut listing = Listing::default();
+    listing.count(places.len());
     for (number, place) in places.iter().enumerate() {
         if place.depth == 0 {
             links.clear();
@@ -56,7 +61,7 @@ pub(crate) fn add_selected<'a>(
         let node = source.tree.node(place.node);
         if place.depth == 0 && matches!(node.kind, Kind::Directory(_)) {
             // Only what is in it is copied.
-            key.text("content");
+            listing.text("content");
             continue;
         }
         // Numbers of inodes differ from machine to machine; which names share one does not.
@@ -70,8 +75,10 @@ pub(crate) fn add_selected<'a>(
                 Hash::default()
             }
         };
-        add_place(key, place, node, number - first, &content);
+        let notes = &mut key.account().files;
+        add_place(&mut listing, notes, place, node, number - first, content);
     }
+    key.listing(listing);
     Ok(())
 }
 
@@ -90,40 +97,46 @@ pub(crate) fn add_directory_itself(key: &mut Key, node: &Node) {
 }
 
 /// Adds one path. `to_link` is how many places before it the same file was, 0 for none.
-fn add_place(key: &mut Key, place: &Place, node: &Node, to_link: usize, content: &Hash) {
-    key.number(place.depth);
-    key.bytes(path::split(&place.path).1);
-    key.number(i64::from(place.why == Why::Parent));
+fn add_place(
+    listing: &mut Listing,
+    notes: &mut Files,
+    place: &Place,
+    node: &Node,
+    to_link: usize,
+    mut content: Hash,
+) {
+    listing.number(place.depth);
+    listing.bytes(path::split(&place.path).1);
+    listing.number(i64::from(place.why == Why::Parent));
     for number in [node.meta.mode, node.meta.uid, node.meta.gid] {
-        key.number(i64::from(number));
+        listing.number(i64::from(number));
     }
     let xattrs = node.meta.xattrs();
-    key.count(xattrs.len());
+    listing.count(xattrs.len());
     let mut rest = Rest::default();
     rest.add(&node.meta.uid.to_le_bytes());
     rest.add(&node.meta.gid.to_le_bytes());
     for (name, value) in xattrs {
-        key.bytes(name);
-        key.bytes(value);
+        listing.bytes(name);
+        listing.bytes(value);
         rest.add(name);
         rest.add(value);
     }
-    key.count(to_link);
-    let mut content = *content;
+    listing.count(to_link);
     let kind = match &node.kind {
         Kind::File(_) => {
-            key.text("file");
-            key.bytes(&content);
+            listing.text("file");
+            listing.bytes(&content);
             FileKind::File
         }
         Kind::Directory(_) => {
-            key.text("directory");
+            listing.text("directory");
             FileKind::Directory
         }
         Kind::Symlink(target) => {
-            key.text("symlink");
-            key.bytes(target);
-            content = hash_of(&Digest::sha256(target));
+            listing.text("symlink");
+            listing.bytes(target);
+            content = *blake3::hash(target).as_bytes();
             FileKind::Symlink
         }
         Kind::Device {
@@ -131,19 +144,19 @@ fn add_place(key: &mut Key, place: &Place, node: &Node, to_link: usize, content:
             major,
             minor,
         } => {
-            key.text(if *block { "block" } else { "char" });
-            key.number(i64::from(*major));
-            key.number(i64::from(*minor));
+            listing.text(if *block { "block" } else { "char" });
+            listing.number(i64::from(*major));
+            listing.number(i64::from(*minor));
             rest.add(&major.to_le_bytes());
             rest.add(&minor.to_le_bytes());
             FileKind::Other
         }
         Kind::Fifo => {
-            key.text("fifo");
+            listing.text("fifo");
             FileKind::Other
         }
     };
-    key.account().files.push(&Note {
+    notes.push(&Note {
         path: &place.path,
         kind,
         mode: node.meta.mode,
@@ -207,40 +220,47 @@ fn sizes<'a>(places: &'a [Place], tree: &'a Tree) -> impl Iterator<Item = (&'a [
     })
 }
 
+/// A file that is taken.
+#[derive(Clone, Copy)]
+struct Taken<'a> {
+    path: &'a [u8],
+    file: &'a File,
+    is_plain: bool,
+}
+
 /// Returns the digests of `files`, in their order: those that are known, and the others computed.
-fn digests_of(
-    store: &Store,
-    files: &[(&[u8], &File)],
-    source: &SourceTree<'_>,
-) -> Result<Vec<Hash>> {
+fn digests_of(store: &Store, files: &[Taken<'_>], source: &SourceTree<'_>) -> Result<Vec<Hash>> {
     let Some(host) = source.host else {
         return compute(files, source.contents);
     };
-    let known = Known::open(store, host);
-    let stamps: Vec<_> = files.iter().map(|(_, file)| host.stamp(file)).collect();
-    let find = |stamp: &Option<Stamp>| stamp.as_ref().and_then(|stamp| known.find(stamp));
+    // Another step may have added to it since the files were examined.
+    let known = Known::open(store, host.root());
+    let stamps: Vec<_> = files.iter().map(|taken| host.stamp(taken.file)).collect();
+    let find = |stamp: &Option<Stamp>| Some(known.find(stamp.as_ref()?)?.digest);
     let mut digests: Vec<Option<Hash>> = stamps.iter().map(find).collect();
     let unknown = |(file, digest): (&_, &Option<Hash>)| digest.is_none().then_some(*file);
     let missing: Vec<_> = files.iter().zip(&digests).filter_map(unknown).collect();
-    // Before the first of them is opened: what changes from now on gets a later time.
-    let now = SystemTime::now();
+    // Before the first of them is opened, and before its attributes were read: what changes from then on
+    // gets a later time.
+    let read_at = host.examined_at();
     let mut computed = compute(&missing, source.contents)?.into_iter();
     let mut new = Vec::new();
-    for (digest, stamp) in digests.iter_mut().zip(&stamps) {
+    for ((digest, stamp), taken) in digests.iter_mut().zip(&stamps).zip(files) {
         if digest.is_none() {
             *digest = computed.next();
-            if let (Some(stamp), Some(digest)) = (stamp, digest) {
-                new.push((*stamp, *digest));
+            if let (Some(stamp), Some(digest)) = (*stamp, *digest) {
+                let is_plain = taken.is_plain;
+                new.push((stamp, Remembered { digest, is_plain }));
             }
         }
     }
     // What cannot be kept is computed again the next time.
-    known.add(new, now).ok();
+    known.add(new, read_at).ok();
     Ok(digests.into_iter().flatten().collect())
 }
 
 /// Returns the digests of `files`, in their order, computed on two threads.
-fn compute(files: &[(&[u8], &File)], contents: &dyn Contents) -> Result<Vec<Hash>> {
+fn compute(files: &[Taken<'_>], contents: &dyn Contents) -> Result<Vec<Hash>> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(files.len()));
     let work = || -> Result<()> {
@@ -253,9 +273,9 @@ fn compute(files: &[(&[u8], &File)], contents: &dyn Contents) -> Result<Vec<Hash
                 return Ok(());
             }
             let mut digests = Vec::with_capacity(RUN);
-            for (number, (path, file)) in run {
-                let digest = digest_of(path, file, contents, &mut buf)?;
-                digests.push((number, hash_of(&digest)));
+            for (number, taken) in run {
+                let digest = digest_of(taken.path, taken.file, contents, &mut buf)?;
+                digests.push((number, digest));
             }
             results
                 .lock()
@@ -279,14 +299,14 @@ fn compute(files: &[(&[u8], &File)], contents: &dyn Contents) -> Result<Vec<Hash
 
 const RUN: usize = 32;
 
-fn digest_of(path: &[u8], file: &File, contents: &dyn Contents, buf: &mut [u8]) -> Result<Digest> {
+fn digest_of(path: &[u8], file: &File, contents: &dyn Contents, buf: &mut [u8]) -> Result<Hash> {
     let failed = |source| {
         Error::from(corten_layer::Error::Content {
             path: path.into(),
             source,
         })
     };
-    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let mut hasher = blake3::Hasher::new();
     let mut content = contents.open(file).map_err(failed)?;
     let mut left = file.size;
     // The end is known: looking for it would be one more call for each file.
@@ -302,7 +322,7 @@ fn digest_of(path: &[u8], file: &File, contents: &dyn Contents, buf: &mut [u8]) 
         hasher.update(buf.get(..n_read).unwrap_or_default());
         left = left.saturating_sub(n_read as u64);
     }
-    Ok(hasher.finish())
+    Ok(*hasher.finalize().as_bytes())
 }
 
 #[cfg(test)]

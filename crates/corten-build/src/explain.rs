@@ -13,7 +13,7 @@ mod record;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub(crate) use account::{Account, FileKind, Hash, Note, hash_of};
+pub(crate) use account::{Account, FileKind, Files, Hash, Note};
 pub use diff::{Reason, Side};
 pub(crate) use record::{Position, directory};
 

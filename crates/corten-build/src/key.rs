@@ -34,8 +34,7 @@ impl Key {
 
     /// Adds a field.
     pub(crate) fn bytes(&mut self, field: &[u8]) {
-        self.hasher.update(&(field.len() as u64).to_le_bytes());
-        self.hasher.update(field);
+        framed(field, |bytes| self.hasher.update(bytes));
     }
 
     /// Adds a field of text.
@@ -76,6 +75,11 @@ impl Key {
         }
     }
 
+    /// Adds what `listing` has as one field.
+    pub(crate) fn listing(&mut self, listing: Listing) {
+        self.bytes(&listing.finish());
+    }
+
     /// Returns what is told about the key's inputs; it does not count for the key.
     pub(crate) fn account(&mut self) -> &mut Account {
         &mut self.account
@@ -89,9 +93,87 @@ impl Key {
     }
 }
 
+/// Fields of many files, framed like those of a key, in which their digest is one field: BLAKE3 takes a
+/// tenth of the time of SHA-256 where a processor has no instructions for that.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    hasher: blake3::Hasher,
+    /// What was not hashed yet: the hash is fast on long input alone.
+    pending: Vec<u8>,
+}
+
+impl Listing {
+    /// Adds a field.
+    pub(crate) fn bytes(&mut self, field: &[u8]) {
+        framed(field, |bytes| self.pending.extend_from_slice(bytes));
+        if self.pending.len() >= PENDING {
+            self.hasher.update(&self.pending);
+            self.pending.clear();
+        }
+    }
+
+    /// Adds a field of text.
+    pub(crate) fn text(&mut self, field: &str) {
+        self.bytes(field.as_bytes());
+    }
+
+    /// Adds a number.
+    pub(crate) fn number(&mut self, field: i64) {
+        self.bytes(&field.to_le_bytes());
+    }
+
+    /// Adds how many fields follow.
+    pub(crate) fn count(&mut self, n_fields: usize) {
+        self.number(i64::try_from(n_fields).unwrap_or(i64::MAX));
+    }
+
+    fn finish(mut self) -> [u8; 32] {
+        self.hasher.update(&self.pending);
+        *self.hasher.finalize().as_bytes()
+    }
+}
+
+const PENDING: usize = 64 << 10;
+
+fn framed(field: &[u8], mut add: impl FnMut(&[u8])) {
+    add(&(field.len() as u64).to_le_bytes());
+    add(field);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_listed_counts_wherever_it_is_hashed() {
+        let key = |fields: &[&[u8]]| {
+            let mut listing = Listing::default();
+            for field in fields {
+                listing.bytes(field);
+            }
+            let mut key = Key::new("x", &Ledger::default());
+            key.listing(listing);
+            key.finish()
+        };
+        let long = vec![b'x'; PENDING];
+        let longer = vec![b'x'; PENDING + 1];
+        let keys = [
+            key(&[]),
+            key(&[b""]),
+            key(&[b"ab"]),
+            key(&[b"a", b"b"]),
+            key(&[&long]),
+            key(&[&longer]),
+            key(&[&longer, b"a"]),
+            key(&[b"a", &longer]),
+        ];
+        for (number, left) in keys.iter().enumerate() {
+            assert!(
+                !keys.iter().skip(number + 1).any(|right| left == right),
+                "{number}"
+            );
+        }
+    }
 
     #[test]
     fn fields_do_not_run_into_each_other() {

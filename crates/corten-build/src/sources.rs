@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use corten_content::Store;
 use corten_dockerfile::{Base, Instruction, Plan, Source};
 use corten_snapshot::layers_of;
 use corten_spec::{Digest, Platform};
@@ -21,6 +22,8 @@ use crate::{BuildRequest, Error, Result};
 pub(crate) struct Sources<'a> {
     request: &'a BuildRequest,
     bases: &'a dyn Bases,
+    /// Remembers files that were examined before.
+    store: &'a Store,
     /// `None` where there is nothing: registries are not asked again for each stage.
     pub(crate) found: Memo<(String, Platform), Option<Named>>,
     named: Memo<(String, Platform), Origin>,
@@ -48,10 +51,11 @@ pub(crate) enum Origin {
 const ASKED_AT_ONCE: usize = 8;
 
 impl<'a> Sources<'a> {
-    pub(crate) fn new(request: &'a BuildRequest, bases: &'a dyn Bases) -> Self {
+    pub(crate) fn new(request: &'a BuildRequest, bases: &'a dyn Bases, store: &'a Store) -> Self {
         Self {
             request,
             bases,
+            store,
             found: Memo::default(),
             named: Memo::default(),
             context: Mutex::default(),
@@ -81,7 +85,7 @@ impl<'a> Sources<'a> {
             Named::Scratch => Ok(Origin::Nothing),
             Named::Directory { path, ignore } => {
                 let limits = &self.request.limits;
-                let host = HostTree::open(&path, &ignore, Reach::all(), limits)?;
+                let host = HostTree::open(&path, &ignore, Reach::all(), limits, Some(self.store))?;
                 Ok(Origin::Host(Arc::new(host)))
             }
             Named::Image(image) => {
@@ -108,7 +112,13 @@ impl<'a> Sources<'a> {
                 .unwrap_or_else(Reach::all),
         };
         let request = self.request;
-        let host = HostTree::open(&request.context, &request.ignore, reach, &request.limits)?;
+        let host = HostTree::open(
+            &request.context,
+            &request.ignore,
+            reach,
+            &request.limits,
+            Some(self.store),
+        )?;
         Ok(Arc::clone(context.insert(Arc::new(host))))
     }
 

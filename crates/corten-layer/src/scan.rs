@@ -81,6 +81,17 @@ pub fn scan(
     xattrs: Xattrs,
     visit: &mut dyn FnMut(&[u8], Found) -> Result<Descend>,
 ) -> Result<()> {
+    scan_choosing(root, start, &|_| xattrs, visit)
+}
+
+/// Does what [`scan`] does; whether extended attributes are read is asked for each path, once the rest
+/// is known.
+pub fn scan_choosing(
+    root: &Root,
+    start: &[u8],
+    xattrs: &dyn Fn(&Found) -> Xattrs,
+    visit: &mut dyn FnMut(&[u8], Found) -> Result<Descend>,
+) -> Result<()> {
     let mut todo = vec![start.to_vec()];
     while let Some(next) = todo.pop() {
         let mut waiting = Vec::new();
@@ -89,7 +100,7 @@ pub fn scan(
             .map_err(|error| Error::system("list", root.shown(&next))(error.into()))?
         {
             let path = path::join(&next, &name);
-            let found = inspect(directory.as_fd(), &name, xattrs)
+            let found = inspect_choosing(directory.as_fd(), &name, xattrs)
                 .map_err(|error| Error::system("examine", root.shown(&path))(error.into()))?;
             let Some(found) = found else { continue };
             let is_directory = found.kind == FoundKind::Directory;
@@ -122,6 +133,14 @@ pub fn inspect(
     name: &[u8],
     xattrs: Xattrs,
 ) -> rustix::io::Result<Option<Found>> {
+    inspect_choosing(directory, name, &|_| xattrs)
+}
+
+fn inspect_choosing(
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+    xattrs: &dyn Fn(&Found) -> Xattrs,
+) -> rustix::io::Result<Option<Found>> {
     let stat = match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return Ok(None),
         result => result?,
@@ -141,19 +160,15 @@ pub fn inspect(
         },
         FileType::RegularFile | FileType::Unknown => FoundKind::File,
     };
-    let read = match xattrs {
-        Xattrs::Read => read_xattrs(&proc_path(directory, name))?,
-        Xattrs::Leave => ReadXattrs::default(),
-    };
-    Ok(Some(Found {
+    let mut found = Found {
         size: if kind == FoundKind::File {
             stat.st_size.cast_unsigned()
         } else {
             0
         },
         kind,
-        meta: meta_of(&stat).with_extended(read.values, Vec::new()),
-        unreadable_xattrs: read.unreadable,
+        meta: meta_of(&stat),
+        unreadable_xattrs: Vec::new(),
         ctime: ctime_of(&stat),
         inode: (stat.st_dev, stat.st_ino),
         #[expect(
@@ -161,7 +176,13 @@ pub fn inspect(
             reason = "the field's type differs between architectures"
         )]
         n_links: u64::from(stat.st_nlink),
-    }))
+    };
+    if xattrs(&found) == Xattrs::Read {
+        let read = read_xattrs(&proc_path(directory, name))?;
+        found.meta = found.meta.with_extended(read.values, Vec::new());
+        found.unreadable_xattrs = read.unreadable;
+    }
+    Ok(Some(found))
 }
 
 /// Returns the attributes of the root of a scan, which [`scan`] itself does not visit.

@@ -273,7 +273,7 @@ impl Builder<'_> {
         make_public(&files.path)?;
         let limits = &self.request.limits;
         Ok(Fetched::Checkout {
-            host: HostTree::open(&files.path, &Ignore::default(), Reach::all(), limits)?,
+            host: HostTree::open(&files.path, &Ignore::default(), Reach::all(), limits, None)?,
             _files: files,
         })
     }

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! cache/digests/HEX   one directory of the host: 32 bytes that say where and when it is valid, then
-//!                     entries of 80 bytes, sorted: a stamp of 48 bytes, the digest
+//!                     entries of 81 bytes, sorted: a stamp of 48 bytes, the digest, and 1 if the
+//!                     file has no extended attributes, else 0
 //! ```
 //!
 //! A stamp holds device, inode, size, and both times. The numbers of devices mean something until the
@@ -12,7 +13,7 @@
 //!
 //! A file that changes twice within one tick of the clock has one ctime for two contents, as in git's
 //! racy index. A digest is therefore only kept if the file was last changed a while before it was
-//! opened. Writes through a mapping that stays dirty for longer go unseen, as they do for git and rsync.
+//! opened. Changing an extended attribute changes the ctime too, so what had none still has none. Writes through a mapping that stays dirty for longer go unseen, as they do for git and rsync.
 
 use std::fs;
 use std::io;
@@ -21,10 +22,10 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use corten_content::{Store, atomic};
+use corten_layer::beneath::Root;
 use corten_spec::Digest;
 
-use crate::context::DirectoryFiles;
-use crate::explain::{Hash, hash_of};
+use crate::explain::Hash;
 use crate::{Error, Result};
 
 /// What tells the content of a file from what it was before and from that of others.
@@ -46,7 +47,7 @@ const MOST_ENTRIES: usize = 250_000;
 
 const HEADER: usize = 32;
 const STAMP: usize = 48;
-const ENTRY: usize = STAMP + 32;
+const ENTRY: usize = STAMP + 32 + 1;
 /// What of a stamp names the file; the rest says whether it is still the same.
 const NAME: usize = 16;
 
@@ -59,18 +60,17 @@ impl Stamp {
     /// Returns bytes that sort by device and inode.
     fn encode(&self) -> [u8; STAMP] {
         let mut bytes = [0; STAMP];
-        let fields = self.device.to_be_bytes().into_iter();
-        let fields = fields
-            .chain(self.inode.to_be_bytes())
-            .chain(self.size.to_be_bytes())
-            .chain(self.mtime.0.to_be_bytes())
-            .chain(self.mtime.1.to_be_bytes())
-            .chain(self.ctime.0.to_be_bytes())
-            .chain(self.ctime.1.to_be_bytes());
-        bytes
-            .iter_mut()
-            .zip(fields)
-            .for_each(|(to, from)| *to = from);
+        let words = [
+            self.device,
+            self.inode,
+            self.size,
+            self.mtime.0.cast_unsigned(),
+            self.ctime.0.cast_unsigned(),
+            u64::from(self.mtime.1) << 32 | u64::from(self.ctime.1),
+        ];
+        for (to, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+            *to = word.to_be_bytes();
+        }
         bytes
     }
 
@@ -85,8 +85,16 @@ impl Stamp {
     }
 }
 
+/// What is known of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    pub(crate) digest: Hash,
+    /// Whether it has no extended attributes of those that count.
+    pub(crate) is_plain: bool,
+}
+
 /// The digests that are known of one directory.
-pub(super) struct Known {
+pub(crate) struct Known {
     /// `None` where no table can be kept.
     place: Option<(PathBuf, Hash)>,
     entries: Vec<u8>,
@@ -94,8 +102,8 @@ pub(super) struct Known {
 
 impl Known {
     /// Opens the table; one that is not there, damaged, or of another boot or store is empty.
-    pub(super) fn open(store: &Store, host: &DirectoryFiles) -> Self {
-        let place = place(store, host).ok();
+    pub(crate) fn open(store: &Store, root: &Root) -> Self {
+        let place = place(store, root).ok();
         let entries = place.as_ref().and_then(|(path, header)| {
             let mut bytes = fs::read(path).ok()?;
             let is_valid = bytes.get(..HEADER)? == header
@@ -107,17 +115,21 @@ impl Known {
         Self { place, entries }
     }
 
-    pub(super) fn find(&self, stamp: &Stamp) -> Option<Hash> {
+    pub(crate) fn find(&self, stamp: &Stamp) -> Option<Remembered> {
         let stamp = stamp.encode();
         let (entries, _) = self.entries.as_chunks::<ENTRY>();
         let found = entries.binary_search_by(|entry| name(entry).cmp(name(&stamp)));
-        let (known, digest) = entries.get(found.ok()?)?.split_at_checked(STAMP)?;
-        (known == stamp).then(|| digest.try_into().ok())?
+        let (known, rest) = entries.get(found.ok()?)?.split_first_chunk::<STAMP>()?;
+        let (digest, is_plain) = rest.split_first_chunk::<32>()?;
+        (*known == stamp).then_some(Remembered {
+            digest: *digest,
+            is_plain: is_plain == [1],
+        })
     }
 
-    /// Adds what was computed of files that were opened after `read_at`. Of two processes that do so at
+    /// Adds what was read of files after `read_at`. Of two processes that do so at
     /// once, one is not heard.
-    pub(super) fn add(&self, mut new: Vec<(Stamp, Hash)>, read_at: SystemTime) -> Result<()> {
+    pub(crate) fn add(&self, mut new: Vec<(Stamp, Remembered)>, read_at: SystemTime) -> Result<()> {
         new.retain(|(stamp, _)| stamp.is_settled(read_at));
         let Some((path, header)) = self.place.as_ref().filter(|_| !new.is_empty()) else {
             return Ok(());
@@ -150,9 +162,10 @@ fn name(bytes: &[u8]) -> &[u8] {
     bytes.get(..NAME).unwrap_or_default()
 }
 
-fn entry((stamp, digest): &(Stamp, Hash)) -> [u8; ENTRY] {
+fn entry((stamp, remembered): &(Stamp, Remembered)) -> [u8; ENTRY] {
     let mut entry = [0; ENTRY];
-    let bytes = stamp.encode().into_iter().chain(*digest);
+    let bytes = stamp.encode().into_iter().chain(remembered.digest);
+    let bytes = bytes.chain([u8::from(remembered.is_plain)]);
     entry
         .iter_mut()
         .zip(bytes)
@@ -161,15 +174,16 @@ fn entry((stamp, digest): &(Stamp, Hash)) -> [u8; ENTRY] {
 }
 
 /// Returns where the table is, and what it must begin with.
-fn place(store: &Store, host: &DirectoryFiles) -> io::Result<(PathBuf, Hash)> {
-    let (device, inode) = host.identity()?;
+fn place(store: &Store, root: &Root) -> io::Result<(PathBuf, Hash)> {
+    let stat = rustix::fs::fstat(root)?;
+    let (device, inode) = (stat.st_dev, stat.st_ino);
     let context = Digest::sha256(format!("{device} {inode}").as_bytes());
     let boot = fs::read("/proc/sys/kernel/random/boot_id")?;
     let here = fs::metadata(store.cache_dir())?;
-    let mut valid = format!("corten digests 1 {} {} ", here.dev(), here.ino()).into_bytes();
+    let mut valid = format!("corten digests 2 {} {} ", here.dev(), here.ino()).into_bytes();
     valid.extend(boot);
     let path = directory(store).join(context.encoded());
-    Ok((path, hash_of(&Digest::sha256(&valid))))
+    Ok((path, *blake3::hash(&valid).as_bytes()))
 }
 
 #[cfg(test)]
@@ -199,15 +213,22 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
+    fn remembered(byte: u8) -> Remembered {
+        Remembered {
+            digest: [byte; 32],
+            is_plain: byte.is_multiple_of(2),
+        }
+    }
+
     #[test]
     fn what_was_added_is_found() {
         let dir = tempfile::tempdir().unwrap();
         let table = known(dir.path(), [1; 32]);
-        let new = vec![(stamp(9, 10), [9; 32]), (stamp(2, 10), [2; 32])];
+        let new = vec![(stamp(9, 10), remembered(9)), (stamp(2, 10), remembered(2))];
         table.add(new, at(100)).unwrap();
         let table = known(dir.path(), [1; 32]);
-        assert_eq!(table.find(&stamp(9, 10)), Some([9; 32]));
-        assert_eq!(table.find(&stamp(2, 10)), Some([2; 32]));
+        assert_eq!(table.find(&stamp(9, 10)), Some(remembered(9)));
+        assert_eq!(table.find(&stamp(2, 10)), Some(remembered(2)));
         for other in [
             stamp(3, 10),
             stamp(9, 11),
@@ -227,11 +248,13 @@ mod tests {
             assert_eq!(table.find(&other), None, "{other:?}");
         }
         // A file that changed replaces itself; others stay.
-        table.add(vec![(stamp(9, 50), [8; 32])], at(100)).unwrap();
+        table
+            .add(vec![(stamp(9, 50), remembered(8))], at(100))
+            .unwrap();
         let table = known(dir.path(), [1; 32]);
-        assert_eq!(table.find(&stamp(9, 50)), Some([8; 32]));
+        assert_eq!(table.find(&stamp(9, 50)), Some(remembered(8)));
         assert_eq!(table.find(&stamp(9, 10)), None);
-        assert_eq!(table.find(&stamp(2, 10)), Some([2; 32]));
+        assert_eq!(table.find(&stamp(2, 10)), Some(remembered(2)));
     }
 
     #[test]

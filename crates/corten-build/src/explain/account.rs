@@ -3,7 +3,7 @@
 use corten_spec::Digest;
 use serde::{Deserialize, Serialize};
 
-/// A SHA-256 digest.
+/// A BLAKE3 digest.
 pub(crate) type Hash = [u8; 32];
 
 /// What went into one key.
@@ -39,8 +39,9 @@ impl Account {
     /// Adds a variable. What its name says is secret is not kept.
     pub(crate) fn variable(&mut self, name: &str, value: &str) {
         let value = if is_secret(name) {
-            let hash = hash_of(&Digest::sha256(value.as_bytes()));
-            Value::Hidden(u16::from_le_bytes([hash[0], hash[1]]))
+            let hash = blake3::hash(value.as_bytes());
+            let [low, high, ..] = *hash.as_bytes();
+            Value::Hidden(u16::from_le_bytes([low, high]))
         } else {
             Value::Shown(cut(value))
         };
@@ -157,25 +158,6 @@ impl Files {
     }
 }
 
-/// Returns the bytes that a SHA-256 digest stands for.
-pub(crate) fn hash_of(digest: &Digest) -> Hash {
-    let mut hash = [0; 32];
-    let digits = digest.encoded().as_bytes();
-    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = pair
-            .iter()
-            .fold(0, |byte, digit| byte << 4 | value_of(*digit));
-    }
-    hash
-}
-
-fn value_of(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        _ => (digit | 0x20).wrapping_sub(b'a').wrapping_add(10) & 0xf,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,14 +187,6 @@ mod tests {
         assert_eq!(files.iter().collect::<Vec<_>>(), notes);
         files.bytes.pop();
         assert_eq!(files.iter().count(), 1);
-    }
-
-    #[test]
-    fn digests_as_bytes() {
-        let digest = Digest::sha256(b"x");
-        let mut text = String::new();
-        corten_spec::digest::push_hex(&hash_of(&digest), &mut text);
-        assert_eq!(text, digest.encoded());
     }
 
     #[test]

@@ -243,7 +243,7 @@ fn files(old: &Account, new: &Account) -> Vec<Reason> {
 }
 
 fn digest(hash: &Hash) -> String {
-    let mut text = "sha256:".to_owned();
+    let mut text = "blake3:".to_owned();
     corten_spec::digest::push_hex(hash, &mut text);
     text
 }
@@ -306,7 +306,7 @@ mod tests {
             "arg A_TOKEN 2",
             &["variable A_TOKEN: changed (its values are not shown)"],
         );
-        let hash = |digit: &str| format!("sha256:{}", digit.repeat(64 / digit.len()));
+        let hash = |digit: &str| format!("blake3:{}", digit.repeat(64 / digit.len()));
         check(
             "file a 644 1\nfile b 644 1",
             "file b 644 2\nfile c 644 1",

@@ -20,7 +20,7 @@ pub(crate) struct Position<'a> {
     pub(crate) instruction: &'a Instruction,
 }
 
-const MAGIC: &[u8] = b"corten explain 1\n";
+const MAGIC: &[u8] = b"corten explain 2\n";
 /// What a record may take once it is decompressed.
 const MOST_BYTES: u64 = 32 << 20;
 

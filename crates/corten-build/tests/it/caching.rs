@@ -214,7 +214,7 @@ fn misses_are_explained() {
         |site| sketch::write(&site.path("d/a"), b"x"),
         copy,
         &[
-            "file `d/a`: sha256:559aead08264d5795d3909718cdd05abd49572e84fe55590eef31a88a08fdffd became sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881",
+            "file `d/a`: blake3:32684bfa28c0c84d6f210511aace0efc5171c7889148ba89208d5aa29705fa98 became blake3:3ae7d805f6789a6402acb70ad4096a85a56bf6804eaf25c0493ac697548d30b5",
         ],
     );
     check(
