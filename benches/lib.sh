@@ -182,7 +182,13 @@ theirs_writes() {
     echo buildah $(storage "$CASE/theirs") push --quiet --signature-policy policy.json built oci:out:built
 }
 
-# round_of_builds: measures the context built by both, each from a store that knows the base alone.
+# need_peers: what is needed to measure BuildKit and kaniko, where they are.
+need_peers() {
+    need_buildkit
+    need_kaniko
+}
+
+# round_of_builds: measures the context built by all, each from a store that knows the base alone.
 round_of_builds() {
     fresh
     measure 'corten build' $(ours_builds)
@@ -193,11 +199,24 @@ round_of_builds() {
     corten --root "$CASE/ours" copy oci:layout:base base
     sync --file-system "$CASE"
     measure 'corten build, base not unpacked yet' $(ours_builds)
+    round_of_peers
+}
+
+# round_of_large_builds: likewise, of what takes minutes: each peer is measured once.
+round_of_large_builds() {
+    fresh
+    measure 'corten build' $(ours_builds)
+    ((ROUND != 1)) || round_of_peers
+}
+
+round_of_peers() {
     fresh
     measure 'buildah bud, not compressed' $(theirs_builds)
     local bud=$LAST
     measure 'buildah push to oci:' $(theirs_writes)
     sum 'buildah bud and push' "$bud" "$LAST"
+    round_of_buildkit
+    round_of_kaniko
 }
 
 # need_buildkit: starts BuildKit's daemon, with a store of the case's own that gets the base while it warms
@@ -214,21 +233,50 @@ need_buildkit() {
     started+=($!)
     until_true 30 buildctl --addr "unix://$CASE/buildkit.sock" debug workers
     BUILDKIT=unix://$CASE/buildkit.sock
-    note "BuildKit is a warm daemon ($(buildkitd --version | awk '{ print $3 }')), whose CPU time and memory are not in the figures"
+    note "BuildKit $(go_version_of buildkitd) is a warm daemon, whose CPU time and memory are not in the figures"
 }
 
-# round_of_buildkit: measures the context built by BuildKit, into an archive.
-round_of_buildkit() {
-    [[ -n $BUILDKIT ]] || return 0
-    measure 'BuildKit, to type=oci' buildctl --addr "$BUILDKIT" build --no-cache --frontend dockerfile.v0 \
+# go_version_of PROGRAM: prints the version of the module that Go built it of, where Go is there to say it.
+go_version_of() {
+    go version -m "$(command -v "$1")" | awk '$1 == "mod" { print $3 }' || true
+}
+
+# buildkit_builds OPTION...: the command that builds the context with BuildKit, into an archive.
+buildkit_builds() {
+    echo buildctl --addr "$BUILDKIT" build "$@" --frontend dockerfile.v0 \
         --local "context=$CASE/context" --local "dockerfile=$CASE/context" --oci-layout "base=$CASE/layout" \
         --opt "context:base=oci-layout://base@sha256:$(manifest_of layout)" \
         --output "type=oci,dest=$CASE/buildkit.tar"
 }
 
-# note_kaniko: says why kaniko is not measured.
-note_kaniko() {
-    note 'kaniko was not run: its executor replaces the root file system that it runs in, and there is no image of it without a network'
+# round_of_buildkit: measures the context built by BuildKit.
+round_of_buildkit() {
+    [[ -z $BUILDKIT ]] || measure 'BuildKit, to type=oci' $(buildkit_builds --no-cache)
+}
+
+# need_kaniko: puts the base where kaniko's executor fetches it; notes why it is not measured where it is
+# not there.
+need_kaniko() {
+    KANIKO=$(PATH=$PATH:${GOBIN:-/tmp/gobin} && command -v kaniko-executor) || KANIKO=
+    if [[ -z $KANIKO ]]; then
+        note 'kaniko was not run: there is no kaniko-executor on the path or in $GOBIN; go build makes it of ./cmd/executor of github.com/GoogleContainerTools/kaniko'
+        return
+    fi
+    start_registry
+    corten --root "$CASE/base-store" push base "docker://$REGISTRY/library/base:latest"
+    note "kaniko $("$KANIKO" version | awk '{ print $NF }') runs in a chroot and fetches the base from a registry on loopback each time"
+}
+
+# round_of_kaniko: measures the context built by kaniko, into an archive.
+round_of_kaniko() {
+    [[ -n $KANIKO ]] || return 0
+    rm -rf "$CASE/kaniko"
+    mkdir -p "$CASE/kaniko/kaniko"
+    cp "$KANIKO" "$CASE/kaniko/kaniko/executor"
+    measure 'kaniko, to an archive' "$HERE/kaniko" "$CASE/kaniko" "$CASE/context" --no-push \
+        --destination built --tar-path /kaniko/built.tar --insecure-registry "$REGISTRY" \
+        --registry-map "index.docker.io=$REGISTRY" --skip-default-registry-fallback --verbosity error
+    rm -rf "$CASE/kaniko"
 }
 
 # sum CONTENDER RUN RUN: records two measurements as one.
@@ -250,6 +298,7 @@ round_of_cached_builds() {
     fi
     measure 'corten build, cached' $(ours_builds)
     measure 'buildah bud, cached' $(theirs_builds)
+    [[ -z $BUILDKIT ]] || measure 'BuildKit, cached, to type=oci' $(buildkit_builds)
 }
 
 # ten_steps: a context of ten RUN steps that each write a little.

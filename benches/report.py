@@ -3,9 +3,11 @@
 usage: report.py text|markdown MACHINE RESULTS [FILE]
 
 RESULTS has tabs between `CASE title TEXT`, `CASE note TEXT` and
-`CASE run CONTENDER ROUND MICROSECONDS CPU_SECONDS KIB SYNCS`. With FILE, the tables go between its marks.
+`CASE run CONTENDER ROUND MICROSECONDS CPU_SECONDS KIB SYNCS`. With FILE, the tables go between its marks, in
+place of those that are there of the same cases; others stay, each with the date of its own run.
 """
 
+import re
 import statistics
 import sys
 
@@ -68,8 +70,10 @@ def text(machine, cases):
 def markdown(machine, cases):
     yield from ("| | |", "|---|---|")
     yield from (f"| {line.replace(': ', ' | ', 1)} |" for line in machine)
+    facts = dict(line.split(": ", 1) for line in machine)
     for name, case in cases.items():
-        yield from ("", f"### {case['title']}", "", f"`benches/run {name}`", "")
+        yield from ("", f"### {case['title']}", "")
+        yield from (f"`benches/run {name}` ({facts['date']}, rounds: {facts['rounds']})", "")
         yield "| " + " | ".join(HEADING) + " |"
         yield "|---" + "|--:" * (len(HEADING) - 1) + "|"
         for row in rows(case):
@@ -77,6 +81,22 @@ def markdown(machine, cases):
         if case["notes"]:
             yield ""
             yield from (f"- {note}" for note in case["notes"])
+
+
+def merged(before, now):
+    """Returns the tables `now`, and those of `before` that are of other cases."""
+    [_, *old], [machine, *new] = sections(before), sections(now)
+    fresh = {case_of(section): section for section in new}
+    kept = [fresh.pop(case_of(section), section) for section in old]
+    return "\n\n".join([machine, *kept, *fresh.values()])
+
+
+def sections(text):
+    return [part.strip() for part in re.split("^(?=### )", text, flags=re.MULTILINE)]
+
+
+def case_of(section):
+    return re.search("^`benches/run ([^ `]+)", section, flags=re.MULTILINE)[1]
 
 
 def main():
@@ -89,8 +109,9 @@ def main():
         return
     with open(sys.argv[4], encoding="utf-8") as page:
         before, rest = page.read().split(BEGIN)
+    figures, after = rest.split(END)
     with open(sys.argv[4], "w", encoding="utf-8") as page:
-        page.write(f"{before}{BEGIN}\n{report}\n{END}{rest.split(END)[1]}")
+        page.write(f"{before}{BEGIN}\n{merged(figures, report)}\n\n{END}{after}")
 
 
 main()

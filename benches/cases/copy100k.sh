@@ -8,11 +8,8 @@ prepare() {
     mkdir context
     python3 "$HERE/many-files.py" context/files 100000 435000000
     printf 'FROM base\nCOPY files /srv/files\n' >context/Dockerfile
-    need_buildkit
-    note_kaniko
+    need_peers
+    note 'each peer is measured once, without a warm-up'
 }
 
-round() {
-    round_of_builds
-    round_of_buildkit
-}
+round() { round_of_large_builds; }

@@ -7,12 +7,10 @@ prepare() {
     note 'buildah stores directories; its push is what compresses them, and the base with them'
     need_stores
     many_files
-    need_buildkit
-    note_kaniko
+    need_peers
 }
 
 round() {
     round_of_builds
-    round_of_buildkit
     floor 'tar | gzip -6 of the files' bash -c 'tar --create context/files | gzip -6 >floor'
 }

@@ -7,11 +7,7 @@ prepare() {
     note 'buildah stores directories; its push is what compresses them, and the base with them'
     need_stores
     ten_steps
-    need_buildkit
-    note_kaniko
+    need_peers
 }
 
-round() {
-    round_of_builds
-    round_of_buildkit
-}
+round() { round_of_builds; }

@@ -7,11 +7,8 @@ prepare() {
     need_stores
     mkdir context
     printf 'FROM base\nRUN for copy in 0 1 2 3 4 5 6 7; do cp -a /usr /srv/$copy; done\nRUN sleep 2\n' >context/Dockerfile
-    need_buildkit
-    note_kaniko
+    need_peers
+    note 'each peer is measured once, without a warm-up'
 }
 
-round() {
-    round_of_builds
-    round_of_buildkit
-}
+round() { round_of_large_builds; }
