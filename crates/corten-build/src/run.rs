@@ -7,7 +7,7 @@ use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
 use corten_layer::directory::{Devices, Owners};
 use corten_layer::upper::{OverlayNotes, Upper, read_marked_upper, read_upper};
-use corten_layer::users::{User, resolve_user};
+use corten_layer::users::{User, resolve_builder};
 use corten_sandbox::{
     Cancel, Init, Input, Outcome, Process, Root as SandboxRoot, RootKind, Sandbox, Stdio, Tier,
 };
@@ -184,7 +184,7 @@ impl Builder<'_> {
             lower.push(work.empty.clone());
         }
         let user = self.with_contents(stage, |tree, contents| {
-            resolve_user(tree, contents, &run.user)
+            resolve_builder(tree, contents, &run.user)
         })?;
         let is_root = (user.uid, user.gid) == (0, 0);
         if !is_root && corten_sandbox::has_one_id() {

@@ -80,6 +80,19 @@ pub fn resolve_user(tree: &Tree, contents: &dyn Contents, text: &str) -> Result<
     })
 }
 
+/// As [`resolve_user`], for a command of a build: a number that has a line in `/etc/passwd`, and no user at
+/// all, have the groups of the name in it, too, as in `BuildKit`.
+///
+/// # Errors
+/// Those of [`resolve_user`].
+pub fn resolve_builder(tree: &Tree, contents: &dyn Contents, text: &str) -> Result<User> {
+    let tables = Tables::read(tree, contents)?;
+    tables.builder(text).map_err(|problem| Error::User {
+        text: text.to_owned(),
+        problem,
+    })
+}
+
 /// Returns the ids that `text` gives files: those of a `--chown`, and directories that a WORKDIR makes for
 /// its `USER`. It is `user` or `user:group`, each a name or a number.
 ///
@@ -161,6 +174,15 @@ impl Tables {
             home: account.as_ref().and_then(|account| text_of(account.home)),
             name: account.as_ref().and_then(|account| text_of(account.name)),
         })
+    }
+
+    fn builder(&self, text: &str) -> std::result::Result<User, UserProblem> {
+        let mut user = self.user(text)?;
+        let has_group = split(text)?.1.is_some();
+        if let Some(name) = user.name.as_ref().filter(|_| !has_group) {
+            user.additional_gids = self.groups_of(name.as_bytes());
+        }
+        Ok(user)
     }
 
     fn owner(&self, text: &str) -> std::result::Result<(Owner, Vec<UserProblem>), UserProblem> {
@@ -418,6 +440,22 @@ mod tests {
             &UserProblem::TooLarge("99999999999".into()),
         );
         check(":5", &UserProblem::NoName);
+    }
+
+    #[test]
+    fn who_runs_commands_of_a_build() {
+        #[track_caller]
+        fn check(text: &str, additional: &[u32]) {
+            let user = tables().builder(text).unwrap();
+            assert_eq!(user.additional_gids, additional, "{text:?}");
+        }
+        check("app", &[100, 29, 44]);
+        check("1000", &[100, 29, 44]);
+        check("1000:", &[100, 29, 44]);
+        check("1000:7", &[]);
+        check("app:video", &[]);
+        check("12345", &[]);
+        check("", &[]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use corten_dockerfile::RunMountKind;
 use corten_layer::beneath::Root;
 use corten_layer::bytes::TreeContents;
 use corten_layer::upper::{Upper, read_touched};
-use corten_layer::users::resolve_user;
+use corten_layer::users::resolve_builder;
 use corten_sandbox::{RootKind, Sandbox};
 use corten_spec::Digest;
 
@@ -117,7 +117,7 @@ impl Builder<'_> {
         work: &WorkTree,
     ) -> Result<()> {
         let user = self.with_contents(stage, |tree, contents| {
-            resolve_user(tree, contents, &running.run.user)
+            resolve_builder(tree, contents, &running.run.user)
         })?;
         let root = RootKind::Chroot(work.files());
         let sandbox = Sandbox {

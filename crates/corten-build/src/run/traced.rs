@@ -12,7 +12,7 @@ use corten_layer::bytes::TreeContents;
 use corten_layer::scan::{Found, FoundKind};
 use corten_layer::tree::Kind;
 use corten_layer::upper::{Upper, read_touched};
-use corten_layer::users::resolve_user;
+use corten_layer::users::resolve_builder;
 use corten_layer::{Meta, Tree, path};
 use corten_sandbox::{FileId, FileRecord, FileRecords, MountKind, RootKind, Sandbox};
 use corten_spec::Digest;
@@ -115,7 +115,7 @@ impl Builder<'_> {
         records: &FileRecords,
     ) -> Result<FileRecords> {
         let user = self.with_contents(stage, |tree, contents| {
-            resolve_user(tree, contents, &running.run.user)
+            resolve_builder(tree, contents, &running.run.user)
         })?;
         let workspace = running.work.directory("traced")?;
         let place = workspace.join(RECORDS);
