@@ -60,7 +60,7 @@ case_docker_takes_converted_images_and_keeps_them_where_the_tree_says() {
     local path
     corten --root "$BASE_STORE" inspect --tree --format json app |
         jq -r '.. | .docker? // empty | sub("^/var/lib/docker/image/overlay2/"; "")' >paths
-    equal 'paths in docker' 5 "$(wc -l <paths)"
+    equal 'paths in docker' 6 "$(wc -l <paths)"
     while read -r path; do
         compgen -G "docker/image/*/$path" >/dev/null || fail "docker keeps nothing at $path"
     done <paths
