@@ -96,77 +96,6 @@ DOCKERFILE
 # Contexts whose commands are root and give nothing to anybody else, but do change what is not root's.
 OF_ROOT='hardened package script stages plain'
 
-# system DIR: a context that does what installing packages does: scripts of maintainers, users of services, capabilities,
-# conffiles, diversions, alternatives; and copies of trees by several programs.
-system() {
-    mkdir -p "$1" tool/{DEBIAN,usr/bin,usr/share/tool} service/{DEBIAN,usr/sbin,etc/service}
-    printf 'Package: tool\nVersion: 1\nArchitecture: all\nMaintainer: a <a@example.org>\nDescription: a\n' \
-        >tool/DEBIAN/control
-    cp tool/DEBIAN/control service/DEBIAN/control
-    sed -i 's/^Package: tool/Package: service\nDepends: tool/' service/DEBIAN/control
-    printf '#!/bin/sh\nexec id -un\n' >tool/usr/bin/tool-one
-    for number in $(seq 200); do echo "$number" >"tool/usr/share/tool/$number"; done
-    ln -s tool-one tool/usr/bin/tool-link
-    ln tool/usr/bin/tool-one tool/usr/bin/tool-same
-    cat >tool/DEBIAN/postinst <<'SCRIPT'
-#!/bin/sh
-set -e
-update-alternatives --install /usr/bin/tool tool /usr/bin/tool-one 10
-dpkg-divert --package tool --divert /etc/issue.saved --rename --add /etc/issue
-SCRIPT
-    cp /bin/busybox service/usr/sbin/service
-    echo setting=1 >service/etc/service/config
-    echo /etc/service/config >service/DEBIAN/conffiles
-    cat >service/DEBIAN/preinst <<'SCRIPT'
-#!/usr/bin/perl
-use strict;
-system("groupadd", "--system", "service") == 0 or die;
-system(qw(useradd --system --gid service --no-create-home --home-dir /var/lib/service service)) == 0 or die;
-SCRIPT
-    cat >service/DEBIAN/postinst <<'SCRIPT'
-#!/bin/sh
-set -e
-mkdir -p /var/lib/service/queue
-chown -R service:service /var/lib/service
-chmod 2750 /var/lib/service
-dpkg-statoverride --update --add root service 4710 /usr/sbin/service
-su service -s /bin/sh -c 'umask 027; echo begun >/var/lib/service/queue/state; ! cat /etc/shadow 2>/dev/null'
-start-stop-daemon --start --chuid service --exec /bin/sh -- -c 'id -un >/var/lib/service/queue/daemon'
-SCRIPT
-    chmod 755 tool/usr/bin/tool-one service/usr/sbin/service {tool,service}/DEBIAN/p*inst
-    local package
-    for package in tool service; do
-        SOURCE_DATE_EPOCH=$EPOCH dpkg-deb --root-owner-group --build "$package" "$1/$package.deb" >/dev/null
-    done
-    cat >"$1/capabilities" <<'SCRIPT'
-#!/usr/bin/perl
-# setxattr(2) and getxattr(2) of cap_net_bind_service, as setcap and getcap call them.
-my ($what, $file) = @ARGV;
-my ($name, $value) = ("security.capability", pack("V5", 0x02000001, 0x400, 0, 0, 0));
-exit(syscall(188, $file, $name, $value, 20, 0) ? 1 : 0) if $what eq "set";
-exit(syscall(191, $file, $name, my $buffer = "\0" x 64, 64) == 20 ? 0 : 1);
-SCRIPT
-    chmod 755 "$1/capabilities"
-    cat >"$1/Dockerfile" <<'DOCKERFILE'
-FROM base
-ARG SOURCE_DATE_EPOCH
-COPY capabilities /usr/local/bin/
-COPY *.deb /debs/
-RUN dpkg --install /debs/tool.deb /debs/service.deb && rm /var/log/dpkg.log /var/log/alternatives.log
-RUN test "$(tool)" = root && test "$(cat /var/lib/service/queue/daemon)" = service
-RUN capabilities set /usr/sbin/service && cp -a /usr/sbin/service /usr/sbin/other && capabilities set /usr/sbin/other
-RUN capabilities get /usr/sbin/service && touch -d @1000000000 /usr/sbin/service && capabilities get /usr/sbin/service
-RUN echo more >>/usr/sbin/other && ! capabilities get /usr/sbin/other
-RUN chown service /usr/bin/tool-one && chmod 4755 /usr/bin/tool-one && chmod 666 /usr/bin/tool-one && chmod u+s /usr/bin/tool-one
-RUN su service -s /bin/sh -c 'echo "# changed" >>/usr/bin/tool-one' && test ! -u /usr/bin/tool-one
-RUN mkdir /copies && cp -a /usr/share/tool /var/lib/service /copies && tar --create /usr/share/tool /var/lib/service | \
-    tar --extract --directory /copies && find /copies -type f -name '*7' -exec chmod 640 {} + -exec chgrp service {} +
-RUN perl -e 'for my $n (1 .. 200) { my $pid = fork; if (!$pid) { open my $f, ">", "/copies/$n"; print $f $n; exit } } 1 while wait > 0' \
-    && cat /copies/[0-9]* | sort -n | tail -n 1 >/last && grep -qx 200 /last
-RUN dpkg --purge service && rm /var/log/dpkg.log && ! test -e /usr/sbin/service
-DOCKERFILE
-}
-
 # builds HOW STORE COMMAND...: digests of the corpus, built by `COMMAND... build`. That HOW it is isolated
 # is told, and shows in what a command sees.
 builds() {
@@ -178,12 +107,12 @@ FROM base
 RUN echo "seen: $(head -n 1 /proc/self/uid_map 2>/dev/null | tr -s ' ')"
 DOCKERFILE
     "$@" --root "$store" --verbose build --progress plain --no-cache --isolation "$how" \
-        --file "$CASE/corpus/look" "$CASE/corpus" >"look.$how" 2>&1 || { cat "look.$how"; fail "$how: look"; }
+        --file "$CASE/corpus/look" "$CASE/corpus" >"look.$how" 2>&1 || { cat "look.$how" >&2; fail "$how: look" >&2; }
     contains "look.$how" "isolation: $how"
     for context in $contexts; do
         "$@" --root "$store" build --quiet --timestamp "$EPOCH" --build-arg SOURCE_DATE_EPOCH="$EPOCH" --no-cache \
             --isolation "$how" "$CASE/corpus/$context" >"log.$how.$context" 2>&1 ||
-            { cat "log.$how.$context"; fail "$how: $context"; }
+            { cat "log.$how.$context" >&2; fail "$how: $context" >&2; }
         echo "$context $(tail -n 1 "log.$how.$context")"
     done
     equal "what is left of $how in the store" '' "$(ls "$store/layers/tmp")"
@@ -301,8 +230,6 @@ case_a_default_container_builds_by_chroot() {
     need dpkg-deb jq
     start_docker
     corpus corpus
-    system corpus/system
-    local CONTEXTS="users files $OF_ROOT system"
     copy_base "$CASE/root"
     builds root "$CASE/root" corten >digests.root
     peer_docker import "$(base_tar)" box >/dev/null
